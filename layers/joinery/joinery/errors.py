@@ -1,0 +1,314 @@
+"""Every error that Joinery raises, as one tree.
+
+    JoineryError
+    ├── InvalidWorkflow           the file is wrong; `problems` lists everything at once
+    ├── InvalidRequest            a request or an input is wrong
+    │   ├── InvalidInput          an input of a run is missing, unknown or of the wrong type
+    │   └── TooLarge              a value passes a limit; names the limit and the size
+    ├── Unauthorized              no valid token
+    ├── NotFound                  there is no such thing, or it is somebody else's
+    ├── Conflict                  the thing is in another state than the request needs
+    ├── Unavailable               a part we depend on does not answer
+    └── NodeError                 raised while a node runs; the class name is what ASL matches on
+        ├── Transient…            Step Functions retries it
+        ├── Permanent…            never retried
+        └── RunCancelled, RunSuspended, DeadlineNear      control flow, not failures
+
+Class names of `NodeError` are a public contract: compiled state machines name
+them in Retry and Catch, and machines live as long as the runs that use them.
+This module imports nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class JoineryError(Exception):
+    """Base of all errors.
+
+    Attributes:
+        code: Stable machine-readable name.
+        http_status: The status the HTTP API answers with.
+        retryable: Whether the same request may succeed later.
+        details: Additional JSON-ready facts.
+    """
+
+    code: ClassVar[str] = "internal"
+    http_status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: Mapping[str, Any] = details
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns `{code, message, retryable, details?}`, the shape every interface shows."""
+        shown: dict[str, Any] = {
+            "code": self.code,
+            "message": self.message,
+            "retryable": self.retryable,
+        }
+        if self.details:
+            shown["details"] = dict(self.details)
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in a workflow file.
+
+    Attributes:
+        code: Stable name of the rule, such as `edge.dangling`.
+        severity: `error` or `warning`; only errors make a workflow invalid.
+        message: What is wrong, for a person.
+        hint: What to write instead; empty when there is nothing to add.
+        node_id: The node it concerns, when it concerns one.
+        pointer: JSON pointer (RFC 6901) into the file.
+        line: 1-based line in the file, 0 when unknown.
+        column: 1-based column in the file, 0 when unknown.
+    """
+
+    code: str
+    message: str
+    hint: str = ""
+    severity: str = "error"
+    node_id: str | None = None
+    pointer: str = ""
+    line: int = 0
+    column: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the row as `joinery validate --json` prints it."""
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "node_id": self.node_id,
+            "pointer": self.pointer,
+            "line": self.line,
+            "column": self.column,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
+
+class InvalidWorkflow(JoineryError):
+    """The workflow cannot be used; `problems` holds every reason."""
+
+    code = "invalid_workflow"
+    http_status = 422
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        errors = [p for p in problems if p.severity == "error"]
+        first = errors[0].message if errors else "unknown reason"
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        super().__init__(f"{first}{more}", errors=[p.to_dict() for p in problems])
+        self.problems = tuple(problems)
+
+
+class InvalidRequest(JoineryError):
+    """The request is malformed."""
+
+    code = "invalid_request"
+    http_status = 400
+
+
+class InvalidInput(InvalidRequest):
+    """An input of a run is missing, unknown or of the wrong type."""
+
+    code = "invalid_input"
+    http_status = 422
+
+
+class TooLarge(InvalidRequest):
+    """A value is larger than a limit; `details` has `limit` and `actual`."""
+
+    code = "too_large"
+    http_status = 413
+
+
+class Unauthorized(JoineryError):
+    """The caller has no valid token."""
+
+    code = "unauthorized"
+    http_status = 401
+
+
+class NotFound(JoineryError):
+    """There is no such thing, or the caller does not own it: nobody can tell which."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class Conflict(JoineryError):
+    """The thing exists but its state does not allow the request."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class Unavailable(JoineryError):
+    """A part that the request needs does not answer."""
+
+    code = "unavailable"
+    http_status = 503
+    retryable = True
+
+
+class NodeError(JoineryError):
+    """Base of what a node raises; `asl_name` is what Retry and Catch match on."""
+
+    code = "node_error"
+
+    @classmethod
+    def asl_name(cls) -> str:
+        """The error name that Step Functions sees: the class name."""
+        return cls.__name__
+
+
+# -- transient: the same node runs again ------------------------------------------
+
+
+class Transient(NodeError):
+    """Base of node errors that a new attempt may cure."""
+
+    code = "transient"
+    retryable = True
+
+
+class TransientClaimed(Transient):
+    """Another invocation holds this node; `details.retry_after_s` says for how long at most."""
+
+    code = "claimed"
+
+
+class TransientModelRateLimited(Transient):
+    """The model's provider answered 429."""
+
+    code = "model_rate_limited"
+
+
+class TransientModelUnavailable(Transient):
+    """The model's provider is down or answered 5xx."""
+
+    code = "model_unavailable"
+
+
+class TransientModelTimeout(Transient):
+    """The model sent no token, or no further token, in time."""
+
+    code = "model_timeout"
+
+
+class TransientModelStream(Transient):
+    """The model's stream broke or made no sense before it ended."""
+
+    code = "model_stream_broken"
+
+
+class TransientOutputInvalid(Transient):
+    """The model's answer does not match the node's output schema."""
+
+    code = "output_invalid"
+
+
+class TransientStore(Transient):
+    """A table or bucket was throttled or did not answer."""
+
+    code = "store_unavailable"
+
+
+# -- permanent: a new attempt would end the same ------------------------------------
+
+
+class Permanent(NodeError):
+    """Base of node errors that end the node."""
+
+    code = "permanent"
+
+
+class PermanentModelRejected(Permanent):
+    """The model's provider refused the request as malformed (4xx)."""
+
+    code = "model_rejected"
+
+
+class PermanentModelAuth(Permanent):
+    """The key for the model is missing or refused."""
+
+    code = "model_auth"
+
+
+class PermanentModelUnknown(Permanent):
+    """There is no such model or provider."""
+
+    code = "model_unknown"
+
+
+class PermanentContextTooLong(Permanent):
+    """The prompt does not fit the model's window; names both sizes."""
+
+    code = "context_too_long"
+
+
+class PermanentOutputInvalid(Permanent):
+    """The answer still does not match the output schema after the last attempt."""
+
+    code = "output_invalid"
+
+
+class PermanentExpression(Permanent):
+    """An expression could not be evaluated, or a value it needs is missing."""
+
+    code = "expression"
+
+
+class PermanentTimeout(Permanent):
+    """The node did not end within its timeout."""
+
+    code = "node_timeout"
+
+
+class PermanentAttemptsExhausted(Permanent):
+    """The last allowed attempt failed; `details.cause` holds the error of that attempt."""
+
+    code = "attempts_exhausted"
+
+
+class PermanentInternal(Permanent):
+    """A defect in Joinery or in a node: an unexpected exception."""
+
+    code = "internal"
+
+
+# -- control flow ----------------------------------------------------------------------
+
+
+class RunCancelled(NodeError):
+    """The run was cancelled; nothing of this node is stored."""
+
+    code = "run_cancelled"
+    http_status = 409
+
+
+class RunSuspended(NodeError):
+    """The run is paused or tripped; the node starts again when it goes on."""
+
+    code = "run_suspended"
+    http_status = 409
+
+
+class DeadlineNear(NodeError):
+    """A fused invocation ran short of time and gave its claim back."""
+
+    code = "deadline_near"
+    retryable = True
+
+
+def transient_names() -> list[str]:
+    """Returns the ASL names of all transient errors, sorted."""
+    return sorted(cls.asl_name() for cls in Transient.__subclasses__())

@@ -1,0 +1,117 @@
+"""Every limit and price that Joinery works within, each with its source.
+
+Prices are us-east-1, on demand, without free tiers, in US dollars.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# -- our own -------------------------------------------------------------------------
+
+INPUT_BYTES: Final = 1_048_576
+"""Largest single input of a run, in bytes of UTF-8 (text) or of JSON (anything else)."""
+
+INPUTS_TOTAL_BYTES: Final = 4 * 1_048_576
+"""All inputs of a run together: below Lambda's 6 MB request with room for JSON escapes."""
+
+NODE_ID_CHARS: Final = 64
+"""A state name may have 80 characters; boxes around a node need room for theirs."""
+
+LOOP_ROUNDS_MAX: Final = 100
+"""Hard cap of `max_rounds`."""
+
+ATTEMPTS_MAX: Final = 10
+"""Hard cap of `retry.attempts`."""
+
+NODES_MAX: Final = 2_000
+"""Largest workflow."""
+
+INLINE_BYTES: Final = 8_192
+"""Values above go to S3: one PUT ($5/M) costs what 8 write units ($0.625/M each) cost."""
+
+# -- Step Functions --------------------------------------------------------------------
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+
+SFN_PAYLOAD_BYTES: Final = 262_144
+SFN_HISTORY_EVENTS: Final = 25_000
+SFN_DEFINITION_BYTES: Final = 1_048_576
+SFN_NAME_CHARS: Final = 80
+SFN_INLINE_MAP_WIDTH: Final = 40
+SFN_HISTORY_WARN: Final = 0.6
+SFN_HISTORY_REFUSE: Final = 0.8
+
+# History events per state, counted on recorded executions.
+SFN_EVENTS_EXECUTION: Final = 2
+SFN_EVENTS_TASK: Final = 5
+SFN_EVENTS_TASK_RETRY: Final = 3
+SFN_EVENTS_CALLBACK: Final = 6
+SFN_EVENTS_PLAIN: Final = 2
+SFN_EVENTS_MAP: Final = 4
+SFN_EVENTS_MAP_ITEM: Final = 2
+SFN_EVENTS_PARALLEL: Final = 4
+
+# https://aws.amazon.com/step-functions/pricing/
+SFN_USD_PER_TRANSITION: Final = 25e-6
+
+# -- Lambda ------------------------------------------------------------------------------
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+
+LAMBDA_TIMEOUT_S: Final = 900
+NODE_TIMEOUT_S: Final = 780
+"""Longest node in one invocation: 13 of Lambda's 15 minutes, the rest to record the end."""
+
+LAMBDA_SYNC_BYTES: Final = 6 * 1024 * 1024
+LAMBDA_UNZIPPED_BYTES: Final = 250 * 1024 * 1024
+
+# https://aws.amazon.com/lambda/pricing/ (arm)
+LAMBDA_USD_PER_REQUEST: Final = 0.2e-6
+LAMBDA_USD_PER_GB_S: Final = 13.3334e-6
+
+RUN_NODE_MEMORY_GB: Final = 0.5
+"""Memory of `run_node` in template.yaml."""
+
+# -- DynamoDB ----------------------------------------------------------------------------
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
+
+DYNAMODB_ITEM_BYTES: Final = 400 * 1024
+DYNAMODB_TRANSACTION_ITEMS: Final = 100
+DYNAMODB_TRANSACTION_BYTES: Final = 4 * 1024 * 1024
+DYNAMODB_BATCH_GET_ITEMS: Final = 100
+
+# https://aws.amazon.com/dynamodb/pricing/on-demand/
+DYNAMODB_USD_PER_WRITE_UNIT: Final = 0.625e-6
+DYNAMODB_USD_PER_READ_UNIT: Final = 0.125e-6
+DYNAMODB_WRITE_UNIT_BYTES: Final = 1024
+DYNAMODB_READ_UNIT_BYTES: Final = 4096
+
+# -- API Gateway -------------------------------------------------------------------------
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+
+WEBSOCKET_MESSAGE_BYTES: Final = 128 * 1024
+WEBSOCKET_FRAME_BYTES: Final = 32 * 1024
+WEBSOCKET_LIFETIME_S: Final = 7_200
+HTTP_API_TIMEOUT_S: Final = 30
+
+# https://aws.amazon.com/api-gateway/pricing/
+WEBSOCKET_USD_PER_MESSAGE: Final = 1e-6
+HTTP_API_USD_PER_REQUEST: Final = 1e-6
+
+# -- S3 ----------------------------------------------------------------------------------
+# https://aws.amazon.com/s3/pricing/
+
+S3_USD_PER_PUT: Final = 5e-6
+S3_USD_PER_GET: Final = 0.4e-6
+
+# -- what a price estimate assumes -------------------------------------------------------
+
+ASSUMED_MODEL_CALL_S: Final = 10.0
+"""Time of a model call whose real one is not known: 500 tokens at 50 tokens/s."""
+
+ASSUMED_PLAIN_NODE_S: Final = 0.05
+ASSUMED_RESULT_BYTES: Final = 2_048
+ASSUMED_VIEWERS: Final = 1
+DELTA_INTERVAL_S: Final = 0.1
+"""Deltas of one stream are posted at most this often."""
+DURABLE_INTERVAL_S: Final = 1.0
+"""Streamed text is in the table at most this much later."""
