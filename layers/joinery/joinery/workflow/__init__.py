@@ -1,0 +1,1 @@
+"""The workflow: its model, its file formats, validation and expressions."""

@@ -1,0 +1,299 @@
+"""The workflow model: the one truth that every file format is an adapter to.
+
+This module uses pydantic and is imported where workflow files are read (the
+command line, the HTTP API), never where nodes run: those read the compiled plan.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from joinery import limits
+
+NODE_ID = r"^[A-Za-z_][A-Za-z0-9_]*$"
+RESERVED_IDS = frozenset({"start", "end"})
+
+NodeId = Annotated[str, StringConstraints(pattern=NODE_ID, max_length=limits.NODE_ID_CHARS)]
+PortName = Annotated[str, StringConstraints(pattern=NODE_ID, max_length=limits.NODE_ID_CHARS)]
+
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(value: Any) -> float:
+    """Returns seconds from `30s`, `5m`, `1.5h`, `250ms` or `7d`.
+
+    Raises:
+        ValueError: The text is not a duration, or not above zero.
+    """
+    if isinstance(value, str) and (match := _DURATION.match(value.strip())):
+        seconds = float(match.group(1)) * _UNIT_SECONDS[match.group(2)]
+        if seconds > 0:
+            return seconds
+    raise ValueError("must be a duration such as 30s, 5m, 2h or 7d")
+
+
+def _duration(value: Any) -> Any:
+    # A model that was dumped holds seconds already.
+    return float(value) if isinstance(value, float) and value > 0 else parse_duration(value)
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(_duration, json_schema_input_type=str),
+]
+
+
+class _Strict(BaseModel):
+    """Base of all parts of the model: unknown keys are errors, nothing is coerced."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
+
+
+class InputSpec(_Strict):
+    """One input that a run takes."""
+
+    type: Literal["string", "integer", "number", "boolean", "object", "array"] = "string"
+    description: str = ""
+    required: bool = False
+    default: Any = None
+
+
+class ModelRef(_Strict):
+    """Which model answers, and how it samples. Unset fields come from the defaults."""
+
+    provider: str | None = None
+    name: str | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, strict=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, strict=False)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    stop: list[str] | None = None
+    seed: int | None = None
+
+
+class Agent(_Strict):
+    """Who speaks: a persona (the system message, word for word) and a model."""
+
+    persona: str = ""
+    description: str = ""
+    model: ModelRef = ModelRef()
+
+
+class Retry(_Strict):
+    """How often a node is tried; `attempts` counts the first."""
+
+    attempts: Annotated[int, Field(ge=1, le=limits.ATTEMPTS_MAX)] = 3
+    backoff: Seconds = 1.0
+    errors: list[str] | None = None
+
+
+class Defaults(_Strict):
+    """What nodes use when they say nothing themselves."""
+
+    model: ModelRef = ModelRef()
+    retry: Retry = Retry()
+    timeout: Seconds = 300.0
+    fit: Literal["fail", "cut"] = "fail"
+
+
+class AtLeast(_Strict):
+    """A join that fires when `at_least` parents have finished."""
+
+    at_least: Annotated[int, Field(ge=1)]
+
+
+class DefaultOutput(_Strict):
+    """What a failed node puts out instead of its result."""
+
+    default: Any
+
+
+class PromptFile(_Strict):
+    """A prompt in a file beside the workflow file."""
+
+    file: str
+
+
+Prompt = str | PromptFile
+
+
+class _NodeBase(_Strict):
+    """What every node may say."""
+
+    name: str = ""
+    description: str = ""
+    join: Literal["all", "any"] | AtLeast = "all"
+    on_error: Literal["fail", "continue", "route"] | DefaultOutput = "fail"
+    retry: Retry | None = None
+    timeout: Seconds | None = None
+
+
+class AgentNode(_NodeBase):
+    """A persona answers a prompt."""
+
+    type: Literal["agent"]
+    agent: str
+    prompt: Prompt
+    output: dict[str, dict[str, Any]] | None = None
+    model: ModelRef = ModelRef()
+    fit: Literal["fail", "cut"] | None = None
+
+
+class LlmNode(_NodeBase):
+    """A model answers a prompt, without a persona."""
+
+    type: Literal["llm"]
+    prompt: Prompt
+    system: str = ""
+    output: dict[str, dict[str, Any]] | None = None
+    model: ModelRef = ModelRef()
+    fit: Literal["fail", "cut"] | None = None
+
+
+class TemplateNode(_NodeBase):
+    """Text with values put in; calls no model."""
+
+    type: Literal["template"]
+    template: str
+
+
+class TransformNode(_NodeBase):
+    """A value computed by an expression, put out as `output`."""
+
+    type: Literal["transform"]
+    value: Any
+
+
+class ConditionNode(_NodeBase):
+    """Takes the port `true` or `false`."""
+
+    type: Literal["condition"]
+    if_: Annotated[str, Field(alias="if")]
+
+
+class Range(_Strict):
+    """Matches a number: `min` included, `max` not."""
+
+    min: Annotated[float, Field(strict=False)] | None = None
+    max: Annotated[float, Field(strict=False)] | None = None
+
+
+CaseValue = str | int | float | bool | None
+
+
+class SwitchNode(_NodeBase):
+    """Takes the first port whose case holds, else `default`.
+
+    With `value`, a case is a literal, a list of literals or a range that the
+    value is compared with. Without it, a case is a condition.
+    """
+
+    type: Literal["switch"]
+    value: str | None = None
+    cases: Annotated[dict[PortName, CaseValue | list[CaseValue] | Range], Field(min_length=1)]
+
+
+class LoopNode(_NodeBase):
+    """Ends a round: takes `done` when `until` holds or the rounds are used up, else `repeat`."""
+
+    type: Literal["loop"]
+    until: str | None = None
+    max_rounds: Annotated[int, Field(ge=1, le=limits.LOOP_ROUNDS_MAX)]
+
+
+Node = Annotated[
+    AgentNode | LlmNode | TemplateNode | TransformNode | ConditionNode | SwitchNode | LoopNode,
+    Field(discriminator="type"),
+]
+
+NODE_TYPES = ("agent", "condition", "llm", "loop", "switch", "template", "transform")
+"""Types that this release runs."""
+
+PLANNED_NODE_TYPES = (
+    "callback", "code", "extract", "fact_check", "http", "iterate", "knowledge", "lambda",
+    "memory_read", "memory_write", "message", "question", "review", "summarize_history", "table",
+    "team", "tool", "vote", "wait", "workflow",
+)  # fmt: skip
+"""Types that the format reserves; using one is an error that says so."""
+
+
+class Edge(_Strict):
+    """One way from a node's port to another node; `when` may forbid it."""
+
+    from_: Annotated[str, Field(alias="from")]
+    to: str
+    port: PortName | None = None
+    when: str | None = None
+
+
+class Workflow(_Strict):
+    """A graph of nodes with the inputs it takes and the outputs it gives."""
+
+    version: Literal[1]
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+    description: str = ""
+    inputs: dict[NodeId, InputSpec] = {}
+    defaults: Defaults = Defaults()
+    agents: dict[NodeId, Agent] = {}
+    nodes: Annotated[dict[NodeId, Node], Field(min_length=1)]
+    edges: Annotated[list[Edge | str], Field(min_length=1)]
+    outputs: dict[NodeId, Any] = {}
+
+    def expanded_edges(self) -> list[Edge]:
+        """Returns every edge on its own, in the order of the file.
+
+        Raises:
+            ValueError: A text edge does not read `a[.port][, b] -> c[, d]`.
+        """
+        found: list[Edge] = []
+        for edge in self.edges:
+            found.extend([edge] if isinstance(edge, Edge) else parse_edge(edge))
+        return found
+
+
+_END = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)(?:\.([A-Za-z_][A-Za-z0-9_]*))?$")
+
+
+def parse_edge(text: str) -> list[Edge]:
+    """Returns the edges that `a.port, b -> c, d` stands for; `a -> b -> c` is a chain.
+
+    Raises:
+        ValueError: The text has another form.
+    """
+    groups = [[end.strip() for end in side.split(",")] for side in text.split("->")]
+    if len(groups) < 2:
+        raise ValueError("an edge is written 'a -> b', 'a.port -> b' or 'a, b -> c, d'")
+    edges: list[Edge] = []
+    for index in range(len(groups) - 1):
+        for source in groups[index]:
+            for target in groups[index + 1]:
+                start, stop = _END.match(source), _END.match(target)
+                if not start or not stop:
+                    bad = source if not start else target
+                    raise ValueError(f"'{bad}' is not a node or node.port")
+                if stop.group(2) and index + 2 == len(groups):
+                    raise ValueError(f"'{target}': an edge enters a node, not a port")
+                edges.append(
+                    Edge.model_construct(
+                        from_=start.group(1), to=stop.group(1), port=start.group(2), when=None
+                    )
+                )
+    return edges
+
+
+def ports_of(node: Any) -> tuple[str, ...]:
+    """Returns the ports of a node; `""` is the one port of a node that decides nothing."""
+    base: tuple[str, ...]
+    match node:
+        case ConditionNode():
+            base = ("true", "false")
+        case SwitchNode():
+            base = (*node.cases, "default")
+        case LoopNode():
+            base = ("repeat", "done")
+        case _:
+            base = ("",)
+    return (*base, "error") if node.on_error == "route" else base
