@@ -1,0 +1,1 @@
+"""The compiler: a workflow becomes a plan, a state machine and a price."""

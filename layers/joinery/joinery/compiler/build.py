@@ -1,0 +1,284 @@
+"""Workflow → plan: ordinals, scopes, merged settings, and which nodes share a Task."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import joinery
+from joinery import limits
+from joinery.compiler.plan import PURE_TYPES, Plan, PlanLoop, PlanNode
+from joinery.errors import InvalidWorkflow, Problem
+from joinery.workflow.expressions import references
+from joinery.workflow.graph import END, START, Link, Structure, analyse
+
+if TYPE_CHECKING:
+    from joinery.workflow import model as m
+
+
+def build_plan(workflow: m.Workflow, *, opt: int = 1) -> Plan:
+    """Makes the plan of a valid workflow.
+
+    Args:
+        workflow: A workflow that passed validation, prompt files read in.
+        opt: Optimisation level: 0 one Task a node, 1 pure nodes folded into the
+            Tasks beside them.
+
+    Raises:
+        InvalidWorkflow: The workflow uses something this release cannot run.
+    """
+    links = [
+        Link(edge.from_, edge.port or "", edge.to, edge.when) for edge in workflow.expanded_edges()
+    ]
+    names = [START, *workflow.nodes, END]
+    loop_ids = [name for name, node in workflow.nodes.items() if node.type == "loop"]
+    structure = analyse(names, links, loop_ids)
+    _refuse_what_cannot_run(workflow, structure, links)
+    forward = tuple(link for link in links if link not in structure.back_edges)
+    scopes = structure.scope_of()
+    order = [name for name in structure.order if name not in (START, END)] + [END]
+    incoming: dict[str, list[Link]] = {name: [] for name in order}
+    for link in forward:
+        incoming[link.target].append(link)
+    nodes = tuple(
+        _node(name, ordinal, workflow, tuple(incoming[name]), scopes[name])
+        for ordinal, name in enumerate(order)
+    )
+    loops = tuple(
+        PlanLoop(r.loop, r.body, r.entries, r.parent, _max_rounds(workflow, r.loop))
+        for r in structure.loops
+    )
+    canonical = workflow.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    digest = hashlib.sha256(
+        json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
+    plan = Plan(
+        name=workflow.name,
+        nodes=nodes,
+        loops=loops,
+        inputs={
+            name: spec.model_dump(exclude={"description"}) for name, spec in workflow.inputs.items()
+        },
+        outputs=workflow.outputs,
+        opt=opt,
+        graph_hash=digest,
+        compiler=joinery.__version__,
+        links=forward,
+    )
+    groups = fold(plan) if opt >= 1 else {}
+    return Plan(**{**_fields(plan), "groups": groups})
+
+
+def _fields(plan: Plan) -> dict[str, Any]:
+    return {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
+
+
+def _max_rounds(workflow: m.Workflow, loop: str) -> int:
+    node: Any = workflow.nodes[loop]
+    return int(node.max_rounds)
+
+
+def _refuse_what_cannot_run(workflow: m.Workflow, structure: Structure, links: list[Link]) -> None:
+    """Raises for parts of the format that validate but do not run in this release."""
+    problems: list[Problem] = []
+    for name, node in workflow.nodes.items():
+        if node.join != "all":
+            problems.append(
+                Problem(
+                    "plan.join_not_available",
+                    f"node '{name}': only join: all runs in this release",
+                    node_id=name,
+                    pointer=f"/nodes/{name}/join",
+                )
+            )
+    for link in links:
+        if link.when is not None:
+            problems.append(
+                Problem(
+                    "plan.when_not_available",
+                    f"edge {link.source} -> {link.target}: 'when' does not run in this release",
+                    hint="put a condition node between them",
+                    node_id=link.source,
+                    pointer="/edges",
+                )
+            )
+    for problem in structure.problems:
+        problems.append(
+            Problem(
+                f"graph.{problem.kind}",
+                f"the cycle through {', '.join(problem.nodes)} is no loop",
+                node_id=problem.nodes[0],
+                pointer="/edges",
+            )
+        )
+    for name, node in workflow.nodes.items():
+        timeout = node.timeout or workflow.defaults.timeout
+        if timeout > limits.NODE_TIMEOUT_S:
+            problems.append(
+                Problem(
+                    "limit.timeout",
+                    f"node '{name}': a timeout of {timeout:g} s; a node that waits for no person "
+                    f"may take {limits.NODE_TIMEOUT_S} s at most",
+                    node_id=name,
+                    pointer=f"/nodes/{name}/timeout",
+                )
+            )
+    if len(workflow.nodes) > limits.NODES_MAX:
+        problems.append(
+            Problem(
+                "limit.nodes",
+                f"{len(workflow.nodes)} nodes; the limit is {limits.NODES_MAX}",
+                pointer="/nodes",
+            )
+        )
+    if problems:
+        raise InvalidWorkflow(problems)
+
+
+# -- one node ------------------------------------------------------------------------------
+
+
+def _node(
+    name: str,
+    ordinal: int,
+    workflow: m.Workflow,
+    incoming: tuple[Link, ...],
+    scope: tuple[str, ...],
+) -> PlanNode:
+    if name == END:
+        reads, previous = _reads(workflow.outputs)
+        return PlanNode(
+            id=END, ord=ordinal, type="end", spec={}, scope=scope, incoming=incoming,
+            reads=reads, previous=previous, attempts=3, timeout_s=60.0,
+        )  # fmt: skip
+    from joinery.workflow.model import DefaultOutput, ports_of
+
+    node = workflow.nodes[name]
+    spec = _spec(node, workflow)
+    reads, previous = _reads(spec)
+    retry = node.retry or workflow.defaults.retry
+    has_default = isinstance(node.on_error, DefaultOutput)
+    return PlanNode(
+        id=name,
+        ord=ordinal,
+        type=node.type,
+        spec=spec,
+        scope=scope,
+        incoming=incoming,
+        ports=ports_of(node),
+        reads=reads,
+        previous=previous,
+        attempts=retry.attempts,
+        backoff_s=retry.backoff,
+        retry_errors=None if retry.errors is None else tuple(retry.errors),
+        timeout_s=node.timeout or workflow.defaults.timeout,
+        on_error="default" if has_default else str(node.on_error),
+        default=node.on_error.default if isinstance(node.on_error, DefaultOutput) else None,
+    )
+
+
+def _spec(node: Any, workflow: m.Workflow) -> dict[str, Any]:
+    match node.type:
+        case "agent":
+            agent = workflow.agents[node.agent]
+            return _model_spec(node, workflow, agent.persona, agent.model)
+        case "llm":
+            return _model_spec(node, workflow, node.system, None)
+        case "template":
+            return {"template": node.template}
+        case "transform":
+            return {"value": node.value}
+        case "condition":
+            return {"if": node.if_}
+        case "switch":
+            return {"value": node.value, "cases": [_case(p, c) for p, c in node.cases.items()]}
+        case "loop":
+            return {"until": node.until, "max_rounds": node.max_rounds}
+    raise AssertionError(node.type)
+
+
+def _case(port: str, case: Any) -> list[Any]:
+    """Returns `[port, kind, value]`; kind is `range` or `in`."""
+    if hasattr(case, "min"):
+        return [port, "range", [case.min, case.max]]
+    return [port, "in", case if isinstance(case, list) else [case]]
+
+
+def _model_spec(
+    node: Any, workflow: m.Workflow, system: str, agent_model: m.ModelRef | None
+) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for ref in (workflow.defaults.model, agent_model, node.model):
+        if ref is None:
+            continue
+        said = ref.model_dump(exclude_none=True)
+        if "provider" in said and said["provider"] != merged.get("provider"):
+            merged.pop("name", None)  # a model's name means nothing at another provider
+        merged.update(said)
+    return {
+        "system": system,
+        "prompt": node.prompt,
+        "model": merged,
+        "schema": None if node.output is None else output_schema(node.output),
+        "fit": node.fit or workflow.defaults.fit,
+    }
+
+
+def output_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the JSON Schema of a node's `output`: an object with all properties required."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _reads(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    reads: set[str] = set()
+    previous: set[str] = set()
+    for ref in references(value):
+        if ref.root == "nodes":
+            reads.add(str(ref.path[0]))
+        elif ref.root == "loop" and len(ref.path) > 1 and ref.path[0] == "previous":
+            previous.add(str(ref.path[1]))
+    return tuple(sorted(reads)), tuple(sorted(previous))
+
+
+# -- level 1: fold pure nodes ------------------------------------------------------------------
+
+
+def fold(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Returns which nodes share a Task at level 1, by the first of them.
+
+    Two neighbours on a straight line share a Task when at least one of them is
+    pure, so a Task never holds two nodes with effects: after a crash nothing
+    that cost money runs again.
+    """
+    head_of: dict[str, str] = {}
+    members: dict[str, list[str]] = {}
+    for node in plan.nodes:
+        head_of[node.id] = node.id
+        members[node.id] = [node.id]
+    for node in plan.nodes:
+        if node.id == END or len(node.incoming) != 1:
+            continue
+        source = node.incoming[0].source
+        if source == START or not _straight(plan, source, node):
+            continue
+        joined = members[head_of[source]] + [node.id]
+        if sum(plan.by_id[name].type not in PURE_TYPES for name in joined) > 1:
+            continue
+        members[head_of[source]] = joined
+        head_of[node.id] = head_of[source]
+        del members[node.id]
+    return {head: tuple(names) for head, names in members.items() if len(names) > 1}
+
+
+def _straight(plan: Plan, source: str, node: PlanNode) -> bool:
+    before = plan.by_id[source]
+    if before.ports != ("",) or before.scope != node.scope:
+        return False
+    return len(plan.outgoing[source][""]) == 1

@@ -1,0 +1,214 @@
+"""The plan: a workflow made ready to run, as data.
+
+A published version stores its plan, and runs stay pinned to it, so newer code
+keeps reading older plans: fields are added with defaults, never renamed.
+`PLAN_VERSION` grows when a plan means something that older code cannot run.
+
+This module is imported by every node invocation: standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from joinery.workflow.graph import END, Link
+
+PLAN_VERSION = 1
+
+PURE_TYPES = frozenset({"template", "transform", "condition", "switch", "loop"})
+"""Nodes that compute from what is stored and touch nothing else."""
+
+MODEL_TYPES = frozenset({"agent", "llm"})
+"""Nodes that call a model once an attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanNode:
+    """One node, with everything that running it needs.
+
+    Attributes:
+        id: Its id in the workflow file.
+        ord: Its ordinal in topological order; part of its keys in the table.
+        type: Its node type; `end` for the node that closes the run.
+        spec: What the type needs: prompts, the merged model, cases, ….
+        scope: The loop nodes around it, outermost first; one path part each.
+        incoming: The edges into it in the order of the file, back edges left out.
+        ports: The ports it may take; `("",)` when it decides nothing.
+        reads: Ids of nodes whose results its expressions use.
+        previous: Ids of nodes whose results of the round before it uses.
+        attempts: Most attempts, the first included.
+        backoff_s: Wait before the second attempt; doubles from there.
+        retry_errors: Codes or class names that are retried, or None for all transient ones.
+        timeout_s: From the start of the first attempt to the end of the last.
+        on_error: `fail`, `continue`, `default` or `route`.
+        default: Output of a failed node when `on_error` is `default`.
+    """
+
+    id: str
+    ord: int
+    type: str
+    spec: Mapping[str, Any]
+    scope: tuple[str, ...] = ()
+    incoming: tuple[Link, ...] = ()
+    ports: tuple[str, ...] = ("",)
+    reads: tuple[str, ...] = ()
+    previous: tuple[str, ...] = ()
+    attempts: int = 1
+    backoff_s: float = 1.0
+    retry_errors: tuple[str, ...] | None = None
+    timeout_s: float = 300.0
+    on_error: str = "fail"
+    default: Any = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the node as JSON-ready data."""
+        data: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        data["incoming"] = [[e.source, e.port, e.target, e.when] for e in self.incoming]
+        for name in ("scope", "ports", "reads", "previous"):
+            data[name] = list(data[name])
+        if self.retry_errors is not None:
+            data["retry_errors"] = list(self.retry_errors)
+        return data
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> PlanNode:
+        """Returns the node that `to_dict` wrote; unknown fields are ignored."""
+        known = {name: data[name] for name in PlanNode.__slots__ if name in data}
+        known["incoming"] = tuple(Link(*row) for row in data.get("incoming", ()))
+        for name in ("scope", "ports", "reads", "previous"):
+            if name in known:
+                known[name] = tuple(known[name])
+        if known.get("retry_errors") is not None:
+            known["retry_errors"] = tuple(known["retry_errors"])
+        return PlanNode(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLoop:
+    """A loop: its node, its body in topological order, and what begins a round."""
+
+    loop: str
+    body: tuple[str, ...]
+    entries: tuple[str, ...]
+    parent: str | None
+    max_rounds: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A workflow version, ready to run.
+
+    Attributes:
+        name: The workflow's name.
+        nodes: All nodes in topological order, `end` last.
+        loops: All loops, outer before inner.
+        groups: Which nodes one Task runs together, by the first of them.
+        inputs: The declared inputs: `{name: {type, required, default}}`.
+        outputs: The outputs with their expressions.
+        opt: The optimisation level that `groups` came from.
+        graph_hash: SHA-256 of the canonical workflow.
+        compiler: Version of the compiler that made the plan.
+    """
+
+    name: str
+    nodes: tuple[PlanNode, ...]
+    loops: tuple[PlanLoop, ...] = ()
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    opt: int = 1
+    graph_hash: str = ""
+    compiler: str = ""
+    plan_version: int = PLAN_VERSION
+
+    @cached_property
+    def by_id(self) -> dict[str, PlanNode]:
+        """All nodes by id."""
+        return {node.id: node for node in self.nodes}
+
+    @cached_property
+    def by_ord(self) -> dict[int, PlanNode]:
+        """All nodes by ordinal."""
+        return {node.ord: node for node in self.nodes}
+
+    @cached_property
+    def loop_of(self) -> dict[str, PlanLoop]:
+        """All loops by the id of their loop node."""
+        return {loop.loop: loop for loop in self.loops}
+
+    @cached_property
+    def outgoing(self) -> dict[str, dict[str, list[Link]]]:
+        """Every edge but those back, by source and port, in the order of the file."""
+        found: dict[str, dict[str, list[Link]]] = {"start": {"": []}}
+        for node in self.nodes:
+            found[node.id] = {port: [] for port in node.ports}
+        ranked: list[tuple[int, Link]] = []
+        for node in self.nodes:
+            ranked.extend((self._rank.get(link, 0), link) for link in node.incoming)
+        for _, link in sorted(ranked, key=lambda pair: pair[0]):
+            found[link.source].setdefault(link.port, []).append(link)
+        return found
+
+    @cached_property
+    def _rank(self) -> dict[Link, int]:
+        return {link: rank for rank, link in enumerate(self.links)}
+
+    links: tuple[Link, ...] = ()
+    """Every edge but those back, in the order of the file."""
+
+    def group(self, head: str) -> tuple[str, ...]:
+        """Returns the nodes that the Task of `head` runs, in order."""
+        return self.groups.get(head, (head,))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the plan as JSON-ready data."""
+        return {
+            "plan_version": self.plan_version,
+            "name": self.name,
+            "opt": self.opt,
+            "graph_hash": self.graph_hash,
+            "compiler": self.compiler,
+            "inputs": {name: dict(spec) for name, spec in self.inputs.items()},
+            "outputs": dict(self.outputs),
+            "nodes": [node.to_dict() for node in self.nodes],
+            "loops": [
+                [loop.loop, list(loop.body), list(loop.entries), loop.parent, loop.max_rounds]
+                for loop in self.loops
+            ],
+            "groups": {head: list(members) for head, members in self.groups.items()},
+            "links": [[e.source, e.port, e.target, e.when] for e in self.links],
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Plan:
+        """Returns the plan that `to_dict` wrote.
+
+        Raises:
+            ValueError: The plan is newer than this code.
+        """
+        if data["plan_version"] > PLAN_VERSION:
+            raise ValueError(f"plan version {data['plan_version']} is newer than {PLAN_VERSION}")
+        return Plan(
+            name=data["name"],
+            nodes=tuple(PlanNode.from_dict(node) for node in data["nodes"]),
+            loops=tuple(
+                PlanLoop(loop, tuple(body), tuple(entries), parent, rounds)
+                for loop, body, entries, parent, rounds in data["loops"]
+            ),
+            groups={head: tuple(members) for head, members in data["groups"].items()},
+            inputs=data["inputs"],
+            outputs=data["outputs"],
+            opt=data["opt"],
+            graph_hash=data["graph_hash"],
+            compiler=data["compiler"],
+            plan_version=data["plan_version"],
+            links=tuple(Link(*row) for row in data["links"]),
+        )
+
+
+def end_of(plan: Plan) -> PlanNode:
+    """Returns the node that closes a run of the plan."""
+    return plan.by_id[END]

@@ -1,0 +1,133 @@
+"""Regions of a plan's graph: where forks join, and what each branch holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from joinery.compiler.plan import Plan
+from joinery.errors import InvalidWorkflow, Problem
+from joinery.workflow.graph import END, START
+
+
+class Regions:
+    """Answers questions about the plan's graph, back edges cut."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.rank = {START: -1, **{node.id: node.ord for node in plan.nodes}}
+        self.followers: dict[str, list[str]] = {}
+        for source, ports in plan.outgoing.items():
+            targets: list[str] = []
+            for port, links in ports.items():
+                # A port that leads nowhere leads past everything else: to the end.
+                targets.extend(link.target for link in links)
+                back = source in plan.loop_of and port == "repeat"
+                if not links and source not in (START, END) and not back:
+                    targets.append(END)
+            self.followers[source] = list(dict.fromkeys(targets))
+        self.parent = self._post_dominators()
+
+    def _post_dominators(self) -> dict[str, str]:
+        """Returns each node's immediate post-dominator (Cooper, Harvey, Kennedy 2001).
+
+        On a graph without cycles one pass in reverse topological order is enough.
+        """
+        parent: dict[str, str] = {END: END}
+        for node in sorted(self.followers, key=self.rank.__getitem__, reverse=True):
+            if node == END:
+                continue
+            nearest: str | None = None
+            for follower in self.followers[node]:
+                nearest = follower if nearest is None else self._meet(parent, nearest, follower)
+            parent[node] = nearest or END
+        return parent
+
+    def _meet(self, parent: dict[str, str], a: str, b: str) -> str:
+        while a != b:
+            while self.rank[a] < self.rank[b]:
+                a = parent[a]
+            while self.rank[b] < self.rank[a]:
+                b = parent[b]
+        return a
+
+    def join_of(self, targets: Sequence[str]) -> str:
+        """Returns the first node that every way from all the targets passes."""
+        nearest = targets[0]
+        for target in targets[1:]:
+            nearest = self._meet(self.parent, nearest, target)
+        return self.parent[nearest] if nearest in targets else nearest
+
+    def forked(self, wanted: Sequence[str], stop: str | None) -> tuple[str, ...]:
+        """Returns what really runs side by side when all of `wanted` are entered.
+
+        A target that another one leads to anyway (an edge that passes by) waits for
+        it and is no branch. Empty when the way leads straight to `stop`.
+        """
+        targets = [target for target in dict.fromkeys(wanted) if target != stop]
+        while len(targets) > 1:
+            nearest = targets[0]
+            for target in targets[1:]:
+                nearest = self._meet(self.parent, nearest, target)
+            if nearest not in targets:
+                break
+            targets.remove(nearest)
+        return tuple(targets)
+
+    def port_targets(self, node: str, port: str) -> list[str]:
+        """Returns where a port leads; one without an edge leads past its alternatives."""
+        links = self.plan.outgoing[node].get(port, [])
+        return [link.target for link in links] or [self.parent[node]]
+
+    def branches(self, targets: Sequence[str], join: str) -> list[list[str]]:
+        """Returns the nodes of each branch between a fork and its join.
+
+        Raises:
+            InvalidWorkflow: Branches share nodes or leave the box, which needs a
+                region of another kind than fork and join.
+        """
+        owner: dict[str, str] = {}
+        found: list[list[str]] = []
+        for target in targets:
+            nodes = branch_nodes(self, target, join)
+            for node in nodes:
+                if node in owner:
+                    raise _rigid(node, [owner[node], target], join)
+                owner[node] = target
+            found.append(nodes)
+        for nodes, target in zip(found, targets, strict=True):
+            inside = set(nodes)
+            for node in nodes:
+                for link in self.plan.by_id[node].incoming:
+                    if node != target and link.source not in inside:
+                        raise _rigid(node, [link.source, target], join)
+                loop = self.plan.loop_of.get(node)
+                if loop and not inside.issuperset(loop.entries):
+                    raise _rigid(node, [target], join)
+        return found
+
+
+def branch_nodes(regions: Regions, target: str, join: str) -> list[str]:
+    """Returns everything reachable from `target` before `join`, in topological order."""
+    seen = {target}
+    todo = [target]
+    while todo:
+        for follower in regions.followers[todo.pop()]:
+            if follower != join and follower not in seen:
+                seen.add(follower)
+                todo.append(follower)
+    return sorted(seen, key=regions.rank.__getitem__)
+
+
+def _rigid(node: str, branches: Sequence[str], join: str) -> InvalidWorkflow:
+    return InvalidWorkflow(
+        [
+            Problem(
+                "plan.shape_not_available",
+                f"node '{node}' is shared by the branches {', '.join(branches)} before they join "
+                f"at '{join}'; this release compiles forks whose branches share nothing",
+                hint="join the branches in one node first, or give each branch its own node",
+                node_id=node,
+                pointer=f"/nodes/{node}",
+            )
+        ]
+    )
