@@ -1,0 +1,1 @@
+"""The catalogue: published workflows and who may use them."""

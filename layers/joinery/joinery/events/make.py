@@ -1,0 +1,66 @@
+"""Makes events; `schema.json` beside this file says what each one holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+PROTOCOL_VERSION = 1
+
+Event = dict[str, Any]
+"""An event or delta as it goes over the wire: JSON-ready, shaped by `schema.json`."""
+
+
+def timestamp(epoch_s: float) -> str:
+    """Returns RFC 3339 in UTC with milliseconds."""
+    moment = datetime.fromtimestamp(epoch_s, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def make_event(
+    name: str,
+    run_id: str,
+    data: Mapping[str, Any],
+    *,
+    at: float,
+    node_id: str | None = None,
+    path: str | None = None,
+) -> Event:
+    """Returns an event that has no place in the log yet: the store adds `seq` and `head`."""
+    event: Event = {
+        "v": PROTOCOL_VERSION,
+        "event": name,
+        "run_id": run_id,
+        "timestamp": timestamp(at),
+    }
+    if node_id is not None:
+        event["node_id"] = node_id
+        event["path"] = path or ""
+    event["data"] = dict(data)
+    return event
+
+
+def make_delta(
+    run_id: str,
+    *,
+    at: float,
+    head: int,
+    node_id: str,
+    path: str,
+    attempt: int,
+    stream: str,
+    offset: int,
+    text: str,
+) -> Event:
+    """Returns one `text.delta`; `offset` counts Unicode code points from the stream's start."""
+    return {
+        "v": PROTOCOL_VERSION,
+        "event": "text.delta",
+        "run_id": run_id,
+        "head": head,
+        "timestamp": timestamp(at),
+        "node_id": node_id,
+        "path": path,
+        "data": {"attempt": attempt, "stream": stream, "offset": offset, "text": text},
+    }

@@ -1,0 +1,1 @@
+"""Models: providers, their registry and the scripted stand-in for tests."""

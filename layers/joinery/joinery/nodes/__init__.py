@@ -1,0 +1,1 @@
+"""Node types, one file each: what a node does with its inputs."""

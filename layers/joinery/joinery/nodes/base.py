@@ -1,0 +1,82 @@
+"""What a node is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from joinery.llm.types import Usage
+
+if TYPE_CHECKING:
+    from joinery.compiler.plan import Plan, PlanNode
+    from joinery.events.streams import TextStreams
+    from joinery.llm.types import Provider
+    from joinery.workflow.expressions import Scope
+
+
+class Models(Protocol):
+    """Finds the model that a node asks for."""
+
+    def resolve(self, ref: Mapping[str, Any]) -> tuple[Provider, str]:
+        """Returns the provider and the model's name there."""
+        ...
+
+
+@dataclass(slots=True)
+class Meter:
+    """Model calls begun and tokens used in one attempt."""
+
+    model_calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeContext:
+    """One attempt of one node.
+
+    Attributes:
+        plan: The plan of the run.
+        node: The node.
+        path: Its loop rounds and item indexes.
+        attempt: Which attempt this is, from 1.
+        meter: Counts what the attempt uses, whatever becomes of it.
+        scope: Resolves expressions.
+        streams: Takes text while it is made.
+        models: Finds models.
+        deadline: `time.monotonic()` by which the node must have ended.
+        cancelled: Whether the run was cancelled meanwhile.
+        emit: Stores and publishes an event of this node: `(name, data)`.
+    """
+
+    plan: Plan
+    node: PlanNode
+    path: str
+    attempt: int
+    meter: Meter
+    scope: Scope
+    streams: TextStreams
+    models: Models
+    deadline: float
+    cancelled: Callable[[], bool]
+    emit: Callable[[str, Mapping[str, Any]], None]
+
+
+@dataclass(slots=True)
+class NodeResult:
+    """What an attempt gave.
+
+    Attributes:
+        result: `{text?, output?}`; what expressions see of the node.
+        port: The port taken, `""` for a node that decides nothing.
+        repeat: For a loop node: whether another round begins.
+        reason: Why a loop ended.
+    """
+
+    result: Mapping[str, Any] = field(default_factory=dict)
+    port: str = ""
+    repeat: bool = False
+    reason: str = ""
+
+
+Execute = Callable[[NodeContext], NodeResult]

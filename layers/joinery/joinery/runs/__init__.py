@@ -1,0 +1,1 @@
+"""Runs: their state, the node invocation, and the interpreter."""

@@ -1,0 +1,157 @@
+"""Dead paths: which nodes can no longer run once a node has taken a port.
+
+The invocation that decides records them as skipped, so no state of the machine
+exists just to walk past a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from joinery.compiler.plan import Plan, PlanNode
+from joinery.runs.model import (
+    Address,
+    NodeKey,
+    NodeRecord,
+    address_of,
+    common_depth,
+    path_of,
+)
+from joinery.workflow.graph import END, START, Link
+
+Find = Callable[[Address], NodeRecord | None]
+"""Reads one record, strongly consistent; None when there is none yet."""
+
+
+def is_taken(link: Link, record: NodeRecord) -> bool:
+    """Whether an edge was taken, given the record of the node it leaves."""
+    return record.status in {"completed", "failed"} and record.port == link.port
+
+
+def dead_after(
+    plan: Plan, node: PlanNode, path: str, port: str, find: Find
+) -> list[tuple[PlanNode, str]]:
+    """Returns the nodes, with paths, that are dead because `node` took `port`.
+
+    A node is dead when every edge into it is: one from another port of `node`, one
+    from a dead node, or one that a finished node did not take. An edge that leaves
+    a loop is not dead before the loop has ended, since a later round may take it.
+
+    Args:
+        plan: The plan.
+        node: The node that has decided.
+        path: Its path.
+        port: The port it took.
+        find: Reads records of nodes that are not part of this decision.
+    """
+    if port == "repeat" and node.id in plan.loop_of:
+        return []
+    return _Decision(plan, node, path, port, find).dead()
+
+
+def after_skip(plan: Plan, node: PlanNode, path: str, find: Find) -> list[tuple[PlanNode, str]]:
+    """Returns the nodes that are dead because `node` itself is skipped."""
+    return _Decision(plan, node, path, None, find).dead()
+
+
+class _Decision:
+    def __init__(self, plan: Plan, node: PlanNode, path: str, port: str | None, find: Find) -> None:
+        self.plan, self.node, self.path, self.port, self.find = plan, node, path, port, find
+        self.found: dict[tuple[str, str], PlanNode] = {}
+
+    def dead(self) -> list[tuple[PlanNode, str]]:
+        todo = list(self._first_links())
+        while todo:
+            link, source_path = todo.pop(0)
+            target = self.plan.by_id[link.target]
+            if target.id == END:
+                continue
+            path = self._path_of(target, self.plan.by_id[link.source], source_path)
+            if (target.id, path) in self.found or not self._all_dead(target, path):
+                continue
+            self.found[(target.id, path)] = target
+            for links in self.plan.outgoing[target.id].values():
+                todo.extend((after, path) for after in links)
+        ranked = sorted(self.found.items(), key=lambda item: item[1].ord)
+        return [(target, path) for (_, path), target in ranked]
+
+    def _first_links(self) -> list[tuple[Link, str]]:
+        outgoing = self.plan.outgoing[self.node.id]
+        refused = [link for p, links in outgoing.items() if p != self.port for link in links]
+        depth = self._depth_after()
+        first = [
+            (link, self.path)
+            for link in refused
+            if common_depth(self.node.scope, self.plan.by_id[link.target].scope) >= depth
+            or self.port is None
+        ]
+        if depth < len(self.node.scope):
+            ended = self.plan.loop_of[self.node.scope[depth]]
+            inside = set(ended.body)
+            for name in ended.body:
+                for links in self.plan.outgoing[name].values():
+                    first.extend(
+                        (link, self._round_of(self.plan.by_id[name]))
+                        for link in links
+                        if link.target not in inside and name != self.node.id
+                    )
+        return first
+
+    def _depth_after(self) -> int:
+        """How many of the loops around the node go on after it took its port."""
+        depth = len(self.node.scope)
+        if self.port is None:
+            # A loop node that is skipped ends its loop.
+            return depth - 1 if self.node.id in self.plan.loop_of else depth
+        taken = self.plan.outgoing[self.node.id].get(self.port, [])
+        if not taken:
+            return depth
+        return max(
+            common_depth(self.node.scope, self.plan.by_id[link.target].scope) for link in taken
+        )
+
+    def _round_of(self, other: PlanNode) -> str:
+        """The path, in the round that is ending, of another node of the loop."""
+        depth = common_depth(self.node.scope, other.scope)
+        return path_of(tuple(self.path.split(".")[:depth]))
+
+    @staticmethod
+    def _path_of(target: PlanNode, source: PlanNode, source_path: str) -> str:
+        """The path at which an edge enters its target; a loop is entered in round 1."""
+        depth = common_depth(source.scope, target.scope)
+        parts: tuple[str, ...] = tuple(source_path.split(".")[:depth]) if depth else ()
+        return path_of((*parts, *["1"] * (len(target.scope) - depth)))
+
+    def _all_dead(self, target: PlanNode, path: str) -> bool:
+        return all(self._is_dead(link, target, path) for link in target.incoming)
+
+    def _is_dead(self, link: Link, target: PlanNode, path: str) -> bool:
+        if link.source == START:
+            return False
+        source = self.plan.by_id[link.source]
+        address = address_of(target, path, source)
+        if source.id == self.node.id and self._same_place(address, source):
+            return link.port != self.port
+        at = self._path_seen(source, address)
+        if (source.id, at) in self.found:
+            return True
+        record = self.find(address)
+        return record is not None and record.terminal and not is_taken(link, record)
+
+    def _same_place(self, address: Address, source: PlanNode) -> bool:
+        own = tuple(self.path.split(".")) if self.path else ()
+        seen = tuple(address.key.path.split(".")) if address.key.path else ()
+        return own[: len(seen)] == seen and (address.last or own == seen)
+
+    def _path_seen(self, source: PlanNode, address: Address) -> str:
+        """The path under which a dead source would be in `found`."""
+        if not address.last:
+            return address.key.path
+        shared = common_depth(self.node.scope, source.scope)
+        parts: tuple[str, ...] = tuple(self.path.split(".")[:shared]) if shared else ()
+        return path_of((*parts, *["1"] * (len(source.scope) - shared)))
+
+
+def key_of(node: PlanNode, path: str) -> NodeKey:
+    """Returns the key of a node at a path."""
+    return NodeKey(node.ord, path)

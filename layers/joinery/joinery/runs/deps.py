@@ -1,0 +1,45 @@
+"""What running needs, wired once by `bootstrap` or by the inline engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from joinery import limits
+from joinery.nodes.base import Models
+from joinery.runs.ports import Publisher, RunStore
+
+LEASE_S = 15.0
+"""A claim is held this long at a time.
+
+It is renewed while the node runs, so a worker that dies frees its node within this
+time, not only when its invocation would have ended, up to 15 minutes later.
+"""
+
+LEASE_RENEW_S = 5.0
+CONTROL_POLL_S = 1.0
+"""A running node reads the control item this often: cancel, and who has come to watch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """Ports and settings.
+
+    Attributes:
+        store: Keeps runs.
+        publisher: Reaches the people who watch.
+        models: Finds models.
+        clock: Epoch seconds.
+        background: Post, store and watch in threads (where those cross a network).
+        delta_s: Least time between two deltas of a stream.
+        durable_s: Most time that streamed text is not yet stored.
+    """
+
+    store: RunStore
+    publisher: Publisher
+    models: Models
+    clock: Callable[[], float] = time.time
+    background: bool = True
+    delta_s: float = limits.DELTA_INTERVAL_S
+    durable_s: float = limits.DURABLE_INTERVAL_S

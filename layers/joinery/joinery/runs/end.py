@@ -1,0 +1,131 @@
+"""How runs end: `end` closes the successful ones, everything else is closed as it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from joinery.compiler.plan import Plan, end_of
+from joinery.errors import NodeError, PermanentExpression, RunCancelled
+from joinery.events.make import make_event
+from joinery.runs.deps import Deps
+from joinery.runs.model import NodeRecord, RunRecord, addresses_for
+from joinery.runs.scope import build_scope
+from joinery.workflow.expressions import compile_value
+from joinery.workflow.graph import END
+
+
+def total_usage(records: Sequence[NodeRecord]) -> dict[str, Any]:
+    """Returns the usage of a run: the sum over its nodes and rounds."""
+    total = {"input_tokens": 0, "output_tokens": 0, "model_calls": 0}
+    estimated = False
+    for record in records:
+        for name in total:
+            total[name] += int(record.usage.get(name, 0))
+        estimated = estimated or bool(record.usage.get("estimated"))
+    return {**total, "estimated": estimated}
+
+
+def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
+    """Computes the outputs and closes the run as completed; a second time does nothing.
+
+    Raises:
+        RunCancelled: The run was cancelled meanwhile.
+        PermanentExpression: An output cannot be computed; the run is closed as failed.
+    """
+    node = end_of(plan)
+    addresses = addresses_for(plan, node, "")
+    loaded = deps.store.load(run.run_id, addresses.values())
+    if loaded.control.cancel:
+        raise RunCancelled("the run was cancelled")
+    records = {
+        name: loaded.records[address]
+        for name, address in addresses.items()
+        if address in loaded.records
+    }
+    scope = build_scope(deps.store, run, node, "", records)
+    try:
+        outputs = {name: compile_value(value).value(scope) for name, value in plan.outputs.items()}
+    except PermanentExpression as error:
+        close_failed(deps, run, error, node_id=END)
+        raise
+    now = deps.clock()
+    usage = total_usage(deps.store.nodes(run.run_id))
+    event = make_event(
+        "run.completed",
+        run.run_id,
+        {"usage": usage, "duration_ms": _duration_ms(run, now)},
+        at=now,
+    )
+    stored = deps.store.close_run(
+        run, status="completed", at=now, event=event, outputs=outputs, usage=usage
+    )
+    if stored:
+        deps.publisher.publish(run.run_id, stored)
+
+
+def close_failed(
+    deps: Deps,
+    run: RunRecord,
+    error: NodeError | Mapping[str, Any],
+    *,
+    node_id: str | None = None,
+    status: str = "failed",
+) -> None:
+    """Closes a run that did not complete; a second time does nothing.
+
+    Args:
+        deps: Ports.
+        run: The run.
+        error: What stopped it. When a node has failed, that node's error is told
+            instead, since it says more than the execution's.
+        node_id: The node that raised it, where that is known.
+        status: `failed`, `cancelled` or `timed_out`.
+    """
+    now = deps.clock()
+    records = deps.store.nodes(run.run_id)
+    shown = dict(error.to_dict()) if isinstance(error, NodeError) else dict(error)
+    if node_id:
+        shown["node_id"] = node_id
+    elif status == "failed":
+        shown = _cause(records) or shown
+    usage = total_usage(records)
+    data: dict[str, Any] = {"usage": usage, "duration_ms": _duration_ms(run, now)}
+    if status != "cancelled":
+        data["error"] = shown
+    event = make_event(f"run.{status}", run.run_id, data, at=now)
+    stored = deps.store.close_run(
+        run,
+        status=status,
+        at=now,
+        event=event,
+        error=None if status == "cancelled" else shown,
+        usage=usage,
+    )
+    if stored:
+        deps.publisher.publish(run.run_id, stored)
+
+
+def _cause(records: Sequence[NodeRecord]) -> dict[str, Any] | None:
+    """Returns the error of the node that failed the run, with its place."""
+    failed = [r for r in records if r.status == "failed" and r.error and not r.handled]
+    if failed:
+        record = max(failed, key=lambda r: r.ended_at)
+    else:
+        running = [record for record in records if record.status == "running"]
+        if not running:
+            return None
+        record = max(running, key=lambda r: r.started_at)
+        return {
+            "code": "infrastructure",
+            "message": f"node '{record.node_id}' stopped without a word",
+            "retryable": True,
+            "node_id": record.node_id,
+            "path": record.key.path,
+            **({"cause": dict(record.error)} if record.error else {}),
+        }
+    return {**dict(record.error or {}), "node_id": record.node_id, "path": record.key.path}
+
+
+def _duration_ms(run: RunRecord, now: float) -> int:
+    return round((now - (run.started_at or run.created_at)) * 1000)

@@ -1,0 +1,81 @@
+"""The state of one node invocation: what is loaded, and how it tells the world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from joinery.compiler.plan import Plan, PlanNode
+from joinery.events.make import Event, make_event
+from joinery.runs.deps import Deps
+from joinery.runs.model import Address, NodeKey, NodeRecord, RunRecord
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One invocation of one node.
+
+    Attributes:
+        deps: Ports.
+        plan: The plan of the run.
+        run: The run.
+        node: The node.
+        path: Its loop rounds and item indexes.
+        deadline: `time.monotonic()` at which the invocation ends.
+        loaded: Records read so far, shared by the nodes of one Task.
+        head: Highest seq seen.
+    """
+
+    deps: Deps
+    plan: Plan
+    run: RunRecord
+    node: PlanNode
+    path: str
+    deadline: float
+    loaded: dict[Address, NodeRecord]
+    head: int = 0
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.run.run_id
+
+    @property
+    def key(self) -> NodeKey:
+        """The node's address."""
+        return NodeKey(self.node.ord, self.path)
+
+    def find(self, address: Address) -> NodeRecord | None:
+        """Returns a record, read once; None when there is none yet."""
+        if address not in self.loaded:
+            self.loaded.update(self.deps.store.load(self.run_id, [address]).records)
+        return self.loaded.get(address)
+
+    def event(self, name: str, data: Mapping[str, Any]) -> Event:
+        """Returns an event of this node."""
+        return make_event(
+            name, self.run_id, data, at=self.deps.clock(), node_id=self.node.id, path=self.path
+        )
+
+    def append(self, name: str, data: Mapping[str, Any]) -> None:
+        """Stores and publishes an event of this node."""
+        self.publish(self.deps.store.append(self.run_id, [self.event(name, data)]))
+
+    def publish(self, stored: Sequence[Event]) -> None:
+        """Publishes what was stored."""
+        if stored:
+            self.head = max(self.head, stored[-1]["head"])
+            self.deps.publisher.publish(self.run_id, stored)
+
+    def skip_event(self, records: Sequence[NodeRecord]) -> Event:
+        """Returns the one event that tells of all these skips."""
+        rows = [{"node_id": r.node_id, "path": r.key.path} for r in records]
+        return self.event("nodes.skipped", {"nodes": rows})
+
+    def skipped(self, dead: Sequence[tuple[PlanNode, str]], now: float) -> list[NodeRecord]:
+        """Returns the records of dead nodes."""
+        return [
+            NodeRecord(NodeKey(node.ord, path), node.id, "skipped", ended_at=now)
+            for node, path in dead
+        ]

@@ -1,0 +1,256 @@
+"""A store in this process: what the inline engine runs on.
+
+Held to the same contract tests as the DynamoDB one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from joinery.errors import NotFound
+from joinery.events.make import Event
+from joinery.runs.model import RUN_OPEN, Address, Control, NodeKey, NodeRecord, RunRecord
+from joinery.runs.ports import AlreadyTerminal, ClaimHeld, ClaimLost, Loaded, TextPiece
+
+
+@dataclass(slots=True)
+class _Run:
+    record: RunRecord
+    inputs: Mapping[str, Any]
+    extra: Mapping[str, Any]
+    outputs: Mapping[str, Any] | None = None
+    control: Control = field(default_factory=Control)
+    nodes: dict[NodeKey, NodeRecord] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    texts: list[TextPiece] = field(default_factory=list)
+
+
+class MemoryStore:
+    """Implements `RunStore` with dictionaries under one lock."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, _Run] = {}
+        self._lock = threading.RLock()
+
+    def _run(self, run_id: str) -> _Run:
+        try:
+            return self._runs[run_id]
+        except KeyError:
+            raise NotFound(f"no run {run_id}") from None
+
+    def _stamp(self, run: _Run, events: Sequence[Event]) -> list[Event]:
+        head = run.control.head
+        stored = []
+        for event in events:
+            head += 1
+            stored.append({**event, "seq": head, "head": head})
+        run.control = Control(head, run.control.cancel, run.control.subs)
+        run.events.extend(stored)
+        return stored
+
+    # -- runs --------------------------------------------------------------------------
+
+    def create_run(
+        self,
+        run: RunRecord,
+        inputs: Mapping[str, Any],
+        events: Sequence[Event],
+        extra: Mapping[str, Any],
+    ) -> tuple[RunRecord, list[Event]]:
+        """See `RunStore.create_run`."""
+        with self._lock:
+            if run.run_id in self._runs:
+                return self._runs[run.run_id].record, []
+            held = self._runs[run.run_id] = _Run(run, inputs, extra)
+            return run, self._stamp(held, events)
+
+    def get_run(self, run_id: str) -> RunRecord:
+        """See `RunStore.get_run`."""
+        return self._run(run_id).record
+
+    def inputs(self, run_id: str) -> Mapping[str, Any]:
+        """See `RunStore.inputs`."""
+        return self._run(run_id).inputs
+
+    def extra(self, run_id: str) -> Mapping[str, Any]:
+        """See `RunStore.extra`."""
+        return self._run(run_id).extra
+
+    def outputs(self, run_id: str) -> Mapping[str, Any] | None:
+        """See `RunStore.outputs`."""
+        return self._run(run_id).outputs
+
+    def mark_started(self, run_id: str, execution_arn: str, at: float) -> None:
+        """See `RunStore.mark_started`."""
+        from dataclasses import replace
+
+        with self._lock:
+            run = self._run(run_id)
+            status = "running" if run.record.status == "queued" else run.record.status
+            run.record = replace(
+                run.record, execution_arn=execution_arn, started_at=at, status=status
+            )
+
+    def control(self, run_id: str) -> Control:
+        """See `RunStore.control`."""
+        return self._run(run_id).control
+
+    def request_cancel(self, run_id: str) -> None:
+        """See `RunStore.request_cancel`."""
+        with self._lock:
+            run = self._run(run_id)
+            run.control = Control(run.control.head, True, run.control.subs)
+
+    def close_run(
+        self,
+        run: RunRecord,
+        *,
+        status: str,
+        at: float,
+        event: Event,
+        outputs: Mapping[str, Any] | None = None,
+        error: Mapping[str, Any] | None = None,
+        usage: Mapping[str, Any] | None = None,
+    ) -> list[Event]:
+        """See `RunStore.close_run`."""
+        from dataclasses import replace
+
+        with self._lock:
+            held = self._run(run.run_id)
+            if held.record.status not in RUN_OPEN or held.record.incarnation != run.incarnation:
+                return []
+            held.record = replace(
+                held.record, status=status, ended_at=at, error=error, usage=usage or {}
+            )
+            held.outputs = outputs
+            return self._stamp(held, [event])
+
+    # -- nodes -------------------------------------------------------------------------
+
+    def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
+        """See `RunStore.load`."""
+        with self._lock:
+            run = self._run(run_id)
+            found: dict[Address, NodeRecord] = {}
+            for address in addresses:
+                record = self._find(run, address)
+                if record is not None:
+                    found[address] = record
+            return Loaded(run.control, found)
+
+    @staticmethod
+    def _find(run: _Run, address: Address) -> NodeRecord | None:
+        if not address.last:
+            return run.nodes.get(address.key)
+        prefix = address.key.parts()
+        best: NodeRecord | None = None
+        for key, record in run.nodes.items():
+            if key.ord != address.key.ord or key.parts()[: len(prefix)] != prefix:
+                continue
+            if best is None or key.parts() > best.key.parts():
+                best = record
+        return best
+
+    def result(self, run_id: str, record: NodeRecord) -> Mapping[str, Any]:
+        """See `RunStore.result`."""
+        return record.result or {}
+
+    def nodes(self, run_id: str) -> list[NodeRecord]:
+        """See `RunStore.nodes`."""
+        with self._lock:
+            records = list(self._run(run_id).nodes.values())
+        return sorted(records, key=lambda record: (record.key.ord, record.key.parts()))
+
+    def claim(
+        self, run_id: str, key: NodeKey, node_id: str, *, holder: str, now: float, until: float
+    ) -> NodeRecord:
+        """See `RunStore.claim`."""
+        with self._lock:
+            nodes = self._run(run_id).nodes
+            record = nodes.get(key) or NodeRecord(key, node_id)
+            if record.terminal:
+                raise AlreadyTerminal(record)
+            if record.claim_until > now and record.holder != holder:
+                raise ClaimHeld(record.claim_until)
+            record = record.with_(
+                status="running",
+                attempt=record.attempt + 1,
+                claim_until=until,
+                holder=holder,
+                started_at=record.started_at or now,
+            )
+            nodes[key] = record
+            return record
+
+    def _mine(self, run: _Run, key: NodeKey, attempt: int) -> NodeRecord:
+        record = run.nodes.get(key)
+        if record is None or record.attempt != attempt or record.terminal:
+            raise ClaimLost
+        return record
+
+    def renew(self, run_id: str, key: NodeKey, attempt: int, until: float) -> None:
+        """See `RunStore.renew`."""
+        with self._lock:
+            run = self._run(run_id)
+            run.nodes[key] = self._mine(run, key, attempt).with_(claim_until=until)
+
+    def release(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+        """See `RunStore.release`."""
+        with self._lock:
+            run = self._run(run_id)
+            self._mine(run, record.key, record.attempt)
+            run.nodes[record.key] = record.with_(claim_until=0.0, holder="")
+            return self._stamp(run, events)
+
+    def finish(
+        self,
+        run_id: str,
+        record: NodeRecord,
+        events: Sequence[Event],
+        skipped: Sequence[NodeRecord] = (),
+        *,
+        fenced: bool = True,
+    ) -> list[Event]:
+        """See `RunStore.finish`."""
+        with self._lock:
+            run = self._run(run_id)
+            held = run.nodes.get(record.key)
+            if held is not None and held.terminal:
+                raise AlreadyTerminal(held)
+            if fenced:
+                self._mine(run, record.key, record.attempt)
+            stored = self._stamp(run, events)
+            seq = stored[0]["seq"] if stored else 0
+            run.nodes[record.key] = record.with_(claim_until=0.0, seq=seq)
+            for other in skipped:
+                run.nodes.setdefault(other.key, other)
+            return stored
+
+    # -- events and text ---------------------------------------------------------------
+
+    def append(self, run_id: str, events: Sequence[Event]) -> list[Event]:
+        """See `RunStore.append`."""
+        with self._lock:
+            return self._stamp(self._run(run_id), events)
+
+    def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:
+        """See `RunStore.events`."""
+        with self._lock:
+            return self._run(run_id).events[after_seq : after_seq + limit]
+
+    def put_text(self, run_id: str, piece: TextPiece) -> None:
+        """See `RunStore.put_text`."""
+        with self._lock:
+            self._run(run_id).texts.append(piece)
+
+    def texts(self, run_id: str) -> list[TextPiece]:
+        """See `RunStore.texts`."""
+        with self._lock:
+            pieces = list(self._run(run_id).texts)
+        return sorted(
+            pieces,
+            key=lambda p: (p.key.ord, p.key.parts(), p.attempt, p.stream, p.offset),
+        )

@@ -1,0 +1,204 @@
+"""What becomes of an attempt: completed, failed as `on_error` says, or tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from joinery.errors import (
+    NodeError,
+    Permanent,
+    PermanentAttemptsExhausted,
+    PermanentTimeout,
+    RunCancelled,
+    Transient,
+    TransientClaimed,
+)
+from joinery.events.make import Event
+from joinery.nodes.base import NodeResult
+from joinery.runs.dead_paths import dead_after
+from joinery.runs.invocation import Invocation
+from joinery.runs.model import Address, NodeRecord, next_round
+from joinery.runs.ports import AlreadyTerminal, ClaimLost
+from joinery.runs.watch import Watch
+
+EVENTS_AT_ONCE = 4
+"""Most events that the end of a node stores together."""
+
+
+def again(inv: Invocation, record: NodeRecord) -> NodeRecord:
+    """Puts the stored event of a finished node out again: the first time may have died."""
+    if record.seq:
+        near = inv.deps.store.events(inv.run_id, record.seq - 1, EVENTS_AT_ONCE)
+        mine = (inv.node.id, inv.path)
+        inv.publish([e for e in near if (e.get("node_id"), e.get("path")) == mine])
+    _raise_if_failed(inv, record)
+    return record
+
+
+def _raise_if_failed(inv: Invocation, record: NodeRecord) -> None:
+    if record.status != "failed" or inv.node.on_error != "fail":
+        return
+    stored = dict(record.error or {})
+    error = PermanentAttemptsExhausted(str(stored.get("message", "the node failed")), cause=stored)
+    raise error
+
+
+def record_outcome(
+    inv: Invocation,
+    record: NodeRecord,
+    result: NodeResult | NodeError,
+    summary: Mapping[str, Any],
+    watch: Watch,
+) -> NodeRecord:
+    """Stores what an attempt gave and returns the node's record.
+
+    Args:
+        inv: The invocation.
+        record: The record as it was claimed, with what the attempt used.
+        result: The result, or why there is none.
+        summary: Length and hash of each stream.
+        watch: Knows of a cancel and of a lost claim.
+
+    Raises:
+        NodeError: The node failed, or is to be tried again.
+    """
+    if watch.claim_lost:
+        raise TransientClaimed(f"another invocation took over node '{inv.node.id}'")
+    if isinstance(result, NodeResult):
+        return _complete(inv, record, result, summary)
+    if isinstance(result, RunCancelled) or watch.cancelled():
+        raise RunCancelled("the run was cancelled") from result
+    if isinstance(result, Transient) and _may_retry(inv, record, result):
+        return _retry(inv, record, result)
+    return fail(inv, record, _final(inv, record, result), summary)
+
+
+def _complete(
+    inv: Invocation, record: NodeRecord, result: NodeResult, summary: Mapping[str, Any]
+) -> NodeRecord:
+    now = inv.deps.clock()
+    record = record.with_(
+        status="completed",
+        ended_at=now,
+        port=result.port,
+        next_path=next_round(inv.path) if result.repeat else "",
+        result=result.result,
+        error=None,
+        streams=dict(summary),
+        reason=result.reason,
+    )
+    data: dict[str, Any] = {
+        "attempt": record.attempt,
+        "duration_ms": round((now - record.started_at) * 1000),
+        "streams": dict(summary),
+    }
+    if record.port:
+        data["port"] = record.port
+    if record.reason:
+        data["reason"] = record.reason
+    events = [inv.event("node.completed", data)]
+    if record.usage.get("model_calls"):
+        events.insert(0, inv.event("usage.recorded", record.usage))
+    if result.repeat:
+        rounds = {"round": int(record.next_path.split(".")[-1]), "path": record.next_path,
+                  "max_rounds": inv.plan.loop_of[inv.node.id].max_rounds}  # fmt: skip
+        events.append(inv.event("loop.round", rounds))
+    return _finish(inv, record, events)
+
+
+def fail(
+    inv: Invocation, record: NodeRecord, failure: NodeError, summary: Mapping[str, Any]
+) -> NodeRecord:
+    """Ends the node as `on_error` says."""
+    policy = inv.node.on_error
+    shown = failure.to_dict()
+    port = {"route": "error", "fail": ""}.get(policy, inv.node.ports[-1])
+    result: dict[str, Any] = {"error": shown}
+    if policy == "default":
+        result["output"] = inv.node.default
+        if isinstance(inv.node.default, str):
+            result["text"] = inv.node.default
+    record = record.with_(
+        status="failed",
+        ended_at=inv.deps.clock(),
+        port=port,
+        result=result,
+        error=shown,
+        handled=policy != "fail",
+        streams=dict(summary),
+    )
+    data = {"attempt": record.attempt, "error": shown, "on_error": policy}
+    done = _finish(inv, record, [inv.event("node.failed", data)])
+    if policy == "fail":
+        raise failure
+    return done
+
+
+def _finish(inv: Invocation, record: NodeRecord, events: list[Event]) -> NodeRecord:
+    skipped: list[NodeRecord] = []
+    goes_on = record.status == "completed" or record.handled
+    if goes_on and len(inv.node.ports) > 1:
+        inv.loaded[Address(record.key)] = record
+        dead = dead_after(inv.plan, inv.node, inv.path, record.port, inv.find)
+        skipped = inv.skipped(dead, record.ended_at)
+        if skipped:
+            events.append(inv.skip_event(skipped))
+    try:
+        stored = inv.deps.store.finish(inv.run_id, record, events, skipped)
+    except AlreadyTerminal as ended:
+        return again(inv, ended.record)
+    except ClaimLost:
+        raise TransientClaimed(f"another invocation took over node '{inv.node.id}'") from None
+    inv.publish(stored)
+    return record.with_(seq=stored[0]["seq"])
+
+
+def _retry(inv: Invocation, record: NodeRecord, failure: Transient) -> NodeRecord:
+    event = inv.event("node.retrying", {"attempt": record.attempt, "error": failure.to_dict()})
+    try:
+        stored = inv.deps.store.release(inv.run_id, record.with_(error=failure.to_dict()), [event])
+    except ClaimLost:
+        raise TransientClaimed(f"another invocation took over node '{inv.node.id}'") from None
+    inv.publish(stored)
+    raise failure
+
+
+def _may_retry(inv: Invocation, record: NodeRecord, failure: Transient) -> bool:
+    allowed = inv.node.retry_errors
+    if allowed is not None and not {failure.code, failure.asl_name()} & set(allowed):
+        return False
+    if record.attempt >= inv.node.attempts:
+        return False
+    wait = inv.node.backoff_s * 2.0 ** (record.attempt - 1)
+    return inv.deps.clock() + wait < record.started_at + inv.node.timeout_s
+
+
+def _final(inv: Invocation, record: NodeRecord, failure: NodeError) -> NodeError:
+    """Returns the permanent error that a last failure amounts to."""
+    if isinstance(failure, Permanent):
+        return failure
+    if inv.deps.clock() - record.started_at >= inv.node.timeout_s:
+        return PermanentTimeout(
+            f"node '{inv.node.id}' did not end within {inv.node.timeout_s:g} s; "
+            f"last: {failure.message}",
+            cause=failure.to_dict(),
+        )
+    return PermanentAttemptsExhausted(
+        f"node '{inv.node.id}' failed after {record.attempt} of {inv.node.attempts} "
+        f"attempts: {failure.message}",
+        cause=failure.to_dict(),
+    )
+
+
+def crashed(inv: Invocation, record: NodeRecord, left: float) -> NodeError:
+    """Returns the error of a node whose attempts ended without a word."""
+    if left <= 0:
+        return PermanentTimeout(
+            f"node '{inv.node.id}' did not end within {inv.node.timeout_s:g} s",
+            cause=record.error,
+        )
+    return PermanentAttemptsExhausted(
+        f"node '{inv.node.id}' was begun {record.attempt - 1} times and never ended",
+        cause=record.error,
+    )

@@ -1,0 +1,93 @@
+"""How runs look from outside: the same for the inline engine, the HTTP API and the CLI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from joinery.events.make import timestamp
+from joinery.runs.model import NodeRecord, RunRecord
+from joinery.runs.ports import RunStore
+
+
+def run_view(store: RunStore, run: RunRecord, *, results: bool = True) -> dict[str, Any]:
+    """Returns a run as `GET /runs/{run_id}` answers it.
+
+    Args:
+        store: Where the run is.
+        run: The run.
+        results: Whether to include outputs and the nodes' results.
+    """
+    view: dict[str, Any] = {
+        "run_id": run.run_id,
+        "status": run.status,
+        "workflow": {
+            "workflow_id": run.workflow_id,
+            "version": run.version,
+            "name": run.name,
+        },
+        "incarnation": run.incarnation,
+        "created_at": timestamp(run.created_at),
+        "head": store.control(run.run_id).head,
+        "usage": dict(run.usage),
+    }
+    if run.session_id:
+        view["session_id"] = run.session_id
+    if run.started_at:
+        view["started_at"] = timestamp(run.started_at)
+    if run.ended_at:
+        view["ended_at"] = timestamp(run.ended_at)
+    if run.error:
+        view["error"] = dict(run.error)
+    if results:
+        view["outputs"] = store.outputs(run.run_id)
+    view["nodes"] = [node_view(store, run, r, results) for r in store.nodes(run.run_id)]
+    return view
+
+
+def node_view(store: RunStore, run: RunRecord, record: NodeRecord, results: bool) -> dict[str, Any]:
+    """Returns one node of a run at one path."""
+    view: dict[str, Any] = {
+        "node_id": record.node_id,
+        "path": record.key.path,
+        "status": seen_status(run, record),
+        "attempts": record.attempt,
+    }
+    for name, value in (
+        ("port", record.port),
+        ("reason", record.reason),
+        ("usage", dict(record.usage)),
+        ("error", record.error),
+        ("streams", dict(record.streams)),
+    ):
+        if value:
+            view[name] = value
+    if record.started_at:
+        view["started_at"] = timestamp(record.started_at)
+    if record.ended_at:
+        view["ended_at"] = timestamp(record.ended_at)
+    if results and record.terminal:
+        view["result"] = dict(store.result(run.run_id, record))
+    return view
+
+
+def seen_status(run: RunRecord, record: NodeRecord) -> str:
+    """Returns a node's status; one that was running when its run closed was cut short."""
+    if run.closed and not record.terminal:
+        return "cancelled" if run.status == "cancelled" else "failed"
+    return record.status
+
+
+def node_summary(nodes: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Returns `{node_id: {status, attempts, rounds}}` from node views.
+
+    Of a node that ran in several rounds, the status is the last round's and the
+    attempts are those of all rounds together.
+    """
+    summary: dict[str, dict[str, Any]] = {}
+    for node in nodes:
+        seen = summary.setdefault(node["node_id"], {"status": "", "attempts": 0, "rounds": 0})
+        seen["status"] = node["status"]
+        seen["attempts"] += node["attempts"]
+        seen["rounds"] += 1
+    return summary

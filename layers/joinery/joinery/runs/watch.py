@@ -1,0 +1,76 @@
+"""Watches a node's run while the node works: cancel, claim, and new subscribers."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from joinery.events.streams import TextStreams
+from joinery.runs.deps import CONTROL_POLL_S, LEASE_RENEW_S, LEASE_S, Deps
+from joinery.runs.model import NodeRecord
+from joinery.runs.ports import ClaimLost
+
+
+class Watch:
+    """Knows whether the node may go on.
+
+    In the background a thread reads the control item once a second; without one,
+    the question itself reads it, which is free where the store is in memory.
+    """
+
+    def __init__(self, deps: Deps, run_id: str, record: NodeRecord, head: int) -> None:
+        self._deps, self._run_id, self._record = deps, run_id, record
+        self._stop = threading.Event()
+        self._cancelled = False
+        self.claim_lost = False
+        self.head = head
+        self._subs: int | None = None
+        self._streams: TextStreams | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, streams: TextStreams) -> None:
+        """Begins to watch; new subscribers are sent what `streams` had so far."""
+        self._streams = streams
+        if self._deps.background:
+            self._thread = threading.Thread(target=self._loop, daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the watch; call it once the node has ended."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+
+    def cancelled(self) -> bool:
+        """Returns whether the run was cancelled or the claim was lost."""
+        if self._thread is None and not self._cancelled:
+            self._cancelled = self._deps.store.control(self._run_id).cancel
+        return self._cancelled or self.claim_lost
+
+    def _loop(self) -> None:
+        renewed = time.monotonic()
+        while not self._stop.wait(CONTROL_POLL_S):
+            try:
+                self._look()
+                if time.monotonic() - renewed >= LEASE_RENEW_S:
+                    until = self._deps.clock() + LEASE_S
+                    record = self._record
+                    self._deps.store.renew(self._run_id, record.key, record.attempt, until)
+                    renewed = time.monotonic()
+            except ClaimLost:
+                self.claim_lost = True
+                return
+            except Exception:
+                # A failed look is repeated in a second; the writes that matter are fenced.
+                continue
+
+    def _look(self) -> None:
+        control = self._deps.store.control(self._run_id)
+        self._cancelled = self._cancelled or control.cancel
+        self.head = max(self.head, control.head)
+        if control.subs != self._subs:
+            first = self._subs is None
+            self._subs = control.subs
+            if self._deps.publisher.refresh(self._run_id, control.subs) and not first:
+                assert self._streams is not None
+                self._streams.resend()
