@@ -5,7 +5,8 @@ output, so nothing is lost where a box's or a Catch's output replaces the input:
 the run and its plan come from `$states.context.Execution.Input`, the loop rounds
 from one variable a loop, `$path_<loop node>`, which the states that lead into a
 round assign. Only `port` (and the next round's `path`) is read from a Task's
-result, by the Choice right behind it.
+result, by the Choice right behind it. The one exception is the Task inside a Map
+over branches: its input is the item, which is the node to run.
 """
 
 from __future__ import annotations
@@ -237,9 +238,9 @@ class _Emitter:
         branches = self.regions.branches(targets, join)
         alike = {self._likeness(target) for target in targets}
         plain = all(
-            set(self.plan.group(target)) == set(nodes)
-            and self.plan.by_id[self.plan.group(target)[-1]].ports == ("",)
-            for target, nodes in zip(targets, branches, strict=True)
+            set(self.plan.group(branch.entries[0])) == branch.nodes
+            and self.plan.by_id[self.plan.group(branch.entries[0])[-1]].ports == ("",)
+            for branch in branches
         )
         state: dict[str, Any]
         if plain and len(alike) == 1 and len(targets) <= limits.SFN_INLINE_MAP_WIDTH:
@@ -248,7 +249,9 @@ class _Emitter:
         else:
             state = {
                 "Type": "Parallel",
-                "Branches": [self.scope([t], stop=join, around=around) for t in targets],
+                "Branches": [
+                    self.scope(branch.entries, stop=join, around=around) for branch in branches
+                ],
             }
             kind = "parallel"
         scope.states[name] = state
@@ -259,7 +262,7 @@ class _Emitter:
     def _map(self, targets: tuple[str, ...], around: tuple[str, ...]) -> dict[str, Any]:
         inner = self.names.take_list("", list(targets))
         every = tuple(node for target in targets for node in self.plan.group(target))
-        task = self._invoke("$states.context.Map.Item.Value", self.plan.group(targets[0]), around)
+        task = self._invoke("$states.input", self.plan.group(targets[0]), around)
         self.info[inner] = StateInfo("task", around, every)
         return {
             "Type": "Map",
@@ -329,7 +332,7 @@ def _timeout(plan: Plan, group: tuple[str, ...]) -> int:
     """Seconds after which Step Functions gives an invocation up: the nodes' own, and a margin."""
     nodes = [plan.by_id[name] for name in group]
     # A pure node is done at once; its own timeout is only its bound inside the invocation.
-    total = sum(1 if node.type in PURE_TYPES else node.timeout_s for node in nodes) + 30
+    total = sum(node.timeout_s for node in nodes if node.type not in PURE_TYPES) + 30
     return int(min(total, limits.LAMBDA_TIMEOUT_S))
 
 
@@ -353,7 +356,7 @@ def _retry(plan: Plan, group: tuple[str, ...]) -> list[dict[str, Any]]:
         {
             "ErrorEquals": [*names, *INFRASTRUCTURE_ERRORS],
             "IntervalSeconds": backoff,
-            "BackoffRate": 2,
+            "BackoffRate": 2.0,
             "MaxDelaySeconds": max(30, backoff + 1),
             "MaxAttempts": _attempts(plan, group) + 2,
             "JitterStrategy": "FULL",

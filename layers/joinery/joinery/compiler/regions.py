@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from joinery.compiler.plan import Plan
 from joinery.errors import InvalidWorkflow, Problem
 from joinery.workflow.graph import END, START
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A part of a fork that shares nothing with the others: what it begins with, and its nodes."""
+
+    entries: list[str]
+    nodes: set[str]
 
 
 class Regions:
@@ -78,32 +87,51 @@ class Regions:
         links = self.plan.outgoing[node].get(port, [])
         return [link.target for link in links] or [self.parent[node]]
 
-    def branches(self, targets: Sequence[str], join: str) -> list[list[str]]:
-        """Returns the nodes of each branch between a fork and its join.
+    def branches(self, targets: Sequence[str], join: str) -> list[Branch]:
+        """Returns the branches between a fork and its join, in the order of the targets.
+
+        Targets whose ways meet before the join are one branch that begins with a
+        fork of its own.
 
         Raises:
-            InvalidWorkflow: Branches share nodes or leave the box, which needs a
-                region of another kind than fork and join.
+            InvalidWorkflow: All ways meet before the join, or leave the box, which
+                needs a region of another kind than fork and join.
         """
-        owner: dict[str, str] = {}
-        found: list[list[str]] = []
+        branches: list[Branch] = []
         for target in targets:
-            nodes = branch_nodes(self, target, join)
-            for node in nodes:
-                if node in owner:
-                    raise _rigid(node, [owner[node], target], join)
-                owner[node] = target
-            found.append(nodes)
-        for nodes, target in zip(found, targets, strict=True):
-            inside = set(nodes)
-            for node in nodes:
-                for link in self.plan.by_id[node].incoming:
-                    if node != target and link.source not in inside:
-                        raise _rigid(node, [link.source, target], join)
-                loop = self.plan.loop_of.get(node)
-                if loop and not inside.issuperset(loop.entries):
-                    raise _rigid(node, [target], join)
-        return found
+            nodes = set(branch_nodes(self, target, join))
+            merged = Branch([target], nodes)
+            apart: list[Branch] = []
+            for branch in branches:
+                if branch.nodes.isdisjoint(merged.nodes):
+                    apart.append(branch)
+                else:
+                    merged = Branch(branch.entries + merged.entries, branch.nodes | merged.nodes)
+            branches = sorted([*apart, merged], key=lambda b: targets.index(b.entries[0]))
+        if len(branches) == 1:
+            shared = self._first_shared(targets, join)
+            raise _rigid(shared, targets, join)
+        for branch in branches:
+            self._check_closed(branch, join)
+        return branches
+
+    def _first_shared(self, targets: Sequence[str], join: str) -> str:
+        seen: set[str] = set()
+        shared: set[str] = set()
+        for target in targets:
+            nodes = set(branch_nodes(self, target, join))
+            shared |= seen & nodes
+            seen |= nodes
+        return min(shared, key=self.rank.__getitem__)
+
+    def _check_closed(self, branch: Branch, join: str) -> None:
+        for node in sorted(branch.nodes, key=self.rank.__getitem__):
+            for link in self.plan.by_id[node].incoming:
+                if node not in branch.entries and link.source not in branch.nodes:
+                    raise _rigid(node, [link.source, *branch.entries], join)
+            loop = self.plan.loop_of.get(node)
+            if loop and not branch.nodes.issuperset(loop.entries):
+                raise _rigid(node, branch.entries, join)
 
 
 def branch_nodes(regions: Regions, target: str, join: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""What tests share: workflows as data, engines side by side, a model that is told what to say."""

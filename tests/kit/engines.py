@@ -1,0 +1,116 @@
+"""Runs a plan by the interpreter and by its compiled machine, on stores in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sfnx.testing
+
+from joinery.compiler.compile import Compiled
+from joinery.compiler.plan import Plan
+from joinery.errors import NodeError
+from joinery.events.make import Event
+from joinery.runs.deps import Deps
+from joinery.runs.end import close_failed
+from joinery.runs.interpreter import run_inline
+from joinery.runs.memory_store import MemoryStore
+from joinery.runs.model import RunRecord
+from joinery.runs.start import create_run
+from joinery.runs.task import run_task
+
+
+@dataclass
+class Listener:
+    """A publisher that keeps what it is given."""
+
+    messages: list[Event] = field(default_factory=list)
+
+    def publish(self, run_id: str, messages: list[Event]) -> None:
+        self.messages.extend(messages)
+
+    def refresh(self, run_id: str, subs: int) -> bool:
+        return False
+
+    def named(self, name: str) -> list[Event]:
+        return [m for m in self.messages if m["event"] == name]
+
+
+class NoModels:
+    """For workflows without models."""
+
+    def resolve(self, ref: Mapping[str, Any]) -> Any:
+        raise AssertionError("no model is expected")
+
+
+@dataclass
+class Ended:
+    """How a run ended."""
+
+    deps: Deps
+    store: MemoryStore
+    run: RunRecord
+    listener: Listener
+    states: tuple[str, ...] = ()
+    transitions: int = 0
+
+    @property
+    def status(self) -> str:
+        return self.run.status
+
+    @property
+    def outputs(self) -> Any:
+        return self.store.outputs(self.run.run_id)
+
+    def nodes(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """`{(node_id, path): (status, port)}`."""
+        return {
+            (r.node_id, r.key.path): (r.status, r.port) for r in self.store.nodes(self.run.run_id)
+        }
+
+
+def begin(plan: Plan, given: Mapping[str, Any], models: Any = None) -> Ended:
+    store, listener = MemoryStore(), Listener()
+    deps = Deps(store, listener, models or NoModels(), background=False)
+    run, _ = create_run(deps, plan, owner="me", workflow_id="wf", version=1, given=given)
+    return Ended(deps, store, run, listener)
+
+
+def interpreted(plan: Plan, given: Mapping[str, Any], models: Any = None) -> Ended:
+    ended = begin(plan, given, models)
+    run_inline(ended.deps, plan, ended.run, sleep=lambda _: None)
+    ended.run = ended.store.get_run(ended.run.run_id)
+    return ended
+
+
+def compiled_run(compiled: Compiled, given: Mapping[str, Any], models: Any = None) -> Ended:
+    """Runs the machine with each Task answered by the code that Lambda runs."""
+    plan = Plan.from_dict(compiled.plan.to_dict())
+    ended = begin(plan, given, models)
+
+    def task(call: sfnx.testing.Call) -> object:
+        payload: Any = call.arguments["Payload"]  # type: ignore[index]
+        assert payload["run_id"] == ended.run.run_id
+        run = ended.store.get_run(payload["run_id"])
+        try:
+            answer = run_task(
+                ended.deps, plan, run, payload["node"], payload["path"],
+                deadline=time.monotonic() + 60,
+            )  # fmt: skip
+        except NodeError as error:
+            raise sfnx.testing.Failure(error.asl_name(), error.message) from error
+        return {"Payload": answer, "StatusCode": 200}
+
+    ended.store.mark_started(ended.run.run_id, "arn", time.time())
+    execution = sfnx.testing.run(
+        compiled.definition, {"run_id": ended.run.run_id, "plan": "wf/1"}, task
+    )
+    if execution.error is not None:
+        shown = {"code": execution.error, "message": execution.cause, "retryable": False}
+        close_failed(ended.deps, ended.run, shown)
+    ended.run = ended.store.get_run(ended.run.run_id)
+    ended.states = execution.states
+    ended.transitions = len(execution.states)
+    return ended

@@ -1,0 +1,122 @@
+"""Random workflows of every shape that compiles, with decisions that the inputs make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+
+from joinery.workflow.model import Workflow
+
+End = tuple[str, str]
+"""A node and the port through which a part is left."""
+
+
+@dataclass
+class Builder:
+    """Collects nodes and edges; parts are `(entries, exits)`."""
+
+    draw: Any
+    nodes: dict[str, Any] = field(default_factory=dict)
+    edges: list[Any] = field(default_factory=list)
+    inputs: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, Any] = field(default_factory=dict)
+
+    def name(self, prefix: str) -> str:
+        return f"{prefix}{len(self.nodes)}"
+
+    def link(self, exits: list[End], entries: list[str]) -> None:
+        for source, port in exits:
+            for target in entries:
+                edge = {"from": source, "to": target, **({"port": port} if port else {})}
+                if edge not in self.edges:
+                    self.edges.append(edge)
+
+    def part(self, depth: int) -> tuple[list[str], list[End]]:
+        kinds = ["leaf", "leaf", "sequence", "fork", "condition", "loop"]
+        kind = self.draw(st.sampled_from(kinds if depth > 0 else ["leaf"]))
+        made: tuple[list[str], list[End]] = getattr(self, kind)(depth)
+        return made
+
+    def leaf(self, depth: int) -> tuple[list[str], list[End]]:
+        name = self.name("t")
+        behaviour = self.draw(st.sampled_from(["fine"] * 8 + ["continue", "route"]))
+        if behaviour == "fine":
+            self.nodes[name] = {"type": "template", "template": name}
+            return [name], [(name, "")]
+        template = "{{ inputs.missing }}"
+        self.nodes[name] = {"type": "template", "template": template, "on_error": behaviour}
+        if behaviour == "continue":
+            return [name], [(name, "")]
+        return [name], [(name, ""), (name, "error")]
+
+    def sequence(self, depth: int) -> tuple[list[str], list[End]]:
+        entries, exits = self.part(depth - 1)
+        for _ in range(self.draw(st.integers(1, 2))):
+            if len(exits) > 1:
+                # A join, since a fork right behind a fork has no one place to join.
+                join, after = self.leaf(0)
+                self.link(exits, join)
+                exits = after
+            more, after = self.part(depth - 1)
+            self.link(exits, more)
+            exits = after
+        return entries, exits
+
+    def fork(self, depth: int) -> tuple[list[str], list[End]]:
+        parts = [self.part(depth - 1) for _ in range(self.draw(st.integers(2, 3)))]
+        entries = [entry for part, _ in parts for entry in part]
+        join, exits = self.leaf(0)
+        for _, leave in parts:
+            self.link(leave, join)
+        return entries, exits
+
+    def condition(self, depth: int) -> tuple[list[str], list[End]]:
+        name = self.name("c")
+        key = f"x{len(self.inputs)}"
+        self.inputs[key] = {"type": "boolean", "required": True}
+        self.given[key] = self.draw(st.booleans())
+        self.nodes[name] = {"type": "condition", "if": "{{ inputs." + key + " }}"}
+        exits: list[End] = []
+        for port in ("true", "false"):
+            if port == "false" and self.draw(st.booleans()):
+                exits.append((name, port))
+                continue
+            entries, leave = self.part(depth - 1)
+            self.link([(name, port)], entries)
+            exits.extend(leave)
+        return [name], exits
+
+    def loop(self, depth: int) -> tuple[list[str], list[End]]:
+        head, exits = self.leaf(0)
+        if self.draw(st.booleans()):
+            entries, after = self.part(depth - 1)
+            self.link(exits, entries)
+            exits = after
+        name = self.name("l")
+        rounds = self.draw(st.integers(1, 3))
+        until = "{{ loop.round >= " + str(rounds) + " }}"
+        self.nodes[name] = {"type": "loop", "until": until, "max_rounds": 3}
+        self.link(exits, [name])
+        self.link([(name, "repeat")], head)
+        return head, [(name, "done")]
+
+
+@st.composite
+def workflows(draw: Any, depth: int = 3) -> tuple[Workflow, dict[str, Any]]:
+    """Draws a workflow and inputs for it."""
+    builder = Builder(draw, inputs={"missing": {"type": "string"}})
+    entries, exits = builder.part(depth)
+    builder.link([("start", "")], entries)
+    builder.link(exits, ["end"])
+    workflow = Workflow.model_validate(
+        {
+            "version": 1,
+            "name": "random",
+            "nodes": builder.nodes,
+            "edges": builder.edges,
+            "inputs": builder.inputs,
+        }
+    )
+    return workflow, builder.given

@@ -1,0 +1,36 @@
+"""Random workflows: the compiled machine does what the interpreter does, at every level."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from kit.engines import compiled_run, interpreted
+from kit.random_graphs import workflows
+from statelint.config import Config
+from statelint.linter import Linter
+
+from joinery.compiler.compile import compile_workflow
+from joinery.workflow.model import Workflow
+
+EXAMPLES = int(os.environ.get("JOINERY_EXAMPLES", "60"))
+
+
+@settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+)
+@given(workflows())
+def test_machine_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> None:
+    graph, given_inputs = case
+    reference = None
+    for opt in (0, 1):
+        compiled = compile_workflow(graph, opt=opt)
+        reference = reference or interpreted(compiled.plan, given_inputs)
+        machine = compiled_run(compiled, given_inputs)
+
+        assert machine.status == reference.status == "completed"
+        assert machine.nodes() == reference.nodes()
+        report = compiled.report.transitions
+        assert report.min <= machine.transitions <= report.max
+        assert Linter.validate(compiled.definition_json(), Config([], False, True)) == []
