@@ -191,7 +191,7 @@ def split_encoded(text: str, limit: int) -> list[tuple[int, str]]:
 
     Never splits a code point; a limit that one code point passes is not honoured.
     """
-    if len(text) * 6 <= limit or len(json.dumps(text)) <= limit:
+    if len(text) * 12 + 2 <= limit or len(json.dumps(text)) <= limit:
         return [(0, text)]
     pieces: list[tuple[int, str]] = []
     start = 0
