@@ -1,0 +1,1 @@
+"""Benchmarks: each prints figures measured in the same run, as ratios where they compare."""

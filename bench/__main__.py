@@ -1,0 +1,25 @@
+"""`python -m bench [NAME ...]`: runs all benchmarks, or those named."""
+
+from __future__ import annotations
+
+import sys
+
+from bench import engine, imports, runs
+
+BENCHES = {"imports": imports.main, "engine": engine.main, "runs": runs.main}
+
+
+def main(names: list[str]) -> int:
+    """Runs the benchmarks; returns 2 for a name that is none."""
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        print(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+        return 2
+    for name in names or BENCHES:
+        print(f"\n== {name}")
+        BENCHES[name]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
