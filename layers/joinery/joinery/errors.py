@@ -220,6 +220,7 @@ class TransientStore(Transient):
     """A table or bucket was throttled or did not answer."""
 
     code = "store_unavailable"
+    http_status = 503
 
 
 # -- permanent: a new attempt would end the same ------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,3 +64,17 @@ def make_delta(
         "path": path,
         "data": {"attempt": attempt, "stream": stream, "offset": offset, "text": text},
     }
+
+
+def without_skips(event: Event, gone: Collection[tuple[str, str]]) -> Event:
+    """Returns an event that no longer tells of some skips, given as `(node_id, path)`.
+
+    A `nodes.skipped` with no row left becomes a `void`: its number is drawn already.
+    """
+    if event["event"] != "nodes.skipped" or not gone:
+        return event
+    rows = [row for row in event["data"]["nodes"] if (row["node_id"], row["path"]) not in gone]
+    if rows:
+        return {**event, "data": {**event["data"], "nodes": rows}}
+    kept = {name: event[name] for name in ("v", "run_id", "timestamp")}
+    return {**kept, "event": "void", "data": {}}

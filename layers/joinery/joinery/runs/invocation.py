@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from joinery.compiler.plan import Plan, PlanNode
 from joinery.events.make import Event, make_event
 from joinery.runs.deps import Deps
-from joinery.runs.model import Address, NodeKey, NodeRecord, RunRecord
+from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
 
 
 @dataclass(slots=True)
@@ -24,6 +24,7 @@ class Invocation:
         path: Its loop rounds and item indexes.
         deadline: `time.monotonic()` at which the invocation ends.
         loaded: Records read so far, shared by the nodes of one Task.
+        control: The control item as it was read; `head` grows from its.
         head: Highest seq seen.
     """
 
@@ -34,6 +35,7 @@ class Invocation:
     path: str
     deadline: float
     loaded: dict[Address, NodeRecord]
+    control: Control = field(default_factory=Control)
     head: int = 0
 
     @property

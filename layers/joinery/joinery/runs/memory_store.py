@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joinery.errors import NotFound
-from joinery.events.make import Event
+from joinery.events.make import Event, without_skips
 from joinery.runs.model import RUN_OPEN, Address, Control, NodeKey, NodeRecord, RunRecord
 from joinery.runs.ports import AlreadyTerminal, ClaimHeld, ClaimLost, Loaded, TextPiece
 
@@ -173,7 +173,9 @@ class MemoryStore:
             record = nodes.get(key) or NodeRecord(key, node_id)
             if record.terminal:
                 raise AlreadyTerminal(record)
-            if record.claim_until > now and record.holder != holder:
+            if record.claim_until > now:
+                if record.holder == holder:
+                    return record
                 raise ClaimHeld(record.claim_until)
             record = record.with_(
                 status="running",
@@ -222,7 +224,8 @@ class MemoryStore:
                 raise AlreadyTerminal(held)
             if fenced:
                 self._mine(run, record.key, record.attempt)
-            stored = self._stamp(run, events)
+            gone = {(r.node_id, r.key.path) for r in skipped if r.key in run.nodes}
+            stored = self._stamp(run, [without_skips(event, gone) for event in events])
             seq = stored[0]["seq"] if stored else 0
             run.nodes[record.key] = record.with_(claim_until=0.0, seq=seq)
             for other in skipped:

@@ -86,7 +86,7 @@ class _Runner(Invocation):
             [own, *(address for address in wanted.values() if address not in self.loaded)],
         )
         self.loaded.update(read.records)
-        self.head = read.control.head
+        self.control, self.head = read.control, read.control.head
         record = self.loaded.get(own)
         if record is not None and record.terminal:
             return again(self, record)
@@ -160,7 +160,7 @@ class _Runner(Invocation):
         if record.attempt > self.node.attempts or left <= 0:
             return fail(self, record, crashed(self, record, left), {})
         self.append("node.started", {"attempt": record.attempt, "type": self.node.type})
-        watch = Watch(self.deps, self.run_id, record, self.head)
+        watch = Watch(self.deps, self.run_id, record, self.control)
         streams = self._streams(record, watch)
         watch.start(streams)
         meter = Meter()

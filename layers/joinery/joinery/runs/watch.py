@@ -7,7 +7,7 @@ import time
 
 from joinery.events.streams import TextStreams
 from joinery.runs.deps import CONTROL_POLL_S, LEASE_RENEW_S, LEASE_S, Deps
-from joinery.runs.model import NodeRecord
+from joinery.runs.model import Control, NodeRecord
 from joinery.runs.ports import ClaimLost
 
 
@@ -18,13 +18,13 @@ class Watch:
     the question itself reads it, which is free where the store is in memory.
     """
 
-    def __init__(self, deps: Deps, run_id: str, record: NodeRecord, head: int) -> None:
+    def __init__(self, deps: Deps, run_id: str, record: NodeRecord, control: Control) -> None:
         self._deps, self._run_id, self._record = deps, run_id, record
         self._stop = threading.Event()
         self._cancelled = False
         self.claim_lost = False
-        self.head = head
-        self._subs: int | None = None
+        self.head = control.head
+        self._subs = control.subs
         self._streams: TextStreams | None = None
         self._thread: threading.Thread | None = None
 
@@ -69,8 +69,6 @@ class Watch:
         self._cancelled = self._cancelled or control.cancel
         self.head = max(self.head, control.head)
         if control.subs != self._subs:
-            first = self._subs is None
             self._subs = control.subs
-            if self._deps.publisher.refresh(self._run_id, control.subs) and not first:
-                assert self._streams is not None
+            if self._deps.publisher.refresh(self._run_id, control.subs) and self._streams:
                 self._streams.resend()

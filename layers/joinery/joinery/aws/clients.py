@@ -1,0 +1,160 @@
+"""AWS clients: made when first used, with tight timeouts, and counted call by call."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+CONNECT_TIMEOUT_S: Final = 1.0
+"""Inside a region a connection takes milliseconds; what takes longer is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tuning:
+    """How one service is called.
+
+    Attributes:
+        service: boto3's name of it.
+        read_s: Longest wait for an answer, in seconds.
+        attempts: Most attempts of one call, the first included.
+        pool: Most connections kept open: as many threads as may call at once.
+    """
+
+    service: str
+    read_s: float
+    attempts: int = 3
+    pool: int = 10
+
+
+_DYNAMODB = _Tuning("dynamodb", 3.0)
+_S3 = _Tuning("s3", 10.0)  # documents have up to 4 MB
+_STATES = _Tuning("stepfunctions", 5.0)
+# Publishing waits for CreateStateMachine, which AWS throttles to one a second. A call
+# that is repeated by the SDK would create twice at once: the caller repeats it, by name.
+_LAMBDA = _Tuning("lambda", 25.0, attempts=1)
+_LOGS = _Tuning("logs", 10.0)
+# A slow phone must not hold a lane for long; lanes have a back-off of their own.
+_SOCKETS = _Tuning("apigatewaymanagementapi", 2.0, attempts=2, pool=32)
+
+_SHOWN: Final = {"stepfunctions": "states"}
+"""Names of services in the counts, where boto3's are not the ones that people know."""
+
+
+class CallCounter:
+    """Counts calls as `service.Operation`, every attempt of the SDK by itself.
+
+    Use `reset` when an invocation begins and `snapshot` when it ends.
+    """
+
+    def __init__(self) -> None:
+        self._calls: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def attach(self, client: Any, service: str) -> None:
+        """Counts what a client sends from now on."""
+        shown = _SHOWN.get(service, service)
+
+        def count(event_name: str, **_: Any) -> None:
+            # `before-send.<service id>.<Operation>` comes once for each attempt.
+            self.add(f"{shown}.{event_name.rsplit('.', 1)[1]}")
+
+        client.meta.events.register("before-send", count)
+
+    def add(self, name: str) -> None:
+        """Counts one call."""
+        with self._lock:
+            self._calls[name] += 1
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        with self._lock:
+            self._calls.clear()
+
+    def snapshot(self) -> dict[str, int]:
+        """Returns calls by name, sorted."""
+        with self._lock:
+            return dict(sorted(self._calls.items()))
+
+
+class LazyClient:
+    """Stands for a client that is made when its first method is asked for.
+
+    Making one costs 20 to 100 ms, which a function that never calls the service
+    should not pay when it starts.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._client: Any = None
+        self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = self._make()
+        return getattr(self._client, name)
+
+
+class Clients:
+    """One client a service for the whole process; thread safe.
+
+    Args:
+        websocket_endpoint: Address of the WebSocket API's management endpoint, stage included.
+        region: AWS region; None takes the SDK's own choice.
+        counter: Counts the calls; one is made when none is given.
+        options: What every client is made with besides, such as `endpoint_url` and keys.
+
+    Attributes:
+        counter: Counts the calls of all clients.
+        dynamodb: DynamoDB.
+        s3: S3.
+        states: Step Functions.
+        functions: Lambda.
+        logs: CloudWatch Logs.
+        sockets: The management API of WebSocket connections.
+    """
+
+    def __init__(
+        self,
+        *,
+        websocket_endpoint: str = "",
+        region: str | None = None,
+        counter: CallCounter | None = None,
+        **options: Any,
+    ) -> None:
+        self.counter = counter or CallCounter()
+        self._options = {"region_name": region, **options}
+        self._session: Any = None
+        self._lock = threading.Lock()
+        self.dynamodb = self._lazy(_DYNAMODB)
+        self.s3 = self._lazy(_S3)
+        self.states = self._lazy(_STATES)
+        self.functions = self._lazy(_LAMBDA)
+        self.logs = self._lazy(_LOGS)
+        self.sockets = self._lazy(_SOCKETS, websocket_endpoint)
+
+    def _lazy(self, tuning: _Tuning, endpoint: str = "") -> Any:
+        return LazyClient(lambda: self._make(tuning, endpoint))
+
+    def _make(self, tuning: _Tuning, endpoint: str) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        config = Config(
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=tuning.read_s,
+            retries={"mode": "standard", "total_max_attempts": tuning.attempts},
+            max_pool_connections=tuning.pool,
+            tcp_keepalive=True,
+        )
+        options: dict[str, Any] = {**self._options, "config": config}
+        if endpoint:
+            options["endpoint_url"] = endpoint
+        with self._lock:  # making clients from one session is not thread safe
+            self._session = self._session or boto3.session.Session()
+            client = self._session.client(tuning.service, **options)
+        self.counter.attach(client, tuning.service)
+        return client

@@ -1,0 +1,93 @@
+"""Named fragments of the conditions that guard node records and runs.
+
+Each function returns parameters for a write: the condition with what it names.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from joinery.aws.items import Attribute, number, string
+from joinery.runs.model import NODE_TERMINAL, RUN_OPEN
+
+Parameters = dict[str, Any]
+
+NAMES: Final = {"#status": "status"}
+"""`status` is a reserved word of DynamoDB."""
+
+
+def _in(statuses: frozenset[str]) -> str:
+    return f"#status IN ({', '.join(f':{status}' for status in sorted(statuses))})"
+
+
+def _statuses(statuses: frozenset[str]) -> dict[str, Attribute]:
+    return {f":{status}": string(status) for status in sorted(statuses)}
+
+
+ABSENT: Final = "attribute_not_exists(pk)"
+PRESENT: Final = "attribute_exists(pk)"
+NOT_TERMINAL: Final = f"(NOT {_in(NODE_TERMINAL)})"
+UNCLAIMED: Final = "claim_until <= :now"
+OWN_ATTEMPT: Final = "attempt = :attempt"
+RUN_IS_OPEN: Final = _in(RUN_OPEN)
+OWN_INCARNATION: Final = "incarnation = :incarnation"
+
+
+def claimable(now: float) -> Parameters:
+    """No record, or one that has not ended and that nobody holds."""
+    return {
+        "ConditionExpression": f"{ABSENT} OR ({NOT_TERMINAL} AND {UNCLAIMED})",
+        "ExpressionAttributeNames": NAMES,
+        "ExpressionAttributeValues": {**_statuses(NODE_TERMINAL), ":now": number(now)},
+    }
+
+
+def mine(attempt: int) -> Parameters:
+    """The record of this attempt, which has neither ended nor been overtaken."""
+    return {
+        "ConditionExpression": f"{OWN_ATTEMPT} AND {NOT_TERMINAL}",
+        "ExpressionAttributeNames": NAMES,
+        "ExpressionAttributeValues": {**_statuses(NODE_TERMINAL), ":attempt": number(attempt)},
+    }
+
+
+def not_ended() -> Parameters:
+    """No record, or one that has not ended."""
+    return {
+        "ConditionExpression": f"{ABSENT} OR {NOT_TERMINAL}",
+        "ExpressionAttributeNames": NAMES,
+        "ExpressionAttributeValues": _statuses(NODE_TERMINAL),
+    }
+
+
+def run_open(incarnation: int) -> Parameters:
+    """A run that has not ended, in this incarnation."""
+    return {
+        "ConditionExpression": f"{RUN_IS_OPEN} AND {OWN_INCARNATION}",
+        "ExpressionAttributeNames": NAMES,
+        "ExpressionAttributeValues": {
+            **_statuses(RUN_OPEN),
+            ":incarnation": number(incarnation),
+        },
+    }
+
+
+def absent() -> Parameters:
+    """No such item."""
+    return {"ConditionExpression": ABSENT}
+
+
+def present() -> Parameters:
+    """There is such an item."""
+    return {"ConditionExpression": PRESENT}
+
+
+def updating(condition: Parameters, update: str, **more: Attribute) -> Parameters:
+    """Returns parameters that update under a condition; `more` are values of the update."""
+    held = condition.get("ExpressionAttributeValues", {})
+    added = {f":{name}": value for name, value in more.items()}
+    return {
+        **condition,
+        "UpdateExpression": update,
+        "ExpressionAttributeValues": {**held, **added},
+    }

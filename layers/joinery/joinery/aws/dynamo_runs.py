@@ -1,0 +1,199 @@
+"""Runs in DynamoDB: `RunStore`, with large values in S3."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from joinery.aws.documents import Documents
+from joinery.aws.dynamo_nodes import NodeTable
+from joinery.aws.event_log import EventLog
+from joinery.aws.finish import Finisher
+from joinery.aws.run_table import RunPage, RunTable
+from joinery.aws.subscribers import Subscriber, SubscriberTable
+from joinery.aws.table import Table
+from joinery.aws.texts import TextTable
+from joinery.events.make import Event
+from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
+from joinery.runs.ports import Loaded, TextPiece
+
+
+class DynamoRunStore:
+    """Implements `RunStore`; also knows who watches a run, and lists an owner's runs.
+
+    Args:
+        client: DynamoDB client.
+        table: Name of the state table.
+        documents: Where large values go.
+        retention_s: How long events and texts are kept, in seconds; None is for ever.
+        clock: Epoch seconds.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        table: str,
+        documents: Documents,
+        *,
+        retention_s: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        state = Table(client, table)
+        self._documents = documents
+        self._log = EventLog(state, documents, retention_s=retention_s, clock=clock)
+        self._runs = RunTable(state, documents, self._log)
+        self._nodes = NodeTable(state, documents, self._log)
+        self._finisher = Finisher(state, documents, self._log)
+        self._texts = TextTable(state, self._log, clock)
+        self._subscribers = SubscriberTable(state, self._log, clock)
+
+    # -- runs --------------------------------------------------------------------------
+
+    def create_run(
+        self,
+        run: RunRecord,
+        inputs: Mapping[str, Any],
+        events: Sequence[Event],
+        extra: Mapping[str, Any],
+    ) -> tuple[RunRecord, list[Event]]:
+        """See `RunStore.create_run`."""
+        return self._runs.create(run, inputs, events, extra)
+
+    def get_run(self, run_id: str) -> RunRecord:
+        """See `RunStore.get_run`."""
+        return self._runs.get(run_id)
+
+    def inputs(self, run_id: str) -> Mapping[str, Any]:
+        """See `RunStore.inputs`."""
+        return self._runs.pinned(run_id, "inputs")
+
+    def extra(self, run_id: str) -> Mapping[str, Any]:
+        """See `RunStore.extra`."""
+        return self._runs.pinned(run_id, "extra")
+
+    def outputs(self, run_id: str) -> Mapping[str, Any] | None:
+        """See `RunStore.outputs`."""
+        return self._runs.outputs(run_id)
+
+    def mark_started(self, run_id: str, execution_arn: str, at: float) -> None:
+        """See `RunStore.mark_started`."""
+        self._runs.mark_started(run_id, execution_arn, at)
+
+    def control(self, run_id: str) -> Control:
+        """See `RunStore.control`."""
+        return self._log.control(run_id)
+
+    def request_cancel(self, run_id: str) -> None:
+        """See `RunStore.request_cancel`."""
+        self._log.request_cancel(run_id)
+
+    def close_run(
+        self,
+        run: RunRecord,
+        *,
+        status: str,
+        at: float,
+        event: Event,
+        outputs: Mapping[str, Any] | None = None,
+        error: Mapping[str, Any] | None = None,
+        usage: Mapping[str, Any] | None = None,
+    ) -> list[Event]:
+        """See `RunStore.close_run`."""
+        return self._runs.close(
+            run, status=status, at=at, event=event, outputs=outputs, error=error, usage=usage
+        )
+
+    def list_runs(self, owner: str, limit: int = 50, cursor: str | None = None) -> RunPage:
+        """Returns an owner's runs, newest first; one just made may be missing for a moment.
+
+        Raises:
+            InvalidRequest: The cursor is not one that a list gave.
+        """
+        return self._runs.page(owner, limit, cursor)
+
+    # -- nodes -------------------------------------------------------------------------
+
+    def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
+        """See `RunStore.load`."""
+        return self._nodes.load(run_id, addresses)
+
+    def result(self, run_id: str, record: NodeRecord) -> Mapping[str, Any]:
+        """See `RunStore.result`."""
+        if record.result is None and record.result_ref:
+            found: Mapping[str, Any] = self._documents.get(record.result_ref)
+            return found
+        return record.result or {}
+
+    def nodes(self, run_id: str) -> list[NodeRecord]:
+        """See `RunStore.nodes`."""
+        return self._nodes.every(run_id)
+
+    def claim(
+        self, run_id: str, key: NodeKey, node_id: str, *, holder: str, now: float, until: float
+    ) -> NodeRecord:
+        """See `RunStore.claim`."""
+        return self._nodes.claim(run_id, key, node_id, holder=holder, now=now, until=until)
+
+    def renew(self, run_id: str, key: NodeKey, attempt: int, until: float) -> None:
+        """See `RunStore.renew`."""
+        self._nodes.renew(run_id, key, attempt, until)
+
+    def release(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+        """See `RunStore.release`."""
+        return self._nodes.release(run_id, record, events)
+
+    def finish(
+        self,
+        run_id: str,
+        record: NodeRecord,
+        events: Sequence[Event],
+        skipped: Sequence[NodeRecord] = (),
+        *,
+        fenced: bool = True,
+    ) -> list[Event]:
+        """See `RunStore.finish`."""
+        return self._finisher.finish(run_id, record, events, skipped, fenced=fenced)
+
+    # -- events and text ---------------------------------------------------------------
+
+    def append(self, run_id: str, events: Sequence[Event]) -> list[Event]:
+        """See `RunStore.append`."""
+        return self._log.append(run_id, events) if events else []
+
+    def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:
+        """See `RunStore.events`: what is stored; holes are the reader's matter."""
+        return self._log.read(run_id, after_seq, limit)
+
+    def put_void(self, run_id: str, seq: int) -> bool:
+        """Fills a hole of the log; returns whether it was still open."""
+        return self._log.put_void(run_id, seq)
+
+    def put_text(self, run_id: str, piece: TextPiece) -> None:
+        """See `RunStore.put_text`."""
+        self._texts.put(run_id, piece)
+
+    def texts(self, run_id: str) -> list[TextPiece]:
+        """See `RunStore.texts`."""
+        return self._texts.all(run_id)
+
+    # -- subscribers -------------------------------------------------------------------
+
+    def subscribe(self, run_id: str, connection_id: str, owner: str, expires_at: float) -> None:
+        """Lets a connection watch a run until a time in epoch seconds. Raises: NotFound."""
+        self._subscribers.add(run_id, connection_id, owner, expires_at)
+
+    def unsubscribe(self, run_id: str, connection_id: str) -> None:
+        """Ends that; a connection that does not watch is no error."""
+        self._subscribers.remove(run_id, connection_id)
+
+    def subscribers(self, run_id: str) -> list[Subscriber]:
+        """Returns who watches a run now."""
+        return self._subscribers.all(run_id)
+
+    def subs_seen(self, run_id: str) -> int | None:
+        """Returns the subscribers' version that this process has read last, None if never.
+
+        Every read and every number drawn brings it along, so asking costs no call.
+        """
+        return self._log.subs_seen(run_id)

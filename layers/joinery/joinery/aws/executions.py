@@ -1,0 +1,107 @@
+"""Executions of state machines: `Executions` over Step Functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from joinery import limits
+from joinery.aws.errors import aws_errors, refused_as
+from joinery.aws.items import dump
+from joinery.errors import PermanentInternal, TooLarge, Unavailable
+
+CANCELLED: Final = "RunCancelled"
+"""The `error` of an execution that was stopped: the class name that nodes raise too."""
+
+_CAUSE_CHARS: Final = 32_768
+"""https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html"""
+
+_PAGE: Final = 1000
+
+_ATTEMPTS: Final = frozenset({"ActivityScheduled", "LambdaFunctionScheduled", "TaskScheduled"})
+"""History events of one attempt of a Task."""
+
+
+class StepFunctionsExecutions:
+    """Implements `Executions`.
+
+    Args:
+        client: Step Functions client.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def start(self, machine_arn: str, name: str, payload: Mapping[str, Any]) -> str:
+        """See `Executions.start`.
+
+        Raises:
+            TooLarge: The payload passes 256 KiB.
+            Unavailable: Step Functions is throttled or does not answer.
+        """
+        text = dump(payload)
+        size = len(text.encode())
+        if size > limits.SFN_PAYLOAD_BYTES:
+            raise TooLarge(
+                f"the input of an execution has {size} bytes",
+                limit=limits.SFN_PAYLOAD_BYTES,
+                actual=size,
+            )
+        try:
+            with aws_errors("StartExecution", Unavailable):
+                answer = self._client.start_execution(
+                    stateMachineArn=machine_arn, name=name, input=text
+                )
+        except PermanentInternal as error:
+            if refused_as(error, "ExecutionAlreadyExists"):
+                return execution_arn(machine_arn, name)
+            raise
+        return str(answer["executionArn"])
+
+    def stop(self, execution_arn: str, cause: str) -> None:
+        """See `Executions.stop`. Raises: Unavailable."""
+        try:
+            with aws_errors("StopExecution", Unavailable):
+                self._client.stop_execution(
+                    executionArn=execution_arn, error=CANCELLED, cause=cause[:_CAUSE_CHARS]
+                )
+        except PermanentInternal as error:
+            # The second is what an emulator says of an execution that has ended.
+            if not refused_as(error, "ExecutionDoesNotExist", "ValidationException"):
+                raise
+
+    def transitions(self, execution_arn: str) -> int:
+        """See `Executions.transitions`.
+
+        Counts as AWS bills: a Task by its attempts, since each retry is a transition,
+        every other state by being entered. Emulators tell of states inside a Map only
+        the Tasks' attempts, which this sees as well. Raises: Unavailable.
+        """
+        return sum(map(_is_transition, self._history(execution_arn)))
+
+    def _history(self, execution_arn: str) -> Iterator[str]:
+        more: dict[str, Any] = {}
+        while True:
+            with aws_errors("GetExecutionHistory", Unavailable):
+                page = self._client.get_execution_history(
+                    executionArn=execution_arn,
+                    maxResults=_PAGE,
+                    includeExecutionData=False,
+                    **more,
+                )
+            for event in page["events"]:
+                yield event["type"]
+            if not page.get("nextToken"):
+                return
+            more = {"nextToken": page["nextToken"]}
+
+
+def _is_transition(event_type: str) -> bool:
+    if event_type in _ATTEMPTS:
+        return True
+    return event_type.endswith("StateEntered") and event_type != "TaskStateEntered"
+
+
+def execution_arn(machine_arn: str, name: str) -> str:
+    """Returns the ARN of a machine's execution of this name."""
+    return f"{machine_arn.replace(':stateMachine:', ':execution:', 1)}:{name}"

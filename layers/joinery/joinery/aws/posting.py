@@ -1,0 +1,78 @@
+"""Posts to WebSocket connections, and the pace at which they go."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from enum import Enum
+from typing import Any
+
+from joinery.aws.errors import code_of, is_busy
+from joinery.aws.frames import frame_of
+from joinery.events.make import Event
+
+log = logging.getLogger(__name__)
+
+
+class Outcome(Enum):
+    """What became of a post."""
+
+    SENT = "sent"
+    GONE = "gone"
+    BUSY = "busy"
+    REFUSED = "refused"
+
+
+class SocketSender:
+    """Posts to connections of the WebSocket API.
+
+    Args:
+        client: Client of the connections' management API.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def send(self, connection_id: str, message: Event) -> Outcome:
+        """Posts one message; one above 128 KB becomes a `resync`. Never raises."""
+        return self.post(connection_id, frame_of(message).data)
+
+    def post(self, connection_id: str, data: bytes) -> Outcome:
+        """Posts bytes of UTF-8; never raises."""
+        try:
+            self._client.post_to_connection(ConnectionId=connection_id, Data=data)
+        except Exception as error:
+            return self._outcome(error)
+        return Outcome.SENT
+
+    @staticmethod
+    def _outcome(error: Exception) -> Outcome:
+        if code_of(error) in {"GoneException", "410"}:
+            return Outcome.GONE
+        if is_busy(error):
+            return Outcome.BUSY
+        log.warning("a post to a connection was refused: %s", code_of(error))
+        return Outcome.REFUSED
+
+
+class Pacer:
+    """Spreads posts: a few at once, then evenly.
+
+    Args:
+        per_second: Posts a second.
+        burst: How many may go at once after a pause.
+    """
+
+    def __init__(self, per_second: float, burst: int = 10) -> None:
+        self._interval, self._slack = 1 / per_second, (burst - 1) / per_second
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def delay(self) -> float:
+        """Takes the next turn and returns how many seconds it is away."""
+        now = time.monotonic()
+        with self._lock:
+            turn = max(self._next, now - self._slack)
+            self._next = turn + self._interval
+        return max(0.0, turn - now)

@@ -1,0 +1,232 @@
+"""Reaches the people who watch a run: `Publisher` over the WebSocket API."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from joinery.aws.frames import Frame, frame_of
+from joinery.aws.lanes import Lane
+from joinery.aws.posting import Pacer, SocketSender
+from joinery.aws.subscribers import Subscriber
+from joinery.events.make import Event
+
+log = logging.getLogger(__name__)
+
+POSTS_PER_SECOND: Final = 50.0
+"""All accounts' sockets and APIs share 10,000 requests a second: room for 200 runs."""
+
+_CLOSE_S: Final = 5.0
+"""A post ends within this time: two attempts of 2 s."""
+
+
+class Subscriptions(Protocol):
+    """Who watches; the run store knows."""
+
+    def subscribers(self, run_id: str) -> list[Subscriber]:
+        """Returns who watches a run now."""
+        ...
+
+    def unsubscribe(self, run_id: str, connection_id: str) -> None:
+        """Ends a subscription."""
+        ...
+
+    def subs_seen(self, run_id: str) -> int | None:
+        """Returns the version of the subscribers that was last read, None if never."""
+        ...
+
+
+class Connections(Protocol):
+    """The open connections."""
+
+    def delete(self, connection_id: str) -> None:
+        """Forgets a connection."""
+        ...
+
+
+@dataclass(slots=True)
+class _Audience:
+    """The subscribers of one run, as of a version, and what waits for a newer one."""
+
+    version: int | None = None
+    lanes: list[Lane] = field(default_factory=list)
+    reading: bool = False
+    inbox: list[Event] = field(default_factory=list)
+    greeted: set[str] = field(default_factory=set)
+
+
+class SocketPublisher:
+    """Implements `Publisher`.
+
+    Each connection has a lane with a thread of its own, so a slow client delays
+    nobody. Subscribers are read again when their version has changed; a run that
+    nobody watches costs no call at all.
+
+    Args:
+        client: Client of the connections' management API.
+        subscriptions: Who watches.
+        connections: Where a connection that is gone is forgotten.
+        posts_per_second: The most that this process posts.
+        clock: Epoch seconds.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        subscriptions: Subscriptions,
+        connections: Connections,
+        *,
+        posts_per_second: float = POSTS_PER_SECOND,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._sender = SocketSender(client)
+        self._subscriptions, self._connections = subscriptions, connections
+        self._clock = clock
+        self._pacer = Pacer(posts_per_second)
+        self._runs: dict[str, _Audience] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._changed = threading.Condition()
+
+    # -- the port ------------------------------------------------------------------------
+
+    def publish(self, run_id: str, messages: Sequence[Event]) -> None:
+        """See `Publisher.publish`: hands the messages to the lanes and returns."""
+        try:
+            self._publish(run_id, messages)
+        except Exception:
+            log.exception("messages of run %s were not sent", run_id)
+
+    def refresh(self, run_id: str, subs: int) -> bool:
+        """See `Publisher.refresh`."""
+        try:
+            return self._refresh(run_id, subs)
+        except Exception:
+            log.exception("the subscribers of run %s were not read", run_id)
+            return False
+
+    def drain(self, timeout_s: float) -> bool:
+        """Waits until all is sent; call it before a handler returns, since Lambda freezes.
+
+        What is not sent in time is dropped for a `resync`. Afterwards subscribers are
+        read anew, so the next invocation knows who has come meanwhile.
+
+        Returns:
+            Whether everything was sent.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            done = self._changed.wait_for(
+                lambda: not any(audience.reading for audience in self._runs.values()),
+                timeout_s,
+            )
+            lanes = list(self._lanes.values())
+        for lane in lanes:
+            sent = lane.wait_empty(deadline - time.monotonic())
+            if not sent:
+                lane.give_up()
+            done = done and sent
+        with self._changed:
+            empty = [lane for lane in lanes if lane.wait_empty(0)]
+            for lane in empty:
+                self._lanes.pop(lane.connection_id, None)
+            self._runs.clear()
+        for lane in empty:
+            lane.stop(_CLOSE_S)
+        return done
+
+    def close(self) -> None:
+        """Ends all threads; what waits is dropped."""
+        with self._changed:
+            lanes = list(self._lanes.values())
+            self._lanes.clear()
+            self._runs.clear()
+        for lane in lanes:
+            lane.stop(_CLOSE_S)
+
+    # -- inside --------------------------------------------------------------------------
+
+    def _publish(self, run_id: str, messages: Sequence[Event]) -> None:
+        seen = self._subscriptions.subs_seen(run_id)
+        with self._changed:
+            if seen == 0:
+                self._runs.pop(run_id, None)
+                return
+            audience = self._runs.setdefault(run_id, _Audience())
+            if audience.reading:
+                audience.inbox.extend(messages)
+            elif audience.version is None or seen not in {None, audience.version}:
+                audience.inbox.extend(messages)
+                audience.reading = True
+                # Reading takes milliseconds, or seconds when the table is slow: not here.
+                threading.Thread(
+                    target=self._read, args=(run_id, audience, seen or 0), daemon=True
+                ).start()
+            else:
+                _hand_over(audience, messages)
+
+    def _read(self, run_id: str, audience: _Audience, version: int) -> None:
+        found: list[Subscriber] | None = None
+        try:
+            found = self._subscriptions.subscribers(run_id)
+        except Exception as error:
+            log.warning("the subscribers of run %s were not read: %s", run_id, error)
+        with self._changed:
+            if found is not None:
+                self._admit(run_id, audience, found, version)
+            messages, audience.inbox, audience.reading = audience.inbox, [], False
+            self._changed.notify_all()
+            _hand_over(audience, messages)
+
+    def _refresh(self, run_id: str, subs: int) -> bool:
+        with self._changed:
+            audience = self._runs.setdefault(run_id, _Audience())
+            known = audience.version == subs and not audience.reading
+        found = None if known else self._subscriptions.subscribers(run_id) if subs else []
+        with self._changed:
+            if found is not None:
+                self._admit(run_id, audience, found, subs)
+            present = {lane.connection_id for lane in audience.lanes}
+            new = present - audience.greeted
+            audience.greeted = present
+            return bool(new)
+
+    def _admit(
+        self, run_id: str, audience: _Audience, found: Sequence[Subscriber], version: int
+    ) -> None:
+        """Makes lanes of subscribers; the caller holds the lock."""
+        audience.version = version
+        audience.lanes = []
+        for subscriber in found:
+            lane = self._lanes.get(subscriber.connection_id)
+            if lane is None or lane.dead:
+                lane = self._lanes[subscriber.connection_id] = Lane(
+                    subscriber.connection_id,
+                    self._sender.post,
+                    self._pacer,
+                    on_gone=self._forget,
+                    clock=self._clock,
+                )
+            lane.expires_at = subscriber.expires_at
+            lane.runs.add(run_id)
+            audience.lanes.append(lane)
+
+    def _forget(self, lane: Lane) -> None:
+        """Removes a connection that is gone; runs in its lane's thread."""
+        try:
+            for run_id in sorted(lane.runs):
+                self._subscriptions.unsubscribe(run_id, lane.connection_id)
+            self._connections.delete(lane.connection_id)
+        except Exception as error:
+            log.warning("a connection that is gone was not forgotten: %s", error)
+
+
+def _hand_over(audience: _Audience, messages: Sequence[Event]) -> None:
+    if not audience.lanes or not messages:
+        return
+    frames: list[Frame] = [frame_of(message) for message in messages]
+    for lane in audience.lanes:
+        lane.put(frames)

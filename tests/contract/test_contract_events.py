@@ -1,0 +1,83 @@
+"""What every store promises of events and text."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from joinery.events.make import make_event
+from joinery.runs.model import NodeKey
+from joinery.runs.ports import TextPiece
+
+if TYPE_CHECKING:
+    from contract.backends import Started
+
+
+def _event(started: Started, number: int = 0) -> dict[str, Any]:
+    return make_event("node.started", started.id, {"n": number}, at=started.now)
+
+
+def test_events_are_numbered_and_read_in_order(started: Started) -> None:
+    first = started.store.append(started.id, [_event(started, 1), _event(started, 2)])
+    second = started.again().append(started.id, [_event(started, 3)])
+    assert [(e["seq"], e["data"]["n"]) for e in [*first, *second]] == [(1, 1), (2, 2), (3, 3)]
+    store = started.again()
+    assert store.events(started.id, 0, 10) == [*first, *second]
+    assert [e["seq"] for e in store.events(started.id, 1, 10)] == [2, 3]
+    assert [e["seq"] for e in store.events(started.id, 0, 2)] == [1, 2]
+    assert store.events(started.id, 3, 10) == []
+    assert store.control(started.id).head == 3
+
+
+def test_appending_nothing_stores_nothing(started: Started) -> None:
+    assert started.store.append(started.id, []) == []
+    assert started.store.control(started.id).head == 0
+
+
+def test_forty_writers_at_once_leave_no_hole(started: Started) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        stored = list(pool.map(lambda n: started.store.append(started.id, [_event(started, n)]),
+                               range(40)))  # fmt: skip
+    assert sorted(e["seq"] for [e] in stored) == list(range(1, 41))
+    read = started.again().events(started.id, 0, 100)
+    assert [e["seq"] for e in read] == list(range(1, 41))
+    assert {e["data"]["n"] for e in read} == set(range(40))
+    assert {(e["seq"], e["data"]["n"]) for e in read} == {
+        (e["seq"], e["data"]["n"]) for [e] in stored
+    }
+
+
+def test_long_logs_are_read_page_by_page(started: Started) -> None:
+    filler = "x" * 30_000
+    for number in range(60):
+        event = make_event("node.started", started.id, {"n": number, "f": filler}, at=1.0)
+        started.store.append(started.id, [event])
+    assert [e["data"]["n"] for e in started.again().events(started.id, 0, 1000)] == list(range(60))
+    assert [e["seq"] for e in started.again().events(started.id, 10, 45)] == list(range(11, 56))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "plain", "漢字かな交じり文", "👩🏽‍🚀" * 300, '\u0000\n\t"\\', "half \ud83d pair", "עברית"],
+)
+def test_text_comes_back_in_any_script(started: Started, text: str) -> None:
+    piece = TextPiece(NodeKey(1, "2.0"), 1, "text", 0, text)
+    started.store.put_text(started.id, piece)
+    assert started.again().texts(started.id) == [piece]
+
+
+def test_text_is_listed_by_node_attempt_stream_and_offset(started: Started) -> None:
+    pieces = [
+        TextPiece(NodeKey(ord_, path), attempt, stream, offset, f"{offset}")
+        for ord_, path in ((1, ""), (1, "2"), (1, "10"), (12, ""))
+        for attempt in (1, 2)
+        for stream in ("call.1.0", "reasoning", "text")
+        for offset in (0, 7, 1_000)
+    ]
+    shuffled = random.Random(1).sample(pieces, len(pieces))
+    for piece in shuffled:
+        started.store.put_text(started.id, piece)
+    assert started.again().texts(started.id) == pieces
