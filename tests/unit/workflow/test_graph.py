@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from joinery.workflow.graph import Link, Structure, analyse, strongly_connected, topological
@@ -70,5 +72,5 @@ def test_order_is_topological_and_ties_keep_the_order_of_the_file() -> None:
 
 def test_two_thousand_nodes_in_a_row() -> None:
     names = [f"n{i}" for i in range(2000)]
-    successors = {a: [b] for a, b in zip(names, names[1:], strict=False)}
+    successors = {a: [b] for a, b in pairwise(names)}
     assert len(strongly_connected(names, successors)) == 2000

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from joinery.workflow import model as m
 
 
+EXPRESSION_FIELDS = ("prompt", "template", "value", "if", "cases", "until")
+"""Fields of a node's spec that hold expressions; personas and schemas are taken as they are."""
+
+
 def build_plan(workflow: m.Workflow, *, opt: int = 1) -> Plan:
     """Makes the plan of a valid workflow.
 
@@ -157,7 +161,7 @@ def _node(
 
     node = workflow.nodes[name]
     spec = _spec(node, workflow)
-    reads, previous = _reads(spec)
+    reads, previous = _reads([spec[field] for field in EXPRESSION_FIELDS if field in spec])
     retry = node.retry or workflow.defaults.retry
     has_default = isinstance(node.on_error, DefaultOutput)
     return PlanNode(

@@ -1,0 +1,105 @@
+"""The JSON Schema of workflow files, for editors.
+
+It comes from the model, so it cannot fall behind it. It describes the shape of a file;
+what a graph must be beyond that only `validation` can say.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from joinery import limits
+from joinery.workflow.model import Workflow
+
+_NAME: Final = "[A-Za-z_][A-Za-z0-9_]*"
+_FROM: Final = rf"\s*{_NAME}(\.{_NAME})?\s*"
+_TO: Final = rf"\s*{_NAME}\s*"
+
+EDGE_PATTERN: Final = rf"^({_FROM}(,{_FROM})*->)+{_TO}(,{_TO})*$"
+"""`a -> b`, `a.port, b -> c, d`, `a -> b -> c`."""
+
+DURATION_PATTERN: Final = r"^\s*\d+(\.\d+)?(ms|s|m|h|d)\s*$"
+
+_DURATIONS: Final = {"timeout": "5m", "backoff": "1s"}
+
+_DESCRIPTIONS: Final = {
+    "version": "Version of the file format.",
+    "inputs": "What a run takes: read with {{ inputs.x }}.",
+    "defaults": "What nodes use when they say nothing themselves.",
+    "agents": "Personas with their models, by name.",
+    "nodes": "The nodes by id.",
+    "edges": "What follows what: 'start -> a', 'a.port -> b', 'a, b -> c, d', 'c -> end'.",
+    "outputs": "What a run gives: expressions, read when all is done.",
+    "prompt": "The whole user message, with expressions; or a file beside this one.",
+    "persona": "The system message, word for word.",
+    "system": "The system message, word for word.",
+    "output": "Properties of the answer, each a JSON Schema; read with nodes.x.output.y.",
+    "template": "Text with expressions.",
+    "value": "An expression.",
+    "if": "One expression that gives true or false.",
+    "until": "One expression that gives true or false; true ends the loop.",
+    "cases": "Ports by name, each with what the value must be, or a condition.",
+    "max_rounds": "The loop ends after so many rounds in any case.",
+    "join": "Which parents must have ended before the node runs.",
+    "on_error": "What follows when the node fails in the end.",
+    "retry": "How often the node is tried; attempts count the first.",
+    "timeout": "Longest time over all attempts, such as 30s or 5m.",
+    "backoff": "Wait before the second attempt, such as 1s; doubles from there.",
+    "fit": "What to do with a prompt that is too long for the model.",
+    "when": "One expression that gives true or false; false leaves the edge not taken.",
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """Returns the schema (Draft 2020-12); the same on every call."""
+    cleaned = _clean(Workflow.model_json_schema(by_alias=True))
+    for form in cleaned["properties"]["edges"]["items"]["anyOf"]:
+        if form.get("type") == "string":
+            form["pattern"] = EDGE_PATTERN
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Joinery workflow",
+        **cleaned,
+    }
+
+
+def _clean(schema: dict[str, Any]) -> dict[str, Any]:
+    """Removes what pydantic adds for its own sake and says what it cannot know."""
+    found: dict[str, Any] = {}
+    for key, value in schema.items():
+        match key:
+            case "title" | "discriminator":
+                continue
+            case "default" if value is None or isinstance(value, dict):
+                continue  # what an absent key means is said in words
+            case "properties":
+                found[key] = {name: _property(name, item) for name, item in value.items()}
+            case "$defs":
+                found[key] = {name: _clean(item) for name, item in value.items()}
+            case "patternProperties":
+                # The pattern alone would allow names that do not match.
+                [(pattern, item)] = value.items()
+                names = {"pattern": pattern, "maxLength": limits.NODE_ID_CHARS}
+                found["propertyNames"] = {**found.get("propertyNames", {}), **names}
+                found["additionalProperties"] = _clean(item)
+            case "propertyNames":
+                found[key] = {**value, **found.get(key, {})}
+            case "anyOf" | "oneOf":
+                found[key] = [_clean(item) for item in value]
+            case "items" | "additionalProperties" if isinstance(value, dict):
+                found[key] = _clean(value)
+            case _:
+                found[key] = value
+    return found
+
+
+def _property(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    found = _clean(schema)
+    if name in _DURATIONS:
+        kinds = ["string", "null"] if "anyOf" in schema else "string"
+        found = {"type": kinds, "pattern": DURATION_PATTERN}
+        if schema.get("default") is not None:
+            found["default"] = _DURATIONS[name]
+    if name in _DESCRIPTIONS:
+        found["description"] = _DESCRIPTIONS[name]
+    return found

@@ -1,0 +1,85 @@
+"""Validates workflow files: everything that is wrong, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from joinery.workflow.checks.edges import read_graph
+from joinery.workflow.checks.fields import check_fields, read_prompts
+from joinery.workflow.checks.flow import check_flow
+from joinery.workflow.checks.references import check_expressions
+from joinery.workflow.checks.structure import check_structure
+from joinery.workflow.report import Collector, Report
+from joinery.workflow.source import Source, load
+
+if TYPE_CHECKING:
+    from joinery.workflow.model import Workflow
+
+__all__ = ["Report", "load_with_files", "load_workflow", "validate", "validate_file"]
+
+
+def validate(source: Source, *, folder: Path | None = None) -> Report:
+    """Finds everything that is wrong in a workflow file.
+
+    Args:
+        source: The file.
+        folder: Where its prompt files are; without it, prompts must be text.
+
+    Returns:
+        All problems by line, and the workflow when none is an error. Prompts in files
+        are text in it.
+    """
+    out = Collector(source)
+    workflow: Workflow | None = None
+    if source.readable:
+        data: Mapping[str, Any] = source.data
+        graph = read_graph(data, out)
+        prompts = read_prompts(graph, folder, out)
+        workflow = check_structure(_with_prompts(data, prompts), out)
+        check_fields(data, graph, out)
+        structure = check_flow(graph, out)
+        check_expressions(data, graph, structure, prompts, out)
+    problems = out.ordered()
+    if any(problem.severity == "error" for problem in problems):
+        workflow = None
+    return Report(problems, workflow, source)
+
+
+def _with_prompts(data: Mapping[str, Any], prompts: Mapping[str, str]) -> Mapping[str, Any]:
+    if not prompts:
+        return data
+    nodes = {
+        name: {**node, "prompt": prompts[name]} if name in prompts else node
+        for name, node in data["nodes"].items()
+    }
+    return {**data, "nodes": nodes}
+
+
+def validate_file(path: Path) -> Report:
+    """Validates a workflow file together with the prompt files it names.
+
+    Raises:
+        OSError: The file itself cannot be read.
+    """
+    return validate(load(path.read_bytes(), filename=path.name), folder=path.parent)
+
+
+def load_workflow(text: str | bytes, filename: str = "workflow.yaml") -> Workflow:
+    """Returns the workflow that a text holds.
+
+    Raises:
+        InvalidWorkflow: With everything that is wrong.
+    """
+    return validate(load(text, filename=filename)).require()
+
+
+def load_with_files(path: Path) -> Workflow:
+    """Returns the workflow of a file, its prompt files read in.
+
+    Raises:
+        InvalidWorkflow: With everything that is wrong.
+        OSError: The file itself cannot be read.
+    """
+    return validate_file(path).require()

@@ -1,0 +1,89 @@
+"""docs/errors.md has a section for each code, and its examples are right."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from joinery.compiler.compile import compile_workflow
+from joinery.errors import InvalidWorkflow, Problem
+from joinery.workflow.source import load
+from joinery.workflow.validation import validate
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs/errors.md").read_text()
+SECTIONS = {
+    match[1]: re.findall(r"```yaml\n(.*?)```", match[2], flags=re.DOTALL)
+    for match in re.finditer(r"^### (\S+)\n(.*?)(?=^##|\Z)", PAGE, flags=re.DOTALL | re.MULTILINE)
+}
+EXAMPLES = [(code, *texts) for code, texts in SECTIONS.items() if len(texts) == 2]
+WRONG_ONLY = [(code, texts[0]) for code, texts in SECTIONS.items() if len(texts) == 1]
+
+REST = {
+    "version": "version: 1\n",
+    "name": "name: example\n",
+    "nodes": "nodes: {a: {type: template, template: hi}}\nedges: [start -> a -> end]\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    home = tmp_path / "home"
+    (home / "prompts").mkdir(parents=True)
+    (home / "prompts/judge.md").write_text("Judge this.")
+    (home / "prompts/latin1.md").write_bytes("caf\xe9".encode("latin-1"))
+    (tmp_path / "judge.md").write_text("Judge this.")
+    return home
+
+
+def problems(fragment: str, folder: Path) -> list[Problem]:
+    rest = "".join(
+        text for key, text in REST.items() if not re.search(rf"^{key}:", fragment, re.MULTILINE)
+    )
+    report = validate(load(fragment + rest), folder=folder)
+    found = list(report.problems)
+    if report.workflow is not None:
+        try:
+            compile_workflow(report.workflow)
+        except InvalidWorkflow as error:
+            found.extend(error.problems)
+    return found
+
+
+@pytest.mark.parametrize(("code", "wrong", "right"), EXAMPLES)
+def test_the_first_example_has_the_problem_and_the_second_is_valid(
+    code: str, wrong: str, right: str, folder: Path
+) -> None:
+    found = problems(wrong, folder)
+    assert code in {problem.code for problem in found}
+    assert all(problem.message for problem in found)
+    assert problems(right, folder) == []
+
+
+@pytest.mark.parametrize(("code", "wrong"), WRONG_ONLY)
+def test_an_example_alone_has_the_problem(code: str, wrong: str, folder: Path) -> None:
+    assert code in {problem.code for problem in problems(wrong, folder)}
+
+
+def test_every_code_has_a_section_and_every_section_a_code() -> None:
+    library = ROOT / "layers/joinery/joinery"
+    files = [*library.glob("workflow/**/*.py"), *library.glob("compiler/*.py")]
+    groups = "agent|edge|expression|graph|input|limit|node|output|plan|prompt|reference|schema|yaml"
+    used = {
+        code
+        for file in files
+        for code in re.findall(rf'"((?:{groups})\.[a-z_]+)"', file.read_text())
+    }
+    # Those that flow.py makes from the kinds that graph.py finds.
+    used |= {"graph.cycle", "graph.irreducible"}
+    assert used == set(SECTIONS)
+
+
+def test_warnings_are_called_so() -> None:
+    called = set(re.findall(r"^### (\S+)\n\n\*Warning", PAGE, flags=re.MULTILINE))
+    assert called == {
+        "agent.unused", "expression.not_evaluated", "reference.may_be_missing",
+        "reference.not_before", "yaml.bom",
+    }  # fmt: skip
