@@ -1,0 +1,296 @@
+"""Wires ports to adapters, from environment variables: the one place that knows both.
+
+Everything is made when it is first asked for and then kept: a Lambda's process serves
+many invocations, and none should pay for what it does not use.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from joinery.errors import JoineryError, Unavailable
+
+if TYPE_CHECKING:
+    from joinery.aws.clients import Clients
+    from joinery.aws.documents import Documents
+    from joinery.aws.dynamo_catalog import DynamoCatalogStore
+    from joinery.aws.dynamo_connections import DynamoConnections
+    from joinery.aws.dynamo_runs import DynamoRunStore
+    from joinery.aws.dynamo_tokens import DynamoTokens
+    from joinery.aws.dynamo_watches import DynamoWatches
+    from joinery.aws.sockets import SocketPublisher
+    from joinery.catalog.ports import Executions, Machines
+    from joinery.events.make import Event
+    from joinery.nodes.base import Models
+    from joinery.runs.deps import Deps
+    from joinery.sockets.ports import SocketServices
+
+PREFIX: Final = "JOINERY_"
+
+DRAIN_S: Final = 10.0
+"""Longest wait for messages on their way out, before Lambda freezes the process."""
+
+SEND_TRIES: Final = 5
+_FIRST_PAUSE_S: Final = 0.1
+
+
+class NotConfigured(JoineryError):
+    """Environment variables are missing."""
+
+    code = "not_configured"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The environment, read once; the field `state_table` is `JOINERY_STATE_TABLE`.
+
+    The first ones every function has; those with a default only the functions that
+    need them, see `require`.
+    """
+
+    stage: str
+    state_table: str
+    catalog_table: str
+    connections_table: str
+    bucket: str
+    websocket_endpoint: str
+    memory_table: str = ""
+    run_node_arn: str = ""
+    machine_role_arn: str = ""
+    machine_prefix: str = ""
+    publisher_function: str = ""
+
+    @staticmethod
+    def from_env(environ: Mapping[str, str]) -> Settings:
+        """Returns the settings. Raises: NotConfigured, with all names that are missing."""
+        found = {f.name: environ.get(PREFIX + f.name.upper(), "") for f in fields(Settings)}
+        settings = Settings(**found)
+        settings.require(*list(found)[:6])
+        return settings
+
+    def require(self, *names: str) -> Settings:
+        """Returns the settings. Raises: NotConfigured, with all of these that are missing."""
+        missing = [PREFIX + name.upper() for name in names if not getattr(self, name)]
+        if missing:
+            raise NotConfigured(f"environment variables are missing: {', '.join(missing)}")
+        return self
+
+
+@cache
+def settings() -> Settings:
+    """Returns what the environment says."""
+    return Settings.from_env(os.environ)
+
+
+# -- adapters --------------------------------------------------------------------------
+
+
+@cache
+def clients() -> Clients:
+    """Returns the AWS clients."""
+    from joinery.aws.clients import Clients
+
+    return Clients(websocket_endpoint=settings().websocket_endpoint)
+
+
+@cache
+def documents() -> Documents:
+    """Returns where large values are."""
+    from joinery.aws.documents import Documents
+
+    return Documents(clients().s3, settings().bucket)
+
+
+@cache
+def store() -> DynamoRunStore:
+    """Returns the store of runs."""
+    from joinery.aws.dynamo_runs import DynamoRunStore
+
+    return DynamoRunStore(clients().dynamodb, settings().state_table, documents())
+
+
+@cache
+def catalog() -> DynamoCatalogStore:
+    """Returns the published workflows."""
+    from joinery.aws.dynamo_catalog import DynamoCatalogStore
+
+    return DynamoCatalogStore(clients().dynamodb, settings().catalog_table, documents())
+
+
+@cache
+def tokens() -> DynamoTokens:
+    """Returns the tokens of callers."""
+    from joinery.aws.dynamo_tokens import DynamoTokens
+
+    return DynamoTokens(clients().dynamodb, settings().catalog_table)
+
+
+@cache
+def connections() -> DynamoConnections:
+    """Returns the open sockets."""
+    from joinery.aws.dynamo_connections import DynamoConnections
+
+    return DynamoConnections(clients().dynamodb, settings().connections_table)
+
+
+@cache
+def watches() -> DynamoWatches:
+    """Returns which runs the open sockets watch."""
+    from joinery.aws.dynamo_watches import DynamoWatches
+
+    return DynamoWatches(clients().dynamodb, settings().connections_table)
+
+
+@cache
+def publisher() -> SocketPublisher:
+    """Returns what reaches the people who watch."""
+    from joinery.aws.sockets import SocketPublisher
+
+    return SocketPublisher(clients().sockets, store(), connections())
+
+
+@cache
+def machines() -> Machines:
+    """Returns what has state machines made, by the `publisher` function."""
+    from joinery.aws.machines import PublisherClient
+
+    function = settings().require("publisher_function").publisher_function
+    return PublisherClient(clients().functions, function)
+
+
+@cache
+def state_machines() -> Machines:
+    """Returns what makes state machines itself: in the `publisher` function."""
+    from joinery.aws.machines import StepFunctionsMachines
+
+    role_arn = settings().require("machine_role_arn").machine_role_arn
+    return StepFunctionsMachines(clients().states, role_arn)
+
+
+@cache
+def executions() -> Executions:
+    """Returns what starts and stops executions."""
+    from joinery.aws.executions import StepFunctionsExecutions
+
+    return StepFunctionsExecutions(clients().states)
+
+
+# -- what the handlers use ---------------------------------------------------------------
+
+
+def run_deps(models: Models | None = None) -> Deps:
+    """Returns what running needs; without models where no node runs."""
+    from joinery.runs.deps import Deps
+
+    return Deps(store(), publisher(), models or _NoModels())
+
+
+def models_of(extra: Mapping[str, Any]) -> Models:
+    """Returns the models of a run that is pinned to `{cassette?, model?}`.
+
+    A cassette answers for every model; `model` stands in for every node's own.
+    """
+    from joinery.llm.registry import ModelSettings, Registry
+
+    if extra.get("cassette") is not None:
+        from joinery.llm.scripted import Cassette
+
+        cassette = Cassette.from_data(extra["cassette"])
+        return Registry(ModelSettings.from_env(os.environ), cassette=cassette)
+    return _registry(extra.get("model") or "")
+
+
+@cache
+def _registry(flag: str) -> Models:
+    """Returns a registry that keeps its connections between invocations."""
+    from joinery.llm.registry import ModelSettings, Registry, parse_model_flag
+
+    override = parse_model_flag(flag) if flag else None
+    return Registry(ModelSettings.from_env(os.environ), override=override)
+
+
+def archive() -> DynamoRunStore:
+    """Returns the store of runs, as the HTTP API reads it."""
+    return store()
+
+
+def calls_of_run(run_id: str, since: float) -> Mapping[str, int]:
+    """Returns the AWS calls of a run's node invocations, from what they logged."""
+    from joinery.aws.logs import CallLogs
+
+    group = f"/aws/lambda/joinery-{settings().stage}-run-node"
+    return CallLogs(clients().logs, [group]).calls_of_run(run_id, since)
+
+
+def run_node_arn() -> str:
+    """Returns what compiled machines invoke."""
+    return settings().require("run_node_arn").run_node_arn
+
+
+def machine_prefix() -> str:
+    """Returns what names of machines begin with."""
+    return settings().require("machine_prefix").machine_prefix
+
+
+def socket_services() -> SocketServices:
+    """Returns what messages of sockets need."""
+    from joinery.sockets.ports import SocketServices
+
+    return SocketServices(
+        deps=run_deps(),
+        subscribers=store(),
+        connections=connections(),
+        watches=watches(),
+        outlet=_Outlet(),
+        stop=lambda arn, cause: executions().stop(arn, cause),
+        sleep=time.sleep,
+    )
+
+
+def preload() -> None:
+    """Imports the AWS SDK and makes the client that everything needs.
+
+    Called while a function's module is loaded: Lambda gives that phase a whole
+    processor, and the invocations after it only a share of one. Does nothing
+    outside an installation.
+    """
+    if PREFIX + "STATE_TABLE" in os.environ:
+        clients().dynamodb.meta  # noqa: B018 - asking for any attribute makes the client
+
+
+def drain(timeout_s: float = DRAIN_S) -> None:
+    """Waits for messages on their way out; call it before a handler returns."""
+    if publisher.cache_info().currsize:
+        publisher().drain(timeout_s)
+
+
+class _NoModels:
+    """For functions that run no nodes."""
+
+    def resolve(self, ref: Mapping[str, Any]) -> Any:
+        raise JoineryError("this function runs no nodes")
+
+
+class _Outlet:
+    """Sends to one connection, with patience while it is busy."""
+
+    def send(self, connection_id: str, message: Event) -> bool:
+        from joinery.aws.posting import Outcome, SocketSender
+
+        sender = SocketSender(clients().sockets)
+        for attempt in range(SEND_TRIES):
+            match sender.send(connection_id, message):
+                case Outcome.SENT:
+                    return True
+                case Outcome.GONE:
+                    return False
+                case Outcome.BUSY:
+                    time.sleep(_FIRST_PAUSE_S * 2**attempt)
+                case _:
+                    break
+        raise Unavailable("a message could not be sent to a connection")

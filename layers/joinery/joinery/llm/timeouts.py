@@ -1,0 +1,48 @@
+"""How long a call of a model may take, step by step. All values are seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# A host that does not accept a connection in this time is down, not busy.
+CONNECT_TIMEOUT_S = 5.0
+
+# A local model on two cores reads a long prompt at about 40 tokens/s, so this
+# covers a prompt of 4,800 tokens before the first token of the answer.
+FIRST_TOKEN_TIMEOUT_S = 120.0
+
+# A model that has begun to answer and then says nothing for this long is stuck.
+IDLE_TIMEOUT_S = 30.0
+
+# After `finish_reason` the answer is complete; only its usage is still to come.
+ENDING_TIMEOUT_S = 5.0
+
+# How often `CallContext.cancelled` is asked while no token arrives.
+CANCEL_POLL_S = 0.25
+
+# One question about a model, such as the size of its window.
+QUESTION_TIMEOUT_S = 5.0
+
+# A connection that lay idle for longer is not used again: a frozen Lambda or a
+# NAT may have lost it without either end being told.
+KEEPALIVE_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The limits of one provider, in seconds.
+
+    Attributes:
+        connect: Until the connection stands.
+        first_token: From the start of the call to the first token. Keep-alive
+            comments, empty chunks and headers are not tokens.
+        idle: Between two tokens.
+        ending: From `finish_reason` to the end of the stream.
+        question: For a question about a model that is not a call of it.
+    """
+
+    connect: float = CONNECT_TIMEOUT_S
+    first_token: float = FIRST_TOKEN_TIMEOUT_S
+    idle: float = IDLE_TIMEOUT_S
+    ending: float = ENDING_TIMEOUT_S
+    question: float = QUESTION_TIMEOUT_S
