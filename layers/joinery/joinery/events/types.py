@@ -1,0 +1,406 @@
+"""Types of everything that goes over the wire; made from `schema.json`, not by hand.
+
+Run `python -m tools.generate` after a change of the schema.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, NotRequired, TypedDict
+
+EVENT_NAMES: Final = (
+    "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out",
+    "node.started", "node.completed", "node.failed", "node.retrying", "nodes.skipped",
+    "loop.round", "input.cut", "usage.recorded", "void",
+)  # fmt: skip
+DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
+FRAME_NAMES: Final = ("ack", "error", "pong", "resync",)  # fmt: skip
+ACTIONS: Final = ("subscribe", "unsubscribe", "ping", "cancel",)  # fmt: skip
+
+
+class _Message(TypedDict):
+    """What every message from the server has."""
+
+    v: Literal[1]
+    timestamp: str
+
+
+class _OfRun(_Message):
+    """What every event and delta has besides."""
+
+    run_id: str
+    session_id: NotRequired[str]
+    head: int
+
+
+class _Event(_OfRun):
+    """What every event has besides."""
+
+    seq: int
+
+
+class _OfNode(TypedDict):
+    """Which node an event or delta is about."""
+
+    node_id: str
+    path: str
+
+
+class Usage(TypedDict):
+    """What models were used for, over all attempts."""
+
+    input_tokens: int
+    output_tokens: int
+    model_calls: int
+    estimated: bool
+
+
+class ErrorInfo(TypedDict):
+    """What went wrong; the same shape in every interface."""
+
+    code: str
+    message: str
+    retryable: bool
+    details: NotRequired[dict[str, Any]]
+    node_id: NotRequired[str]
+    path: NotRequired[str]
+    cause: NotRequired[dict[str, Any]]
+
+
+class WorkflowRef(TypedDict):
+    """Which workflow a run runs."""
+
+    workflow_id: str
+    version: int
+    name: str
+
+
+class GraphNode(TypedDict):
+    """A node of the graph."""
+
+    node_id: str
+    type: str
+    loops: list[str]
+
+
+class NodeAt(TypedDict):
+    """A node at a path."""
+
+    node_id: str
+    path: str
+
+
+class StreamSummary(TypedDict):
+    """A finished stream."""
+
+    length: int
+    sha256: str
+
+
+class RunEndData(TypedDict):
+    """How a run ended."""
+
+    usage: Usage
+    duration_ms: int
+
+
+class RunErrorData(TypedDict):
+    """How a run ended that did not complete."""
+
+    usage: Usage
+    duration_ms: int
+    error: ErrorInfo
+
+
+class RunStartedData(TypedDict):
+    """`data` of `run.started`."""
+
+    workflow: WorkflowRef
+    incarnation: int
+    nodes: list[GraphNode]
+    edges: list[list[Any]]
+    loops: list[list[Any]]
+
+
+class RunStarted(_Event):
+    """A run was made."""
+
+    event: Literal["run.started"]
+    data: RunStartedData
+
+
+class RunCompleted(_Event):
+    """The run has ended well; its outputs are stored."""
+
+    event: Literal["run.completed"]
+    data: RunEndData
+
+
+class RunFailed(_Event):
+    """The run has ended because a node failed, or because the execution did."""
+
+    event: Literal["run.failed"]
+    data: RunErrorData
+
+
+class RunCancelled(_Event):
+    """The run was cancelled."""
+
+    event: Literal["run.cancelled"]
+    data: RunEndData
+
+
+class RunTimedOut(_Event):
+    """The execution passed its time limit."""
+
+    event: Literal["run.timed_out"]
+    data: RunErrorData
+
+
+class NodeStartedData(TypedDict):
+    """`data` of `node.started`."""
+
+    attempt: int
+    type: str
+
+
+class NodeStarted(_Event, _OfNode):
+    """An attempt of a node begins."""
+
+    event: Literal["node.started"]
+    data: NodeStartedData
+
+
+class NodeCompletedData(TypedDict):
+    """`data` of `node.completed`."""
+
+    attempt: int
+    duration_ms: int
+    streams: dict[str, StreamSummary]
+    port: NotRequired[str]
+    reason: NotRequired[str]
+
+
+class NodeCompleted(_Event, _OfNode):
+    """A node has ended well."""
+
+    event: Literal["node.completed"]
+    data: NodeCompletedData
+
+
+class NodeFailedData(TypedDict):
+    """`data` of `node.failed`."""
+
+    attempt: int
+    error: ErrorInfo
+    on_error: Literal["fail", "continue", "default", "route"]
+
+
+class NodeFailed(_Event, _OfNode):
+    """A node has ended badly, after its last attempt."""
+
+    event: Literal["node.failed"]
+    data: NodeFailedData
+
+
+class NodeRetryingData(TypedDict):
+    """`data` of `node.retrying`."""
+
+    attempt: int
+    error: ErrorInfo
+
+
+class NodeRetrying(_Event, _OfNode):
+    """An attempt failed and another will follow."""
+
+    event: Literal["node.retrying"]
+    data: NodeRetryingData
+
+
+class NodesSkippedData(TypedDict):
+    """`data` of `nodes.skipped`."""
+
+    nodes: list[NodeAt]
+
+
+class NodesSkipped(_Event, _OfNode):
+    """Nodes that will not run, because the node named in the envelope took another port."""
+
+    event: Literal["nodes.skipped"]
+    data: NodesSkippedData
+
+
+class LoopRoundData(TypedDict):
+    """`data` of `loop.round`."""
+
+    round: int
+    path: str
+    max_rounds: int
+
+
+class LoopRound(_Event, _OfNode):
+    """A loop begins another round."""
+
+    event: Literal["loop.round"]
+    data: LoopRoundData
+
+
+class InputCutData(TypedDict):
+    """`data` of `input.cut`."""
+
+    kept_chars: int
+    total_chars: int
+
+
+class InputCut(_Event, _OfNode):
+    """A prompt did not fit the model's window and was cut, because the node says `fit."""
+
+    event: Literal["input.cut"]
+    data: InputCutData
+
+
+class UsageRecorded(_Event, _OfNode):
+    """What the models of a node were used for, over all its attempts at this path."""
+
+    event: Literal["usage.recorded"]
+    data: Usage
+
+
+class Void(_Event):
+    """Nothing."""
+
+    event: Literal["void"]
+    data: dict[str, Any]
+
+
+class TextDeltaData(TypedDict):
+    """`data` of `text.delta`."""
+
+    attempt: int
+    stream: str
+    offset: int
+    text: str
+
+
+class TextDelta(_OfRun, _OfNode):
+    """A piece of a stream of text."""
+
+    event: Literal["text.delta"]
+    data: TextDeltaData
+
+
+class AckFrameData(TypedDict):
+    """`data` of `ack`."""
+
+    request_id: str
+    action: str
+    status: NotRequired[str]
+    events: NotRequired[int]
+    deltas: NotRequired[int]
+
+
+class AckFrame(_Message):
+    """A command was carried out."""
+
+    event: Literal["ack"]
+    run_id: NotRequired[str]
+    head: NotRequired[int]
+    data: AckFrameData
+
+
+class ErrorFrameData(TypedDict):
+    """`data` of `error`."""
+
+    request_id: str | None
+    code: str
+    message: str
+    retryable: bool
+    details: NotRequired[dict[str, Any]]
+
+
+class ErrorFrame(_Message):
+    """A command was not carried out."""
+
+    event: Literal["error"]
+    data: ErrorFrameData
+
+
+class PongFrameData(TypedDict):
+    """`data` of `pong`."""
+
+    request_id: str
+
+
+class PongFrame(_Message):
+    """The answer to `ping`."""
+
+    event: Literal["pong"]
+    run_id: NotRequired[str]
+    head: NotRequired[int]
+    data: PongFrameData
+
+
+class ResyncFrame(_Message):
+    """This client was too slow, a message passed 128 KB, or a replay would have been too long."""
+
+    event: Literal["resync"]
+    run_id: str
+    head: int
+    data: dict[str, Any]
+
+
+class SubscribeCommand(TypedDict):
+    """Watch a run."""
+
+    action: Literal["subscribe"]
+    request_id: str
+    run_id: str
+    after_seq: NotRequired[int]
+    offsets: NotRequired[dict[str, int]]
+
+
+class UnsubscribeCommand(TypedDict):
+    """Stop watching a run."""
+
+    action: Literal["unsubscribe"]
+    request_id: str
+    run_id: str
+
+
+class PingCommand(TypedDict):
+    """Keep the socket open."""
+
+    action: Literal["ping"]
+    request_id: str
+    run_id: NotRequired[str]
+
+
+class CancelCommand(TypedDict):
+    """Cancel a run, as `POST /runs/{run_id}/cancel` does."""
+
+    action: Literal["cancel"]
+    request_id: str
+    run_id: str
+
+
+AnyEvent = (
+    RunStarted
+    | RunCompleted
+    | RunFailed
+    | RunCancelled
+    | RunTimedOut
+    | NodeStarted
+    | NodeCompleted
+    | NodeFailed
+    | NodeRetrying
+    | NodesSkipped
+    | LoopRound
+    | InputCut
+    | UsageRecorded
+    | Void
+)
+
+AnyFrame = AckFrame | ErrorFrame | PongFrame | ResyncFrame
+
+AnyCommand = SubscribeCommand | UnsubscribeCommand | PingCommand | CancelCommand
+
+AnyMessage = AnyEvent | TextDelta | AnyFrame
