@@ -1,0 +1,91 @@
+"""The Task behind the states of every workflow: runs one node."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from functools import lru_cache
+from typing import Any
+
+from joinery import bootstrap, jsonlog
+from joinery.compiler.plan import Plan
+from joinery.errors import JoineryError, NodeError, PermanentInternal, TransientStore
+from joinery.runs.cost import INVOCATION
+from joinery.runs.task import run_task
+
+jsonlog.configure()
+bootstrap.preload()
+log = logging.getLogger("joinery.run_node")
+
+RESERVE_S = 5.0
+"""Kept back from Lambda's own deadline, to store how the node ended."""
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Runs the node `{run_id, plan, node, path}`; returns `{port, path}`.
+
+    Whatever is raised is a NodeError: its class name is what the machine matches on.
+    """
+    if event.get("warm"):
+        return {"warm": True}
+    deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE_S
+    try:
+        return _counted(event, deadline)
+    except NodeError:
+        raise
+    except Exception as error:
+        log.exception("node %s of run %s", event.get("node"), event.get("run_id"))
+        raise _node_error(error) from None
+
+
+def _counted(event: dict[str, Any], deadline: float) -> dict[str, Any]:
+    """Runs the node and, however it ends, logs the AWS calls that it took."""
+    counter = bootstrap.clients().counter
+    counter.reset()
+    counter.add(INVOCATION)
+    try:
+        return _run(event, deadline)
+    finally:
+        _drain()
+        _print_calls(event, counter.snapshot())
+
+
+def _run(event: dict[str, Any], deadline: float) -> dict[str, Any]:
+    store = bootstrap.store()
+    run = store.get_run(event["run_id"])
+    deps = bootstrap.run_deps(bootstrap.models_of(store.extra(run.run_id)))
+    return run_task(
+        deps, _plan(event["plan"]), run, event["node"], event["path"], deadline=deadline
+    )
+
+
+@lru_cache(maxsize=32)
+def _plan(ref: str) -> Plan:
+    """Returns a plan by `<workflow_id>/<version>`; versions never change."""
+    workflow_id, _, version = ref.rpartition("/")
+    return Plan.from_dict(bootstrap.catalog().version(workflow_id, int(version)).plan)
+
+
+def _node_error(error: Exception) -> NodeError:
+    if isinstance(error, JoineryError):
+        kind = TransientStore if error.retryable else PermanentInternal
+        return kind(error.message, **error.details)
+    return PermanentInternal(f"{type(error).__name__} while a node was run")
+
+
+def _drain() -> None:
+    """Sends what is on its way; what fails here must not change how the node ended."""
+    try:
+        bootstrap.drain()
+    except Exception:
+        log.exception("messages were not sent")
+
+
+def _print_calls(event: dict[str, Any], calls: dict[str, int]) -> None:
+    from joinery.aws.logs import calls_line
+
+    line = calls_line(
+        str(event.get("run_id")), calls, node=event.get("node"), path=event.get("path")
+    )
+    sys.stdout.write(line + "\n")

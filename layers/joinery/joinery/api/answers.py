@@ -1,0 +1,213 @@
+"""What the routes answer, for OpenAPI; a test holds every answer to these models."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+RunStatus = Literal[
+    "queued", "running", "paused", "waiting", "suspended",
+    "completed", "failed", "cancelled", "timed_out",
+]  # fmt: skip
+
+
+class _Exact(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ErrorShown(_Exact):
+    """What went wrong."""
+
+    code: str
+    message: str
+    retryable: bool
+    details: dict[str, Any] | None = None
+    request_id: str
+
+
+class ErrorAnswer(_Exact):
+    """The shape of every error."""
+
+    error: ErrorShown
+
+
+class Health(_Exact):
+    """The service is up."""
+
+    status: Literal["ok"]
+    version: str
+
+
+class ProblemRow(_Exact):
+    """One thing that is wrong, or worth knowing, in a workflow file."""
+
+    code: str
+    severity: Literal["error", "warning"]
+    node_id: str | None
+    pointer: str
+    line: int
+    column: int
+    message: str
+    hint: str
+
+
+class Range(_Exact):
+    """A figure of a run: least, expected, most."""
+
+    min: float
+    expected: float
+    max: float
+
+
+class PlanReport(_Exact):
+    """The figures of a compiled workflow."""
+
+    states: int
+    transitions: Range
+    history_events_max: int
+    model_calls: Range
+    price_usd: Range
+    price_by_service: dict[str, float]
+    definition_bytes: int
+    warnings: list[str]
+
+
+class WorkflowShown(_Exact):
+    """A version of a workflow."""
+
+    workflow_id: str
+    version: int
+    name: str
+    machine: str
+    opt: int
+    created_at: str
+
+
+class WorkflowPublished(WorkflowShown):
+    """A published version with what it will cost."""
+
+    report: PlanReport
+    problems: list[ProblemRow]
+
+
+class WorkflowDetail(WorkflowShown):
+    """A version with its file and the inputs that its runs take."""
+
+    source: str
+    inputs: dict[str, dict[str, Any]]
+
+
+class WorkflowList(_Exact):
+    """The newest version of each of the caller's workflows."""
+
+    workflows: list[WorkflowShown]
+
+
+class RunAccepted(_Exact):
+    """A run that was started or cancelled."""
+
+    run_id: str
+    status: RunStatus
+
+
+class WorkflowRef(_Exact):
+    """Which workflow a run runs."""
+
+    workflow_id: str
+    version: int
+    name: str
+
+
+class RunShown(_Exact):
+    """A run in short."""
+
+    run_id: str
+    status: RunStatus
+    workflow: WorkflowRef
+    incarnation: int
+    created_at: str
+    started_at: str | None = None
+    ended_at: str | None = None
+    session_id: str | None = None
+    usage: dict[str, Any]
+    error: dict[str, Any] | None = None
+
+
+class NodeShown(_Exact):
+    """A node of a run at one path."""
+
+    node_id: str
+    path: str
+    status: str
+    attempts: int
+    port: str | None = None
+    reason: str | None = None
+    usage: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    streams: dict[str, Any] | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    result: dict[str, Any] | None = None
+
+
+class RunDetail(RunShown):
+    """A run with its nodes; outputs and results unless `results=false`."""
+
+    head: int
+    outputs: dict[str, Any] | None = None
+    nodes: list[NodeShown]
+
+
+class RunList(_Exact):
+    """The caller's runs, newest first."""
+
+    runs: list[RunShown]
+    next_cursor: str | None
+
+
+class EventPage(_Exact):
+    """Stored events without a gap; `next_after_seq` is the next request's `after_seq`."""
+
+    events: list[dict[str, Any]]
+    head: int
+    next_after_seq: int
+
+
+class TextRow(_Exact):
+    """A stored piece of a stream; `offset` counts code points."""
+
+    node_id: str
+    path: str
+    attempt: int
+    stream: str
+    offset: int
+    text: str
+
+
+class TextPage(_Exact):
+    """Stored pieces by node, attempt, stream and offset."""
+
+    texts: list[TextRow]
+    next_cursor: str | None
+
+
+class Tokens(_Exact):
+    """Tokens of all model calls of a run."""
+
+    input_tokens: int
+    output_tokens: int
+    estimated: bool
+
+
+class Cost(_Exact):
+    """What a run has cost so far; model fees are not in the price."""
+
+    run_id: str
+    status: RunStatus
+    transitions: int
+    aws_calls: dict[str, int]
+    model_calls: int
+    tokens: Tokens
+    price_usd: float
+    price_by_service: dict[str, float]

@@ -1,0 +1,47 @@
+"""What the routes are sent."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MODEL = r"^[a-z0-9_-]{1,32}(:\S{1,128})?$"
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class PublishBody(_Body):
+    """A workflow to publish."""
+
+    source: Annotated[
+        str | dict[str, Any],
+        Field(description="The workflow: the text of its YAML or JSON file, or the object itself."),
+    ]
+    opt: Annotated[Literal[0, 1] | None, Field(description="Optimisation level; 1 when unset.")] = (
+        None
+    )
+
+
+class StartBody(_Body):
+    """A run to start."""
+
+    workflow_id: Annotated[str, Field(max_length=64, description="The workflow.")]
+    version: Annotated[
+        int | None, Field(ge=1, le=999_999, description="Its version; the newest when unset.")
+    ] = None
+    inputs: Annotated[dict[str, Any], Field(description="The inputs by name.")] = {}
+    session_id: Annotated[
+        str | None,
+        Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="The session it belongs to."),
+    ] = None
+    cassette: Annotated[
+        list[dict[str, Any]] | None,
+        Field(description="Recorded answers: the run replays them and calls no model."),
+    ] = None
+    model: Annotated[
+        str | None,
+        Field(pattern=MODEL, description="`provider:name`, the model of every node of this run."),
+    ] = None

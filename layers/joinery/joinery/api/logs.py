@@ -1,0 +1,114 @@
+"""`/runs/{run_id}/events`, `/texts` and `/cost`: what a run has left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+
+from joinery.api import answers
+from joinery.api.runs import owned_run
+from joinery.api.services import Caller, Needs
+from joinery.api.wire import RESPONSE_BYTES, Answer, StrictRoute
+from joinery.errors import InvalidRequest
+from joinery.runs.replay import read_page, text_rows
+from joinery.strictjson import to_json
+
+router = APIRouter(route_class=StrictRoute, tags=["runs"])
+
+PAGE_BYTES: Final = RESPONSE_BYTES // 4
+"""Most bytes of rows in a page: as JSON inside JSON they at most double."""
+
+SEQ_MAX: Final = 9_999_999_999
+
+
+@router.get(
+    "/runs/{run_id}/events",
+    summary="Read the events of a run",
+    responses={200: {"model": answers.EventPage}, 404: {"model": answers.ErrorAnswer}},
+)
+def events(
+    run_id: str,
+    owner: Caller,
+    services: Needs,
+    after_seq: Annotated[int, Query(ge=0, le=SEQ_MAX)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 200,
+) -> Answer:
+    """Returns events behind `after_seq` without a gap, up to one that may still fill.
+
+    The next request's `after_seq` is `next_after_seq`; a client has all there is when
+    it equals `head`.
+    """
+    run = owned_run(services, owner, run_id)
+    now = services.run_deps().clock()
+    page = read_page(services.archive(), run, after_seq, limit, now=now)
+    shown = page.events[: _fitting(page.events)]
+    cursor = shown[-1]["seq"] if shown else after_seq
+    return Answer({"events": shown, "head": page.head, "next_after_seq": cursor})
+
+
+@router.get(
+    "/runs/{run_id}/texts",
+    summary="Read the text of a run",
+    responses={200: {"model": answers.TextPage}, 404: {"model": answers.ErrorAnswer}},
+)
+def texts(
+    run_id: str,
+    owner: Caller,
+    services: Needs,
+    node_id: Annotated[str | None, Query(max_length=64)] = None,
+    cursor: Annotated[str | None, Query(max_length=16)] = None,
+) -> Answer:
+    """Returns the stored pieces of all streams; a client merges them by their offsets.
+
+    With `node_id`, only that node's. `cursor` is the `next_cursor` of the page before.
+    """
+    run = owned_run(services, owner, run_id)
+    store = services.run_deps().store
+    # Pieces first: a piece whose node is not read with it would be left out.
+    pieces = store.texts(run.run_id)
+    rows = text_rows(pieces, store.nodes(run.run_id))
+    if node_id is not None:
+        rows = [row for row in rows if row["node_id"] == node_id]
+    start = _place(cursor)
+    shown = rows[start:]
+    shown = shown[: max(1, _fitting(shown))]
+    end = start + len(shown)
+    following = str(end) if end < len(rows) else None
+    return Answer({"texts": shown, "next_cursor": following})
+
+
+def _place(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit()):
+        raise InvalidRequest("the cursor is not one that a list gave")
+    return int(cursor)
+
+
+def _fitting(rows: Sequence[Any]) -> int:
+    """Returns how many rows from the first on one answer can hold."""
+    size = 0
+    for count, row in enumerate(rows):
+        size += len(to_json(row))
+        if size > PAGE_BYTES:
+            return max(1, count)
+    return len(rows)
+
+
+@router.get(
+    "/runs/{run_id}/cost",
+    summary="What a run has cost",
+    responses={200: {"model": answers.Cost}, 404: {"model": answers.ErrorAnswer}},
+)
+def cost(run_id: str, owner: Caller, services: Needs) -> Answer:
+    """Returns what the run used so far, and what that costs without model fees."""
+    from joinery.runs.cost import run_cost
+
+    run = owned_run(services, owner, run_id)
+    arn = run.execution_arn
+    transitions = services.executions().transitions(arn) if arn else 0
+    records = services.run_deps().store.nodes(run_id)
+    calls = services.calls_of_run(run_id, run.created_at)
+    return Answer(run_cost(run, records, transitions, calls))

@@ -1,0 +1,97 @@
+"""What the routes need, and who is calling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Protocol
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from joinery.catalog.ports import CatalogStore, Executions, Machines
+from joinery.errors import Unauthorized
+from joinery.runs.deps import Deps
+from joinery.runs.model import RunRecord
+from joinery.runs.replay import Log
+
+
+class RunPage(Protocol):
+    """Some runs of an owner; `cursor` leads to the next ones, None at the end."""
+
+    @property
+    def runs(self) -> Sequence[RunRecord]:
+        """The runs, newest first."""
+        ...
+
+    @property
+    def cursor(self) -> str | None:
+        """Where the next page begins."""
+        ...
+
+
+class RunArchive(Log, Protocol):
+    """What the API needs of a store besides running: lists, and a log without gaps."""
+
+    def list_runs(self, owner: str, limit: int, cursor: str | None) -> RunPage:
+        """Returns an owner's runs, newest first. Raises: InvalidRequest, for a bad cursor."""
+        ...
+
+
+class Services(Protocol):
+    """What the routes need; each part is made when it is first asked for."""
+
+    def run_deps(self) -> Deps:
+        """Returns what starting and cancelling runs needs."""
+        ...
+
+    def archive(self) -> RunArchive:
+        """Returns the same store, as a reader sees it."""
+        ...
+
+    def catalog(self) -> CatalogStore:
+        """Returns the published workflows."""
+        ...
+
+    def machines(self) -> Machines:
+        """Returns what makes state machines."""
+        ...
+
+    def executions(self) -> Executions:
+        """Returns what starts and stops executions."""
+        ...
+
+    def calls_of_run(self, run_id: str, since: float) -> Mapping[str, int]:
+        """Returns the AWS calls of a run's node invocations, by `service.Operation`.
+
+        `since` is in epoch seconds: there is nothing of the run before.
+        """
+        ...
+
+    def run_node_arn(self) -> str:
+        """Returns what compiled machines invoke."""
+        ...
+
+    def machine_prefix(self) -> str:
+        """Returns what names of machines begin with."""
+        ...
+
+
+bearer = HTTPBearer(auto_error=False, description="A token of this installation")
+"""For OpenAPI only: API Gateway has called the authorizer before anything comes here."""
+
+
+def _services(request: Request) -> Any:
+    return request.app.state.services
+
+
+def _caller(request: Request) -> str:
+    """Returns the owner that the authorizer found; nothing else is believed."""
+    context = request.scope.get("aws.event", {}).get("requestContext", {})
+    found = context.get("authorizer", {}).get("lambda", {}).get("owner")
+    if not isinstance(found, str) or not found:
+        raise Unauthorized("no valid token: send 'Authorization: Bearer <token>'")
+    return found
+
+
+Needs = Annotated[Services, Depends(_services)]
+Caller = Annotated[str, Depends(_caller)]

@@ -1,0 +1,117 @@
+"""What a run has cost, from what was counted while it ran.
+
+Measured: transitions (the execution's history), AWS calls and invocations (what each
+invocation of a node logs), tokens and model calls, times of nodes. Derived: the
+price. A call does not tell how many units it took, so each kind of DynamoDB call has
+an average here; and the time of an invocation is that of its nodes plus a constant.
+Model fees are not in it, nor what the two APIs themselves did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from joinery import limits
+from joinery.runs.end import total_usage
+from joinery.runs.model import NodeRecord, RunRecord
+
+INVOCATION: Final = "lambda.Invoke"
+"""Under this name each invocation of a node counts itself among the calls."""
+
+INVOCATION_OVERHEAD_S: Final = 0.05
+"""Time of an invocation before its first node starts and after its last has ended."""
+
+READ_UNITS: Final[Mapping[str, float]] = {
+    "dynamodb.GetItem": 1.0,  # the run or its control item: below 4 KB, strongly consistent
+    "dynamodb.BatchGetItem": 3.0,  # control, the node and its parents: a unit each
+    "dynamodb.Query": 2.0,  # a few records or events, up to 8 KB
+}
+
+WRITE_UNITS: Final[Mapping[str, float]] = {
+    "dynamodb.PutItem": 1.0,  # an event or a second of text
+    "dynamodb.UpdateItem": 1.0,  # a counter, a claim
+    "dynamodb.DeleteItem": 1.0,
+    "dynamodb.BatchWriteItem": 2.0,
+    "dynamodb.TransactWriteItems": 8.0,  # result of 2 KB, event, control: twice the units
+}
+
+REQUEST_PRICES: Final[Mapping[str, float]] = {
+    "apigatewaymanagementapi.PostToConnection": limits.WEBSOCKET_USD_PER_MESSAGE,
+    "s3.PutObject": limits.S3_USD_PER_PUT,
+    "s3.GetObject": limits.S3_USD_PER_GET,
+}
+
+_DIGITS: Final = 8
+
+
+def run_cost(
+    run: RunRecord,
+    records: Sequence[NodeRecord],
+    transitions: int,
+    calls: Mapping[str, int],
+) -> dict[str, Any]:
+    """Returns what `GET /runs/{run_id}/cost` answers.
+
+    Args:
+        run: The run.
+        records: All its node records.
+        transitions: State transitions of its execution so far.
+        calls: AWS calls of its invocations by `service.Operation`.
+
+    Returns:
+        `{run_id, status, transitions, aws_calls, tokens, model_calls, price_usd,
+        price_by_service}`, prices in US dollars.
+    """
+    usage = total_usage(records)
+    prices = {
+        "states": transitions * limits.SFN_USD_PER_TRANSITION,
+        "lambda": _lambda(records, calls),
+        "dynamodb": _dynamodb(calls),
+        "apigateway": _requests(calls, "apigatewaymanagementapi."),
+        "s3": _requests(calls, "s3."),
+    }
+    return {
+        "run_id": run.run_id,
+        "status": run.status,
+        "transitions": transitions,
+        "aws_calls": dict(calls),
+        "model_calls": usage["model_calls"],
+        "tokens": {
+            "input_tokens": usage["input_tokens"],
+            "output_tokens": usage["output_tokens"],
+            "estimated": usage["estimated"],
+        },
+        "price_usd": round(sum(prices.values()), _DIGITS),
+        "price_by_service": {name: round(price, _DIGITS) for name, price in prices.items()},
+    }
+
+
+def _lambda(records: Sequence[NodeRecord], calls: Mapping[str, int]) -> float:
+    # A run whose log lines have not appeared yet made at least these.
+    begun = sum(record.attempt for record in records)
+    invocations = calls.get(INVOCATION, begun)
+    seconds = sum(
+        record.ended_at - record.started_at
+        for record in records
+        if record.started_at and record.ended_at > record.started_at
+    )
+    seconds += invocations * INVOCATION_OVERHEAD_S
+    return (
+        invocations * limits.LAMBDA_USD_PER_REQUEST
+        + seconds * limits.RUN_NODE_MEMORY_GB * limits.LAMBDA_USD_PER_GB_S
+    )
+
+
+def _dynamodb(calls: Mapping[str, int]) -> float:
+    reads = sum(units * calls.get(name, 0) for name, units in READ_UNITS.items())
+    writes = sum(units * calls.get(name, 0) for name, units in WRITE_UNITS.items())
+    return reads * limits.DYNAMODB_USD_PER_READ_UNIT + writes * limits.DYNAMODB_USD_PER_WRITE_UNIT
+
+
+def _requests(calls: Mapping[str, int], service: str) -> float:
+    return sum(
+        price * calls.get(name, 0)
+        for name, price in REQUEST_PRICES.items()
+        if name.startswith(service)
+    )

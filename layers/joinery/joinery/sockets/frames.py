@@ -1,0 +1,147 @@
+"""Makes the frames that answer commands, and reads the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from joinery import limits
+from joinery.errors import InvalidRequest, JoineryError, TooLarge
+from joinery.events.make import PROTOCOL_VERSION, Event, timestamp
+from joinery.events.types import ACTIONS
+from joinery.strictjson import parse_json
+
+REQUEST_ID_CHARS: Final = 64
+SEQ_MAX: Final = 9_999_999_999
+
+
+class UnknownAction(InvalidRequest):
+    """There is no such command."""
+
+    code = "unknown_action"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command as it was sent.
+
+    Attributes:
+        action: One of `ACTIONS`.
+        request_id: Comes back in the answer.
+        run_id: The run; empty with a `ping` that names none.
+        after_seq: With `subscribe`: the client's cursor.
+        offsets: With `subscribe`: what the client has of each stream, in code points,
+            by `<node_id>|<path>|<attempt>|<stream>`.
+    """
+
+    action: str
+    request_id: str
+    run_id: str = ""
+    after_seq: int = 0
+    offsets: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_message(body: str) -> Mapping[str, Any]:
+    """Returns the object that a message holds.
+
+    Raises:
+        TooLarge: It passes what API Gateway takes.
+        InvalidRequest: It is not a JSON object.
+    """
+    data = body.encode("utf-8", "surrogatepass")
+    if len(data) > limits.WEBSOCKET_MESSAGE_BYTES:
+        raise TooLarge(
+            f"the message has {len(data):,} bytes; the limit is {limits.WEBSOCKET_MESSAGE_BYTES:,}",
+            limit=limits.WEBSOCKET_MESSAGE_BYTES,
+            actual=len(data),
+        )
+    value = parse_json(data, "the message")
+    if not isinstance(value, dict):
+        raise InvalidRequest("a message is a JSON object: {action, request_id, ...}")
+    return value
+
+
+def request_id_of(message: Mapping[str, Any]) -> str | None:
+    """Returns the request id of a message, None when it has no usable one."""
+    found = message.get("request_id")
+    if isinstance(found, str) and 0 < len(found) <= REQUEST_ID_CHARS:
+        return found
+    return None
+
+
+def read_command(message: Mapping[str, Any]) -> Command:
+    """Returns the command that a message holds.
+
+    Raises:
+        InvalidRequest: A field is missing or wrong.
+        UnknownAction: There is no such command.
+    """
+    request_id, action = request_id_of(message), message.get("action")
+    if request_id is None:
+        raise InvalidRequest(f"a request_id of 1 to {REQUEST_ID_CHARS} characters is needed")
+    if not isinstance(action, str) or action not in ACTIONS:
+        raise UnknownAction(f"there is no such action; known: {', '.join(ACTIONS)}")
+    run_id = message.get("run_id")
+    if run_id is None and action == "ping":
+        return Command(action, request_id)
+    if not isinstance(run_id, str):
+        raise InvalidRequest("run_id is needed: a text")
+    if action != "subscribe":
+        return Command(action, request_id, run_id)
+    after_seq = message.get("after_seq", 0)
+    if not _is_count(after_seq) or after_seq > SEQ_MAX:
+        raise InvalidRequest("after_seq must be a whole number from 0 on")
+    return Command(action, request_id, run_id, after_seq, _offsets(message.get("offsets")))
+
+
+def _offsets(given: Any) -> dict[str, int]:
+    if given is None:
+        return {}
+    if not isinstance(given, dict) or not all(_is_count(value) for value in given.values()):
+        raise InvalidRequest(
+            "offsets must be {'<node_id>|<path>|<attempt>|<stream>': length}, lengths from 0 on"
+        )
+    return given
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+# -- frames --------------------------------------------------------------------------------
+
+
+def answer(
+    event: str, command: Command, data: Mapping[str, Any], *, at: float, head: int | None = None
+) -> Event:
+    """Returns `ack` or `pong`."""
+    frame: Event = {"v": PROTOCOL_VERSION, "event": event, "timestamp": timestamp(at)}
+    if command.run_id:
+        frame["run_id"] = command.run_id
+    if head is not None:
+        frame["head"] = head
+    frame["data"] = {"request_id": command.request_id, **data}
+    return frame
+
+
+def error_frame(error: JoineryError, request_id: str | None, *, at: float) -> Event:
+    """Returns `error`."""
+    return {
+        "v": PROTOCOL_VERSION,
+        "event": "error",
+        "timestamp": timestamp(at),
+        "data": {"request_id": request_id, **error.to_dict()},
+    }
+
+
+def resync_frame(run_id: str, *, at: float, head: int) -> Event:
+    """Returns `resync`: the client gets the rest by HTTP."""
+    return {
+        "v": PROTOCOL_VERSION,
+        "event": "resync",
+        "timestamp": timestamp(at),
+        "run_id": run_id,
+        "head": head,
+        "data": {},
+    }
