@@ -1,0 +1,149 @@
+"""`joinery run`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from joinery.compiler.build import build_plan
+from joinery.errors import InvalidRequest, Unavailable
+from joinery_cli import exits
+from joinery_cli.commands.local import running_stack
+from joinery_cli.inputs import read_inputs
+from joinery_cli.interrupts import interruptible
+from joinery_cli.live.views import choose_view
+from joinery_cli.output import print_json, say
+from joinery_cli.session import Session
+from joinery_cli.workflow_file import publishable, read_workflow
+
+if TYPE_CHECKING:
+    from joinery.compiler.plan import Plan
+    from joinery.llm.registry import ModelFlag
+    from joinery.llm.scripted import Cassette
+    from joinery.workflow.validation import Report
+    from joinery_cli.engines.base import Engine
+    from joinery_cli.live.state import RunState
+    from joinery_cli.local import LocalStack
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for.
+
+    Attributes:
+        file: The workflow.
+        inputs: What followed each `--input`.
+        engine: `inline`, `local`, or None for the one that fits.
+        scripted: File with a model's answers.
+        model: `provider:name` for every node.
+        json: Whether stdout is for a program.
+    """
+
+    file: Path
+    inputs: tuple[str, ...] = ()
+    engine: str | None = None
+    scripted: Path | None = None
+    model: str | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """Everything that was read and found right."""
+
+    report: Report
+    plan: Plan
+    inputs: Mapping[str, Any]
+    cassette: Cassette | None
+    model: ModelFlag | None
+
+
+def run_command(request: Request) -> int:
+    """Runs a workflow and prints what came of it; returns the exit code.
+
+    Raises:
+        InvalidRequest: A file cannot be read, or an input is wrong.
+        InvalidWorkflow: The workflow is invalid.
+        Unavailable: The engine or the model does not answer.
+    """
+    ready = _read(request)
+    with interruptible(), ExitStack() as held:
+        engine = _engine(request, ready, held)
+        if not request.json:
+            where = "on the local stack" if engine.survives else "in this process (inline)"
+            say(f"{engine.run_id} runs {where}")
+        view = choose_view(json=request.json)
+        try:
+            state = Session(engine, view, patient=sys.stdin.isatty()).run()
+        except Unavailable:
+            if engine.survives:
+                say(f"{engine.run_id} may still run: joinery watch {engine.run_id}")
+            raise
+        return conclude(engine, state, json=request.json)
+
+
+def _read(request: Request) -> _Ready:
+    from joinery_cli.engines.models import read_cassette, read_flag
+
+    report = read_workflow(request.file)
+    plan = build_plan(report.require())
+    model = read_flag(request.model) if request.model else None
+    inputs = read_inputs(request.inputs, plan.inputs)
+    cassette = read_cassette(request.scripted) if request.scripted else None
+    return _Ready(report, plan, inputs, cassette, model)
+
+
+def conclude(engine: Engine, state: RunState, *, json: bool, nodes: bool = True) -> int:
+    """Prints a run that has ended or was left; returns the exit code."""
+    result = engine.result()
+    if json:
+        print_json(result)
+    elif state.ended:
+        from joinery_cli.summary import print_summary
+
+        print_summary(result, state, nodes=nodes)
+    code = exits.of_status(result["status"])
+    if "error" in result:
+        say(f"error: {result['error'].get('message', 'the run failed')}")
+    if code in (exits.DETACHED, exits.WAITING):
+        say(f"the run goes on; watch it with: joinery watch {engine.run_id}")
+    return code
+
+
+def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
+    """Returns the engine with the run created on it; what it needs is closed by `held`."""
+    stack = None if request.engine == "inline" else running_stack()
+    if request.engine == "local" and stack is None:
+        from joinery_cli.local import LocalStackDown
+
+        raise LocalStackDown
+    if stack is not None:
+        return _local_engine(stack, ready, held)
+    from joinery_cli.engines.inline import InlineEngine
+    from joinery_cli.engines.models import inline_models
+
+    tell = (lambda _: None) if request.json else say
+    models = inline_models(ready.plan, ready.cassette, ready.model, held, tell=tell)
+    return InlineEngine(ready.plan, ready.inputs, models)
+
+
+def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack) -> Engine:
+    from joinery_cli.engines.local import LocalEngine, client_of
+
+    model = None
+    if ready.model is not None:
+        if not ready.model.name:
+            raise InvalidRequest("--model: on the local stack it is written provider:name")
+        model = f"{ready.model.provider}:{ready.model.name}"
+    return LocalEngine.start(
+        held.enter_context(client_of(stack)),
+        publishable(ready.report),
+        ready.inputs,
+        node_ids=tuple(node.id for node in ready.plan.nodes),
+        cassette=ready.cassette.to_dict() if ready.cassette else None,
+        model=model,
+    )

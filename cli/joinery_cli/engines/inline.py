@@ -1,0 +1,95 @@
+"""The inline engine: the interpreter in this process, on a store in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from joinery.errors import Conflict
+from joinery.runs.deps import Deps
+from joinery.runs.ids import workflow_id_for
+from joinery.runs.interpreter import run_inline
+from joinery.runs.memory_store import MemoryStore
+from joinery.runs.start import cancel_run, create_run
+from joinery.runs.views import run_view
+from joinery_cli.results import run_result
+
+if TYPE_CHECKING:
+    from joinery.compiler.plan import Plan
+    from joinery.events.make import Event
+    from joinery.nodes.base import Models
+    from joinery_cli.engines.base import Put, Stop
+
+OWNER = "me"
+
+
+class HandOver:
+    """A publisher that hands messages to whoever follows; keeps them until somebody does."""
+
+    def __init__(self) -> None:
+        self._kept: list[Event] = []
+        self._put: Put = self._kept.append
+        self._lock = threading.Lock()
+
+    def publish(self, run_id: str, messages: Sequence[Event]) -> None:
+        """See `Publisher.publish`."""
+        with self._lock:
+            for message in messages:
+                self._put(message)
+
+    def refresh(self, run_id: str, subs: int) -> bool:
+        """See `Publisher.refresh`."""
+        return False
+
+    def to(self, put: Put) -> None:
+        """Hands over what was kept, and everything from now on."""
+        with self._lock:
+            for message in self._kept:
+                put(message)
+            self._kept.clear()
+            self._put = put
+
+
+class InlineEngine:
+    """One run in this process; it cannot outlive it."""
+
+    survives = False
+
+    def __init__(self, plan: Plan, inputs: Mapping[str, Any], models: Models) -> None:
+        """Creates the run.
+
+        Raises:
+            InvalidInput: All that is wrong with the inputs.
+            TooLarge: An input passes the limit.
+        """
+        self._plan = plan
+        self._listeners = HandOver()
+        self._store = MemoryStore()
+        self._deps = Deps(self._store, self._listeners, models, background=False)
+        self._run, _ = create_run(
+            self._deps,
+            plan,
+            owner=OWNER,
+            workflow_id=workflow_id_for(OWNER, plan.name),
+            version=0,
+            given=inputs,
+        )
+        self.run_id = self._run.run_id
+
+    def follow(self, put: Put, stop: Stop) -> None:
+        """Runs the run to its end; see `Engine.follow`."""
+        self._listeners.to(put)
+        run_inline(self._deps, self._plan, self._run)
+
+    def cancel(self) -> None:
+        """See `Engine.cancel`."""
+        try:
+            cancel_run(self._deps, self._store.get_run(self.run_id))
+        except Conflict:
+            return  # it has just ended by itself
+
+    def result(self) -> dict[str, Any]:
+        """See `Engine.result`."""
+        view = run_view(self._store, self._store.get_run(self.run_id))
+        return run_result(view, None, [node.id for node in self._plan.nodes])

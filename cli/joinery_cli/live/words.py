@@ -1,0 +1,39 @@
+"""The same words for the same things, live and in plain lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from joinery_cli.live.state import RunState, Visit
+
+
+def footer_parts(state: RunState, now: float) -> list[str]:
+    """Returns elapsed time, tokens and calls, as far as they are known."""
+    end = state.ended_at or now
+    parts = [seconds(max(0.0, end - state.started_at) if state.started_at else 0.0)]
+    if state.usage["model_calls"]:
+        parts.append(f"{state.usage['input_tokens']:,} tokens in")
+        parts.append(f"{state.usage['output_tokens']:,} out")
+        calls = state.usage["model_calls"]
+        parts.append(f"{calls:,} model call{'s' if calls != 1 else ''}")
+    return parts
+
+
+def label(visit: Visit) -> str:
+    """Returns a node's name with its round and attempt, where those say something."""
+    parts = [visit.node_id]
+    if visit.path:
+        parts.append(f"#{visit.path}")
+    if visit.attempt > 1:
+        parts.append(f"(attempt {visit.attempt})")
+    return " ".join(parts)
+
+
+def seconds(value: float) -> str:
+    """Returns a duration for a person."""
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(int(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d} h" if hours else f"{minutes}:{rest:02d} min"

@@ -1,0 +1,115 @@
+"""What stays on the screen of a run once it is over."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from joinery_cli.commands.plan import dollars
+from joinery_cli.live.glyphs import Glyphs, glyphs_for
+from joinery_cli.live.state import path_key
+from joinery_cli.live.words import footer_parts, label, seconds
+from joinery_cli.output import clean, show
+
+if TYPE_CHECKING:
+    from joinery_cli.live.state import RunState
+
+_COLOURS: Final = {
+    "completed": "32",
+    "failed": "31",
+    "timed_out": "31",
+    "cancelled": "33",
+    "dim": "2",
+    "bold": "1",
+}
+
+
+def print_summary(result: Mapping[str, Any], state: RunState, *, nodes: bool = True) -> None:
+    """Prints status, nodes, outputs and figures of a run to stdout.
+
+    Args:
+        result: The run as `--json` prints it.
+        state: What its events told.
+        nodes: Whether to list the nodes.
+    """
+    glyphs = glyphs_for(sys.stdout.encoding)
+    status = result["status"]
+    sign = glyphs.of(status, 0)
+    if status == "running":
+        sign = glyphs.by_status["running"]
+    show(f"{_paint(f'{sign} {status}', status)}  {clean(state.name)}  {result['run_id']}")
+    if nodes:
+        for line in _nodes(state, glyphs):
+            show(line)
+    if result["outputs"] is not None:
+        for line in output_lines(result["outputs"]):
+            show(line)
+    show(_paint(f" {glyphs.dot} ".join(_figures(result, state)), "dim"))
+
+
+def _figures(result: Mapping[str, Any], state: RunState) -> list[str]:
+    parts = footer_parts(state, state.ended_at)
+    if result["transitions"]:
+        parts.append(f"{result['transitions']:,} transitions")
+        parts.append(f"{sum(result['aws_calls'].values()):,} AWS calls")
+        parts.append(f"{dollars(result['price_usd'])} on AWS without model fees")
+    return parts
+
+
+def _nodes(state: RunState, glyphs: Glyphs) -> Iterator[str]:
+    """Yields a line for each node and round that there is something to say of."""
+    order = {node_id: place for place, node_id in enumerate(state.nodes)}
+    visits = sorted(
+        state.visits.values(), key=lambda v: (path_key(v.path), order.get(v.node_id, len(order)))
+    )
+    width = max((len(label(visit)) for visit in visits), default=0)
+    for visit in visits:
+        facts = [fact for fact in (visit.note, visit.error) if fact]
+        if visit.status != "completed":
+            facts.insert(0, visit.status)
+        taken = seconds(visit.seconds(visit.ended_at)) if visit.started_at else ""
+        said = clean("; ".join(" ".join(fact.split()) for fact in facts))
+        sign = _paint(glyphs.by_status.get(visit.status, "?"), visit.status)
+        yield f"  {sign} {label(visit):{width}}  {taken:>9}  {said}".rstrip()
+    never = [node_id for node_id, node in state.nodes.items() if not _was_heard(state, node_id)]
+    if never and state.ended:
+        yield f"  {glyphs.by_status['pending']} never began: {', '.join(never)}"
+
+
+def _was_heard(state: RunState, node_id: str) -> bool:
+    return any(visit.node_id == node_id for visit in state.visits.values())
+
+
+def output_lines(outputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the outputs for a person: short ones on a line, long texts below their name."""
+    for name, value in outputs.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = clean(text).rstrip("\n")
+        if "\n" in text or len(text) > 100:
+            yield f"{_paint(name, 'bold')}:"
+            yield from text_lines(text, "  ")
+        else:
+            yield f"{_paint(name, 'bold')}: {text}"
+
+
+def text_lines(text: str, indent: str = "") -> Iterator[str]:
+    """Yields a text for a person; on a terminal its lines break between words."""
+    if sys.stdout.isatty():
+        from joinery_cli.live.wrap import wrapped
+
+        width = max(20, shutil.get_terminal_size().columns - len(indent))
+        lines = wrapped(text, width)
+    else:
+        lines = clean(text).split("\n")
+    yield from (f"{indent}{line}".rstrip() for line in lines)
+
+
+def _paint(text: str, style: str) -> str:
+    if not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":
+        return text
+    code = _COLOURS.get(style)
+    return f"\x1b[{code}m{text}\x1b[0m" if code else text
