@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from kit.installation import Api
 
-from joinery.errors import PermanentInternal, Unavailable
+from joinery.errors import NotFound, PermanentInternal, Unavailable
 from joinery.runs.ids import run_id_for_key
 
 SAME_KEY = {"Idempotency-Key": "one"}
@@ -180,6 +180,20 @@ def test_results_can_be_left_out(server: Api, workflow_id: str) -> None:
     run_id = start(server, workflow_id).body["run_id"]
     assert "outputs" in server.get(f"/runs/{run_id}").body
     assert "outputs" not in server.get(f"/runs/{run_id}", results="false").body
+
+
+def test_a_result_whose_retention_has_ended_does_not_hide_the_run(
+    server: Api, workflow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> Any:
+        raise NotFound("a stored document is gone")
+
+    run_id = start(server, workflow_id).body["run_id"]
+    monkeypatch.setattr(server.installation.store, "outputs", gone)
+    reply = server.get(f"/runs/{run_id}")
+    assert reply.status == 404
+    assert "results=false shows the rest" in reply.error["message"]
+    assert server.get(f"/runs/{run_id}", results="false").status == 200
 
 
 def test_lists_come_in_pages_newest_first(server: Api, workflow_id: str) -> None:
