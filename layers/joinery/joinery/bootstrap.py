@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from joinery.errors import JoineryError, Unavailable
+from joinery.errors import JoineryError
 
 if TYPE_CHECKING:
     from joinery.aws.clients import Clients
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from joinery.aws.dynamo_watches import DynamoWatches
     from joinery.aws.sockets import SocketPublisher
     from joinery.catalog.ports import Executions, Machines
-    from joinery.events.make import Event
     from joinery.nodes.base import Models
     from joinery.runs.deps import Deps
     from joinery.sockets.ports import SocketServices
@@ -34,9 +33,6 @@ PREFIX: Final = "JOINERY_"
 
 DRAIN_S: Final = 10.0
 """Longest wait for messages on their way out, before Lambda freezes the process."""
-
-SEND_TRIES: Final = 5
-_FIRST_PAUSE_S: Final = 0.1
 
 
 class NotConfigured(JoineryError):
@@ -239,6 +235,8 @@ def machine_prefix() -> str:
 
 def socket_services() -> SocketServices:
     """Returns what messages of sockets need."""
+    from joinery.aws.outlet import PatientOutlet
+    from joinery.aws.posting import SocketSender
     from joinery.sockets.ports import SocketServices
 
     return SocketServices(
@@ -246,7 +244,7 @@ def socket_services() -> SocketServices:
         subscribers=store(),
         connections=connections(),
         watches=watches(),
-        outlet=_Outlet(),
+        outlet=PatientOutlet(SocketSender(clients().sockets)),
         stop=lambda arn, cause: executions().stop(arn, cause),
         sleep=time.sleep,
     )
@@ -274,23 +272,3 @@ class _NoModels:
 
     def resolve(self, ref: Mapping[str, Any]) -> Any:
         raise JoineryError("this function runs no nodes")
-
-
-class _Outlet:
-    """Sends to one connection, with patience while it is busy."""
-
-    def send(self, connection_id: str, message: Event) -> bool:
-        from joinery.aws.posting import Outcome, SocketSender
-
-        sender = SocketSender(clients().sockets)
-        for attempt in range(SEND_TRIES):
-            match sender.send(connection_id, message):
-                case Outcome.SENT:
-                    return True
-                case Outcome.GONE:
-                    return False
-                case Outcome.BUSY:
-                    time.sleep(_FIRST_PAUSE_S * 2**attempt)
-                case _:
-                    break
-        raise Unavailable("a message could not be sent to a connection")

@@ -17,7 +17,7 @@ from joinery.strictjson import to_json
 
 router = APIRouter(route_class=StrictRoute, tags=["runs"])
 
-PAGE_BYTES: Final = RESPONSE_BYTES // 4
+PAGE_BYTES: Final = RESPONSE_BYTES // 2 - 4_096
 """Most bytes of rows in a page: as JSON inside JSON they at most double."""
 
 SEQ_MAX: Final = 9_999_999_999

@@ -168,8 +168,12 @@ def get_run(run_id: str, owner: Caller, services: Needs, results: bool = True) -
     from joinery.runs.views import run_view
 
     run = owned_run(services, owner, run_id)
-    view = run_view(services.run_deps().store, run, results=results)
-    return Answer(view, instead=f"GET /runs/{run_id}?results=false" if results else "")
+    smaller = f"GET /runs/{run_id}?results=false"
+    try:
+        view = run_view(services.run_deps().store, run, results=results)
+    except NotFound as error:
+        raise NotFound(f"{error.message}; {smaller} shows the rest") from None
+    return Answer(view, instead=smaller if results else "")
 
 
 @router.post(

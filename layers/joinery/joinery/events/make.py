@@ -24,6 +24,7 @@ def make_event(
     data: Mapping[str, Any],
     *,
     at: float,
+    session_id: str | None = None,
     node_id: str | None = None,
     path: str | None = None,
 ) -> Event:
@@ -34,6 +35,8 @@ def make_event(
         "run_id": run_id,
         "timestamp": timestamp(at),
     }
+    if session_id is not None:
+        event["session_id"] = session_id
     if node_id is not None:
         event["node_id"] = node_id
         event["path"] = path or ""
@@ -76,5 +79,5 @@ def without_skips(event: Event, gone: Collection[tuple[str, str]]) -> Event:
     rows = [row for row in event["data"]["nodes"] if (row["node_id"], row["path"]) not in gone]
     if rows:
         return {**event, "data": {**event["data"], "nodes": rows}}
-    kept = {name: event[name] for name in ("v", "run_id", "timestamp")}
+    kept = {n: event[n] for n in ("v", "run_id", "session_id", "timestamp") if n in event}
     return {**kept, "event": "void", "data": {}}

@@ -28,7 +28,6 @@ class _OfRun(_Message):
     """What every event and delta has besides."""
 
     run_id: str
-    session_id: NotRequired[str]
     head: int
 
 
@@ -36,6 +35,7 @@ class _Event(_OfRun):
     """What every event has besides."""
 
     seq: int
+    session_id: NotRequired[str]
 
 
 class _OfNode(TypedDict):

@@ -56,6 +56,7 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
         run.run_id,
         {"usage": usage, "duration_ms": _duration_ms(run, now)},
         at=now,
+        session_id=run.session_id,
     )
     stored = deps.store.close_run(
         run, status="completed", at=now, event=event, outputs=outputs, usage=usage
@@ -93,7 +94,7 @@ def close_failed(
     data: dict[str, Any] = {"usage": usage, "duration_ms": _duration_ms(run, now)}
     if status != "cancelled":
         data["error"] = shown
-    event = make_event(f"run.{status}", run.run_id, data, at=now)
+    event = make_event(f"run.{status}", run.run_id, data, at=now, session_id=run.session_id)
     stored = deps.store.close_run(
         run,
         status=status,

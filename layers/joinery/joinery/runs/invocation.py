@@ -57,7 +57,13 @@ class Invocation:
     def event(self, name: str, data: Mapping[str, Any]) -> Event:
         """Returns an event of this node."""
         return make_event(
-            name, self.run_id, data, at=self.deps.clock(), node_id=self.node.id, path=self.path
+            name,
+            self.run_id,
+            data,
+            at=self.deps.clock(),
+            session_id=self.run.session_id,
+            node_id=self.node.id,
+            path=self.path,
         )
 
     def append(self, name: str, data: Mapping[str, Any]) -> None:

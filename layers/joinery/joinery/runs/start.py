@@ -91,7 +91,7 @@ def started_event(run: RunRecord, plan: Plan, *, at: float) -> Event:
         "edges": edges,
         "loops": [[loop.loop, list(loop.entries), loop.max_rounds] for loop in plan.loops],
     }
-    return make_event("run.started", run.run_id, data, at=at)
+    return make_event("run.started", run.run_id, data, at=at, session_id=run.session_id)
 
 
 def owned_run(deps: Deps, owner: str, run_id: str) -> RunRecord:

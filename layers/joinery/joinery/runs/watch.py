@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 from joinery.events.streams import TextStreams
 from joinery.runs.deps import CONTROL_POLL_S, LEASE_RENEW_S, LEASE_S, Deps
@@ -40,6 +41,9 @@ class Watch:
         self._stop.set()
         if self._thread:
             self._thread.join()
+            with suppress(Exception):
+                # Whoever came since the last look still gets the text of this node.
+                self._look()
 
     def cancelled(self) -> bool:
         """Returns whether the run was cancelled or the claim was lost."""
