@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -209,6 +211,9 @@ def demo() -> None:
 
 def run() -> int:
     """Runs the command that the process was started with; returns its exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A model writes what it likes; a terminal without Unicode shows what it can.
+        sys.stdout.reconfigure(errors="replace")
 
     def body() -> int:
         try:

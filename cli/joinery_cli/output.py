@@ -34,12 +34,8 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Writes at once; what the stream's encoding cannot hold is replaced."""
-    try:
-        stream.write(text)
-    except UnicodeEncodeError:
-        encoding = stream.encoding or "ascii"
-        stream.write(text.encode(encoding, "replace").decode(encoding))
+    """Writes at once."""
+    stream.write(text)
     stream.flush()
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import os
 
 import pytest
 
@@ -156,12 +155,10 @@ def test_a_name_with_a_null():
         read("text=@a\0b")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(tmp_path):
-    file = tmp_path / "secret"
-    file.write_text("x")
-    file.chmod(0)
-    with pytest.raises(InvalidInput, match="Permission denied"):
+def test_a_file_that_cannot_be_read(tmp_path):
+    file = tmp_path / "loop"
+    file.symlink_to(file)
+    with pytest.raises(InvalidInput, match="symbolic links"):
         read(f"text=@{file}")
 
 

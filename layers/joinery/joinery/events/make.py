@@ -79,5 +79,5 @@ def without_skips(event: Event, gone: Collection[tuple[str, str]]) -> Event:
     rows = [row for row in event["data"]["nodes"] if (row["node_id"], row["path"]) not in gone]
     if rows:
         return {**event, "data": {**event["data"], "nodes": rows}}
-    kept = {n: event[n] for n in ("v", "run_id", "session_id", "timestamp") if n in event}
+    kept: Event = {n: event[n] for n in ("v", "run_id", "session_id", "timestamp") if n in event}
     return {**kept, "event": "void", "data": {}}

@@ -120,19 +120,27 @@ def load_cassette(text: str) -> Cassette:
         InvalidRequest: Lists everything that is wrong.
     """
     try:
-        return Cassette.from_data(json.loads(text))
+        data = json.loads(text)
+    except RecursionError:
+        raise InvalidRequest("the cassette is nested too deeply") from None
     except ValueError:
-        pass
+        data = _yaml(text)
+    return Cassette.from_data(data)
+
+
+def _yaml(text: str) -> Any:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
         data = YAML(typ="safe", pure=True).load(text)
+    except RecursionError:
+        raise InvalidRequest("the cassette is nested too deeply") from None
     except YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = f" in line {place.line + 1}" if place else ""
         raise InvalidRequest(f"the cassette is not YAML{where}") from None
-    return Cassette.from_data([] if data is None else data)
+    return [] if data is None else data
 
 
 def _entry(index: int, row: Any, problems: list[str]) -> Entry | None:
@@ -187,11 +195,12 @@ def _error(said: Any, where: str, problems: list[str]) -> tuple[str | None, str,
         known = ", ".join(sorted(cls.__name__ for cls in _classes()))
         problems.append(f"{where}: error must name one of {known}")
         return None, "", 0
-    return (
-        str(described["name"]),
-        str(described.get("message", "as the cassette says")),
-        int(described.get("after_tokens", 0)),
-    )
+    after = described.get("after_tokens", 0)
+    if not isinstance(after, int) or isinstance(after, bool) or after < 0:
+        problems.append(f"{where}: after_tokens must be a number from 0")
+        return None, "", 0
+    message = str(described.get("message", "as the cassette says"))
+    return str(described["name"]), message, after
 
 
 def _classes() -> list[type[NodeError]]:

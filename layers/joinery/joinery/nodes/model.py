@@ -87,7 +87,7 @@ def _result(
 def _parse(text: str, schema: Mapping[str, Any], finished: Finished) -> Any:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         hint = " (the answer was cut at max_tokens)" if finished.reason == "length" else ""
         raise TransientOutputInvalid(f"the answer is not JSON: {error}{hint}") from error
     from jsonschema import Draft202012Validator

@@ -1,0 +1,106 @@
+"""The real local model behind its real server: tokens that nobody scripted."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from kit.engines import interpreted
+from kit.workflows import workflow
+
+from joinery.compiler.compile import compile_workflow
+from joinery.llm.registry import ModelSettings, Registry
+from joinery.llm.types import CallContext, Finished, Message, ModelRequest, TextChunk
+
+
+@pytest.fixture(scope="module")
+def models() -> Iterator[Registry]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "joinery_cli.model_server", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        registry = Registry(ModelSettings(f"http://127.0.0.1:{port}/v1", "smollm2"))
+        try:
+            _wait(f"http://127.0.0.1:{port}/health")
+            yield registry
+        finally:
+            registry.close()
+            process.terminate()
+            assert process.wait(10) == 0
+
+
+def _wait(url: str) -> None:
+    end = time.monotonic() + 60
+    while True:
+        try:
+            if httpx.get(url, trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < end, "the model's server did not start"
+        time.sleep(0.1)
+
+
+def call() -> CallContext:
+    return CallContext("n", "", 1, time.monotonic() + 60)
+
+
+def test_tokens_stream(models: Registry) -> None:
+    provider, name = models.resolve({})
+    assert provider.context_window(name) == 8192
+    request = ModelRequest(
+        name, (Message("user", "Name three colours."),), max_tokens=40, temperature=0
+    )
+    arrivals = []
+    chunks = []
+    for chunk in provider.stream(request, call()):
+        arrivals.append(time.monotonic())
+        chunks.append(chunk)
+    texts = [c for c in chunks if isinstance(c, TextChunk)]
+    assert len(texts) >= 5
+    assert arrivals[0] < arrivals[-1] - 0.05
+    finished = chunks[-1]
+    assert isinstance(finished, Finished)
+    assert 0 < finished.usage.output_tokens <= 40
+    assert finished.usage.input_tokens > 0
+    assert not finished.usage.estimated
+
+
+def test_a_workflow_with_a_scored_answer(models: Registry) -> None:
+    graph = workflow(
+        ["start -> judge -> end"],
+        {
+            "judge": {
+                "type": "llm",
+                "prompt": "Score this idea from 0 to 100: {{ inputs.idea }}",
+                "output": {"score": {"type": "integer", "minimum": 0, "maximum": 100}},
+                "model": {"max_tokens": 30},
+            }
+        },
+        inputs={"idea": {"type": "string", "required": True}},
+        outputs={"score": "{{ nodes.judge.output.score }}"},
+    )
+    ended = interpreted(compile_workflow(graph).plan, {"idea": "a four-day week"}, models)
+    assert ended.status == "completed", ended.run.error
+    assert 0 <= ended.outputs["score"] <= 100
+    assert json.loads("".join(d["data"]["text"] for d in ended.listener.named("text.delta")))
+
+
+def test_a_client_that_leaves_frees_its_slot(models: Registry) -> None:
+    provider, name = models.resolve({})
+    long = ModelRequest(name, (Message("user", "Write a long story."),), max_tokens=4000)
+    for _ in range(3):  # one more than there are slots
+        stream = provider.stream(long, call())
+        next(iter(stream))
+        stream.close()  # type: ignore[attr-defined]  # it is a generator
+    short = ModelRequest(name, (Message("user", "Hi"),), max_tokens=3)
+    began = time.monotonic()
+    list(provider.stream(short, call()))
+    assert time.monotonic() - began < 10

@@ -1,0 +1,141 @@
+"""Models that have a bad day: tried again, or the run fails with node and reason in time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from kit.engines import Ended, begin
+from kit.model_server import Answer, model_server
+from kit.workflows import workflow
+
+from joinery.compiler.compile import compile_workflow
+from joinery.compiler.plan import Plan
+from joinery.llm.registry import ModelSettings, Registry
+from joinery.runs.interpreter import run_inline
+
+
+def plan(timeout: str = "4s", attempts: int = 3) -> Plan:
+    graph = workflow(
+        ["start -> a -> end"],
+        {
+            "a": {
+                "type": "llm",
+                "prompt": "hi",
+                "model": {"name": "m"},
+                "timeout": timeout,
+                "retry": {"attempts": attempts, "backoff": "100ms"},
+            }
+        },
+        outputs={"x": "{{ nodes.a.text }}"},
+    )
+    return compile_workflow(graph).plan
+
+
+def run(base_url: str, made: Plan) -> Ended:
+    models = Registry(ModelSettings(base_url))
+    ended = begin(made, {}, models)
+    run_inline(ended.deps, made, ended.run)
+    models.close()
+    ended.run = ended.store.get_run(ended.run.run_id)
+    return ended
+
+
+def fine(answer: Answer) -> None:
+    answer.begin()
+    answer.chunk("well")
+    answer.chunk(finish_reason="stop")
+    answer.done()
+
+
+def fails(status: int) -> Callable[[Answer], None]:
+    return lambda answer: answer.send(status, {"error": {"message": "bad day"}})
+
+
+def cut(answer: Answer) -> None:
+    answer.begin()
+    answer.chunk("wel")
+
+
+def silent(answer: Answer) -> None:
+    answer.begin()
+    answer.hang()
+
+
+def only_posts(behave: Callable[[Answer], None]) -> Callable[[Answer], None]:
+    """The provider also asks for the window; that is answered with a 404."""
+
+    def chosen(answer: Answer) -> None:
+        if answer.body is None:
+            answer.send(404, {})
+        else:
+            behave(answer)
+
+    return chosen
+
+
+@pytest.mark.parametrize(
+    ("behave", "code"),
+    [
+        (fails(500), "model_unavailable"),
+        (fails(429), "model_rate_limited"),
+        (cut, "model_stream_broken"),
+    ],
+)
+def test_a_fault_that_stays_ends_the_run_after_the_last_attempt(behave: Any, code: str) -> None:
+    with model_server(only_posts(behave)) as server:
+        ended = run(server.url, plan())
+        calls = [r for r in server.requests if r.body]
+    assert ended.status == "failed"
+    assert ended.run.error is not None
+    assert ended.run.error["node_id"] == "a"
+    assert ended.run.error["code"] == "attempts_exhausted"
+    assert ended.run.error["details"]["cause"]["code"] == code
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("behave", [fails(500), fails(429), cut])
+def test_a_fault_that_passes_is_tried_again(behave: Any) -> None:
+    calls: list[int] = []
+
+    def sometimes(answer: Answer) -> None:
+        calls.append(1)
+        (behave if len(calls) == 1 else fine)(answer)
+
+    with model_server(only_posts(sometimes)) as server:
+        ended = run(server.url, plan())
+    assert ended.status == "completed"
+    assert ended.outputs == {"x": "well"}
+    (record,) = ended.store.nodes(ended.run.run_id)
+    assert record.attempt == 2
+    assert record.usage["model_calls"] == 2
+
+
+def test_a_model_that_never_speaks_ends_the_run_within_the_nodes_timeout() -> None:
+    with model_server(only_posts(silent)) as server:
+        began = time.monotonic()
+        ended = run(server.url, plan(timeout="1s"))
+        assert time.monotonic() - began < 2.5
+    assert ended.status == "failed"
+    assert ended.run.error is not None
+    assert ended.run.error["code"] == "node_timeout"
+    assert ended.run.error["node_id"] == "a"
+
+
+def test_an_endpoint_that_is_down_ends_the_run_within_the_nodes_timeout() -> None:
+    began = time.monotonic()
+    ended = run("http://127.0.0.1:9/v1", plan(timeout="3s", attempts=9))
+    assert time.monotonic() - began < 3.5
+    assert ended.status == "failed"
+    assert ended.run.error is not None
+    assert "127.0.0.1" in ended.run.error["message"]
+
+
+def test_a_refused_key_is_not_tried_again() -> None:
+    with model_server(only_posts(fails(401))) as server:
+        ended = run(server.url, plan())
+        assert len([r for r in server.requests if r.body]) == 1
+    assert ended.run.error is not None
+    assert ended.run.error["code"] == "model_auth"
