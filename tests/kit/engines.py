@@ -91,7 +91,8 @@ def compiled_run(compiled: Compiled, given: Mapping[str, Any], models: Any = Non
     ended = begin(plan, given, models)
 
     def task(call: sfnx.testing.Call) -> object:
-        payload: Any = call.arguments["Payload"]  # type: ignore[index]
+        arguments: Any = call.arguments
+        payload = arguments["Payload"]
         assert payload["run_id"] == ended.run.run_id
         run = ended.store.get_run(payload["run_id"])
         try:

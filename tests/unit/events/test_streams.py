@@ -53,8 +53,8 @@ def test_first_text_goes_out_at_once_and_then_at_intervals() -> None:
     arrived = threading.Event()
     posted: Sent = []
 
-    def post(*delta: object) -> None:
-        posted.append(delta)  # type: ignore[arg-type]
+    def post(stream: str, offset: int, text: str) -> None:
+        posted.append((stream, offset, text))
         arrived.set()
 
     streams = TextStreams(post, lambda *a: None, background=True, delta_s=30, durable_s=30)
@@ -69,9 +69,9 @@ def test_first_text_goes_out_at_once_and_then_at_intervals() -> None:
 def test_slow_posts_merge_text_instead_of_holding_up_the_model() -> None:
     posted: Sent = []
 
-    def slow(*delta: object) -> None:
+    def slow(stream: str, offset: int, text: str) -> None:
         time.sleep(0.05)
-        posted.append(delta)  # type: ignore[arg-type]
+        posted.append((stream, offset, text))
 
     streams = TextStreams(slow, lambda *a: None, background=True, delta_s=0, durable_s=30)
     began = time.monotonic()
