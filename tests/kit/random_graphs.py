@@ -34,7 +34,7 @@ class Builder:
                     self.edges.append(edge)
 
     def part(self, depth: int) -> tuple[list[str], list[End]]:
-        kinds = ["leaf", "leaf", "sequence", "fork", "condition", "loop"]
+        kinds = ["leaf", "leaf", "sequence", "fork", "condition", "loop", "mesh"]
         kind = self.draw(st.sampled_from(kinds if depth > 0 else ["leaf"]))
         made: tuple[list[str], list[End]] = getattr(self, kind)(depth)
         return made
@@ -54,11 +54,6 @@ class Builder:
     def sequence(self, depth: int) -> tuple[list[str], list[End]]:
         entries, exits = self.part(depth - 1)
         for _ in range(self.draw(st.integers(1, 2))):
-            if len(exits) > 1:
-                # A join, since a fork right behind a fork has no one place to join.
-                join, after = self.leaf(0)
-                self.link(exits, join)
-                exits = after
             more, after = self.part(depth - 1)
             self.link(exits, more)
             exits = after
@@ -70,6 +65,24 @@ class Builder:
         join, exits = self.leaf(0)
         for _, leave in parts:
             self.link(leave, join)
+        return entries, exits
+
+    def mesh(self, depth: int) -> tuple[list[str], list[End]]:
+        """Parts with random edges between them: N shapes, shared parents, bypasses."""
+        parts = [self.part(depth - 1) for _ in range(self.draw(st.integers(3, 5)))]
+        entries: list[str] = []
+        needed: set[int] = set()
+        for index, (begin, _) in enumerate(parts):
+            parents = [i for i in range(index) if self.draw(st.booleans())]
+            needed.update(parents)
+            for parent in parents:
+                self.link(parts[parent][1], begin)
+            if not parents:
+                entries.extend(begin)
+        join, exits = self.leaf(0)
+        for index, (_, leave) in enumerate(parts):
+            if index not in needed:
+                self.link(leave, join)
         return entries, exits
 
     def condition(self, depth: int) -> tuple[list[str], list[End]]:

@@ -148,6 +148,64 @@ GRAPHS: dict[str, tuple[Workflow, dict[str, Any]]] = {
         ),
         {},
     ),
+    "N shape": (workflow(["start -> a, b", "a -> c, d", "b -> d", "c, d -> end"]), {}),
+    "layers": (
+        workflow(["start -> a, b", "a, b -> c, d", "c, d -> e, f", "e, f -> end"]),
+        {},
+    ),
+    "shared parent in branches of several nodes": (
+        workflow(
+            [
+                "start -> s -> a, b, c",
+                "a -> d",
+                "b -> d, e",
+                "c -> f -> g",
+                "e -> g",
+                "d, g -> j -> end",
+            ]
+        ),
+        {},
+    ),
+    "condition in an N shape": (
+        workflow(
+            ["start -> a, ask", "a -> c, d", "ask.true -> d", "ask.false -> e", "c, d, e -> end"],
+            {"ask": condition("x")},
+            inputs={"x": BOOL},
+        ),
+        {"x": False},
+    ),
+    "loop in an N shape": (
+        workflow(
+            [
+                "start -> a, b",
+                "a -> c, h",
+                "b -> h",
+                "h -> l",
+                "l.repeat -> h",
+                "l.done -> d",
+                "c -> d -> end",
+            ],
+            {"l": loop(2)},
+        ),
+        {},
+    ),
+    "dead loop in an N shape": (
+        workflow(
+            [
+                "start -> a, ask",
+                "a -> c",
+                "ask.true -> c, h",
+                "ask.false -> c",
+                "h -> l",
+                "l.repeat -> h",
+                "l.done -> d",
+                "c -> d -> end",
+            ],
+            {"l": loop(2), "ask": condition("x")},
+            inputs={"x": BOOL},
+        ),
+        {"x": False},
+    ),
     "a failed node continues": (
         workflow(
             ["start -> a -> b -> end"],
@@ -251,13 +309,23 @@ def test_no_transition_is_spent_before_a_loop_that_a_task_leads_to() -> None:
     assert not [s for s in states(graph, 0).values() if s["Type"] == "Pass"]
 
 
-def test_shared_branches_are_refused_by_name() -> None:
-    n_shape = workflow(["start -> a, b", "a -> c, d", "b -> d", "c, d -> end"])
+def test_an_n_shape_takes_two_levels() -> None:
+    n_shape, _ = GRAPHS["N shape"]
+    found = states(n_shape, 0)
+    assert found["fork a + b"]["Items"] == ["a", "b"]
+    assert found["then c + d"]["Items"] == ["c", "d"]
+    assert compile_workflow(n_shape, opt=0).report.transitions.max == 2 + 4 + 1
+
+
+def test_a_branch_that_leaves_its_loop_is_refused_by_name() -> None:
+    graph = workflow(
+        ["start -> h -> x, l", "x -> end", "l.repeat -> h", "l.done -> end"], {"l": loop(2)}
+    )
     with pytest.raises(InvalidWorkflow) as refused:
-        compile_workflow(n_shape)
+        compile_workflow(graph)
     (problem,) = refused.value.problems
     assert problem.code == "plan.shape_not_available"
-    assert problem.node_id == "d"
+    assert problem.node_id == "l"
 
 
 def test_history_beyond_the_limit_is_refused() -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from joinery import limits
 from joinery.compiler.build import build_plan
 from joinery.compiler.cost import Report, analyse_cost
-from joinery.compiler.emit import RUN_NODE_PLACEHOLDER, Emitted, emit
+from joinery.compiler.emit import Emitted, emit
 from joinery.compiler.plan import Plan
+from joinery.compiler.states import RUN_NODE_PLACEHOLDER
 from joinery.errors import InvalidWorkflow, Problem
 
 if TYPE_CHECKING:

@@ -16,31 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joinery import limits
+from joinery.compiler.levels import Chain, levels_of, units_of
 from joinery.compiler.names import Names
-from joinery.compiler.plan import PURE_TYPES, Plan
+from joinery.compiler.plan import Plan
 from joinery.compiler.regions import Regions
-from joinery.errors import transient_names
+from joinery.compiler.states import RUN_NODE_PLACEHOLDER, invoke, likeness
 from joinery.workflow.graph import END, START
-
-RUN_NODE_PLACEHOLDER = "${RunNodeArn}"
-"""Stands for the function in a definition that is not yet published."""
-
-INFRASTRUCTURE_ERRORS = (
-    # What Lambda and its worker raise when the node's own code had no say in it.
-    # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
-    "Lambda.AWSLambdaException",
-    "Lambda.SdkClientException",
-    "Lambda.ServiceException",
-    "Lambda.TooManyRequestsException",
-    "Lambda.Unknown",
-    "Runtime.ExitError",
-    "Runtime.Unknown",
-    "Sandbox.Timedout",
-    "States.Timeout",
-)
-
-CLAIM_RETRIES = 12
-"""Waits for another invocation's claim: 2 s growing to 10 s, well past the longest lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +46,7 @@ class Emitted:
 class _Scope:
     """One `States` map under construction: the machine's own or a branch's."""
 
-    stop: str | None
+    stop: frozenset[str]
     states: dict[str, Any] = field(default_factory=dict)
     placed: dict[tuple[str, ...], str] = field(default_factory=dict)
     todo: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
@@ -91,7 +72,7 @@ class _Emitter:
 
     def machine(self) -> Emitted:
         first = [link.target for link in self.plan.outgoing[START][""]]
-        body = self.scope(first, stop=None, around=())
+        body = self.scope(first, stop=frozenset(), around=())
         comment = (
             f"{self.plan.name} | graph sha256:{self.plan.graph_hash[:16]}"
             f" | joinery {self.plan.compiler} -O{self.plan.opt}"
@@ -101,9 +82,9 @@ class _Emitter:
     # -- scopes and transitions --------------------------------------------------------
 
     def scope(
-        self, first: Sequence[str], *, stop: str | None, around: tuple[str, ...]
+        self, first: Sequence[str], *, stop: frozenset[str], around: tuple[str, ...]
     ) -> dict[str, Any]:
-        """Emits everything from `first` up to `stop`, which belongs to the scope outside."""
+        """Emits everything from `first` up to `stop`, whose nodes belong to the scope outside."""
         scope = _Scope(stop)
         name, assign = self.enter(scope, first, around)
         if name is None:
@@ -134,9 +115,7 @@ class _Emitter:
         targets = self.regions.forked(wanted, scope.stop)
         if not targets:
             return None, {}
-        common = self.plan.by_id[targets[0]].scope
-        for target in targets[1:]:
-            common = _common(common, self.plan.by_id[target].scope)
+        common = self._around(targets)
         assign: dict[str, str] = {}
         for depth in range(len(_common(around, common)), len(common)):
             first = "{% $path_" + common[depth - 1] + " & '.1' %}" if depth else "1"
@@ -165,7 +144,7 @@ class _Emitter:
             state["Assign"] = {**state.get("Assign", {}), **assign}
         if name is None:
             state["End"] = True
-            if scope.stop is not None:
+            if scope.stop:
                 state["Output"] = {}
         else:
             state["Next"] = name
@@ -175,7 +154,7 @@ class _Emitter:
     def task(self, scope: _Scope, head: str, name: str) -> None:
         group = self.plan.group(head)
         last = self.plan.by_id[group[-1]]
-        state = self._invoke("'" + head + "'", group, last.scope, literal=head)
+        state = self._task(head, last.scope)
         scope.states[name] = state
         self.info[name] = StateInfo("task", last.scope, group)
         if last.id == END:
@@ -202,7 +181,7 @@ class _Emitter:
                     scope, self.regions.port_targets(node_id, port), node.scope
                 )
             if target is None:
-                scope.leave = scope.leave or self.names.take(f"leave before {scope.stop}")
+                scope.leave = scope.leave or self.names.take(f"leave after {node_id}")
                 self.info[scope.leave] = StateInfo("succeed", node.scope)
                 target = scope.leave
             ways.append((port, target, assign))
@@ -232,37 +211,86 @@ class _Emitter:
     def box(self, scope: _Scope, targets: tuple[str, ...], name: str) -> None:
         """Emits a fork up to its join: a Map over Tasks that are alike, else a Parallel."""
         join = self.regions.join_of(targets)
-        around = self.plan.by_id[targets[0]].scope
-        for target in targets[1:]:
-            around = _common(around, self.plan.by_id[target].scope)
+        around = self._around(targets)
         branches = self.regions.branches(targets, join)
-        alike = {self._likeness(target) for target in targets}
+        if branches is None:
+            self.levels(scope, targets, join, name)
+            return
         plain = all(
             set(self.plan.group(branch.entries[0])) == branch.nodes
             and self.plan.by_id[self.plan.group(branch.entries[0])[-1]].ports == ("",)
             for branch in branches
         )
-        state: dict[str, Any]
-        if plain and len(alike) == 1 and len(targets) <= limits.SFN_INLINE_MAP_WIDTH:
+        if plain and self._are_alike(targets):
             state = self._map(targets, around)
-            kind = "map"
+            self.info[name] = StateInfo("map", around, targets)
         else:
-            state = {
-                "Type": "Parallel",
-                "Branches": [
-                    self.scope(branch.entries, stop=join, around=around) for branch in branches
-                ],
-            }
-            kind = "parallel"
+            stop = frozenset({join})
+            scopes = [self.scope(b.entries, stop=stop, around=around) for b in branches]
+            state = {"Type": "Parallel", "Branches": scopes, "Output": {}}
+            self.info[name] = StateInfo("parallel", around, targets)
         scope.states[name] = state
-        self.info[name] = StateInfo(kind, around, targets)
-        state["Output"] = {}
         self.follow(scope, state, [join], around)
+
+    # -- rigid regions -----------------------------------------------------------------
+
+    def levels(self, scope: _Scope, targets: tuple[str, ...], join: str, name: str) -> None:
+        """Emits a region in levels, the first state under `name`."""
+        around = self._around(targets)
+        nodes = self.regions.region(targets, join, len(around))
+        steps: list[list[Chain]] = []
+        for level in levels_of(units_of(self.plan, nodes, len(around))):
+            # A chain that has its level for itself needs no box.
+            alone = len(level) == 1 and not level[0][0].is_loop
+            steps.extend([[unit]] for unit in level[0]) if alone else steps.append(level)
+        for position, step in enumerate(steps):
+            state = self._step(step, name, around)
+            scope.states[name] = state
+            if position + 1 == len(steps):
+                self.follow(scope, state, [join], around)
+            else:
+                heads = [chain[0].name for chain in steps[position + 1]]
+                prefix = "" if len(heads) == 1 else "then "
+                name = state["Next"] = self.names.take_list(prefix, heads)
+
+    def _step(self, chains: list[Chain], name: str, around: tuple[str, ...]) -> dict[str, Any]:
+        """Returns the state of one level, and notes what it costs."""
+        heads = tuple(chain[0].name for chain in chains)
+        tasks = all(len(chain) == 1 and not chain[0].is_loop for chain in chains)
+        if tasks and len(heads) == 1:
+            group = self.plan.group(heads[0])
+            self.info[name] = StateInfo("task", around, group)
+            return self._task(heads[0], around)
+        if tasks and self._are_alike(heads):
+            self.info[name] = StateInfo("map", around, heads)
+            return self._map(heads, around)
+        self.info[name] = StateInfo("parallel", around, heads)
+        branches = [self._chain(chain, around) for chain in chains]
+        return {"Type": "Parallel", "Branches": branches, "Output": {}}
+
+    def _chain(self, chain: Chain, around: tuple[str, ...]) -> dict[str, Any]:
+        """Returns the scope of one chain: its Tasks in a row, or its loop."""
+        first = chain[0]
+        if first.is_loop:
+            entries = self.plan.loop_of[first.name].entries
+            outside = frozenset(self.plan.by_id) - frozenset(first.nodes)
+            return self.scope(entries, stop=outside, around=around)
+        names = [self.names.take(unit.name) for unit in chain]
+        states: dict[str, Any] = {}
+        for unit, name, following in zip(chain, names, [*names[1:], None], strict=True):
+            group = self.plan.group(unit.name)
+            way: dict[str, Any] = {"Next": following} if following else {"End": True}
+            states[name] = {
+                **self._task(unit.name, around),
+                **way,
+            }
+            self.info[name] = StateInfo("task", around, group)
+        return {"StartAt": names[0], "States": states}
 
     def _map(self, targets: tuple[str, ...], around: tuple[str, ...]) -> dict[str, Any]:
         inner = self.names.take_list("", list(targets))
         every = tuple(node for target in targets for node in self.plan.group(target))
-        task = self._invoke("$states.input", self.plan.group(targets[0]), around)
+        task = invoke(self.plan, self.arn, targets[0], around, item=True)
         self.info[inner] = StateInfo("task", around, every)
         return {
             "Type": "Map",
@@ -273,48 +301,23 @@ class _Emitter:
                 "StartAt": inner,
                 "States": {inner: {**task, "Output": {}, "End": True}},
             },
+            "Output": {},
         }
 
-    def _likeness(self, head: str) -> tuple[Any, ...]:
-        """What must be equal for branches to share one Task state."""
-        group = self.plan.group(head)
-        return (
-            self.plan.by_id[head].scope,
-            _attempts(self.plan, group),
-            self.plan.by_id[head].backoff_s,
-            _timeout(self.plan, group),
-        )
+    def _task(self, head: str, around: tuple[str, ...]) -> dict[str, Any]:
+        return invoke(self.plan, self.arn, head, around)
 
-    def _invoke(
-        self,
-        node: str,
-        group: tuple[str, ...],
-        scope: tuple[str, ...],
-        literal: str | None = None,
-    ) -> dict[str, Any]:
-        """Returns the Task that runs a group; `node` is the expression of its first node."""
-        path = "{% $path_" + scope[-1] + " %}" if scope else ""
-        state: dict[str, Any] = {"Type": "Task"}
-        if len(group) > 1 and literal:
-            state["Comment"] = "runs " + ", ".join(group)
-        state.update(
-            {
-                "Resource": "arn:aws:states:::lambda:invoke",
-                "Arguments": {
-                    "FunctionName": self.arn,
-                    "Payload": {
-                        "run_id": "{% $states.context.Execution.Input.run_id %}",
-                        "plan": "{% $states.context.Execution.Input.plan %}",
-                        "node": literal if literal else "{% " + node + " %}",
-                        "path": path,
-                    },
-                },
-                "TimeoutSeconds": _timeout(self.plan, group),
-                "Retry": _retry(self.plan, group),
-                "Output": {},
-            }
-        )
-        return state
+    def _around(self, targets: Sequence[str]) -> tuple[str, ...]:
+        """Returns the loops that are around all of some nodes."""
+        common = self.plan.by_id[targets[0]].scope
+        for target in targets[1:]:
+            common = _common(common, self.plan.by_id[target].scope)
+        return common
+
+    def _are_alike(self, heads: Sequence[str]) -> bool:
+        """Whether Tasks may share one state inside a Map."""
+        alike = {likeness(self.plan, head) for head in heads}
+        return len(alike) == 1 and len(heads) <= limits.SFN_INLINE_MAP_WIDTH
 
 
 def _common(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
@@ -322,43 +325,3 @@ def _common(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
     while length < min(len(a), len(b)) and a[length] == b[length]:
         length += 1
     return a[:length]
-
-
-def _attempts(plan: Plan, group: tuple[str, ...]) -> int:
-    return max(plan.by_id[name].attempts for name in group)
-
-
-def _timeout(plan: Plan, group: tuple[str, ...]) -> int:
-    """Seconds after which Step Functions gives an invocation up: the nodes' own, and a margin."""
-    nodes = [plan.by_id[name] for name in group]
-    # A pure node is done at once; its own timeout is only its bound inside the invocation.
-    total = sum(node.timeout_s for node in nodes if node.type not in PURE_TYPES) + 30
-    return int(min(total, limits.LAMBDA_TIMEOUT_S))
-
-
-def _retry(plan: Plan, group: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Returns the Retriers of a Task.
-
-    Attempts are counted in the table, where a crash counts too; the bounds here
-    only have to be wider, and end what can no longer even be counted.
-    """
-    names = [name for name in transient_names() if name != "TransientClaimed"]
-    backoff = max(1, round(min(plan.by_id[name].backoff_s for name in group)))
-    return [
-        {
-            "ErrorEquals": ["TransientClaimed"],
-            "IntervalSeconds": 2,
-            "BackoffRate": 1.5,
-            "MaxDelaySeconds": 10,
-            "MaxAttempts": CLAIM_RETRIES,
-            "JitterStrategy": "FULL",
-        },
-        {
-            "ErrorEquals": [*names, *INFRASTRUCTURE_ERRORS],
-            "IntervalSeconds": backoff,
-            "BackoffRate": 2.0,
-            "MaxDelaySeconds": max(30, backoff + 1),
-            "MaxAttempts": _attempts(plan, group) + 2,
-            "JitterStrategy": "FULL",
-        },
-    ]

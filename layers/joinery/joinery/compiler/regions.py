@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from joinery.compiler.plan import Plan
@@ -66,13 +66,13 @@ class Regions:
             nearest = self._meet(self.parent, nearest, target)
         return self.parent[nearest] if nearest in targets else nearest
 
-    def forked(self, wanted: Sequence[str], stop: str | None) -> tuple[str, ...]:
+    def forked(self, wanted: Sequence[str], stop: Collection[str]) -> tuple[str, ...]:
         """Returns what really runs side by side when all of `wanted` are entered.
 
         A target that another one leads to anyway (an edge that passes by) waits for
-        it and is no branch. Empty when the way leads straight to `stop`.
+        it and is no branch. Empty when the way leads straight out, to one of `stop`.
         """
-        targets = [target for target in dict.fromkeys(wanted) if target != stop]
+        targets = [target for target in dict.fromkeys(wanted) if target not in stop]
         while len(targets) > 1:
             nearest = targets[0]
             for target in targets[1:]:
@@ -87,20 +87,15 @@ class Regions:
         links = self.plan.outgoing[node].get(port, [])
         return [link.target for link in links] or [self.parent[node]]
 
-    def branches(self, targets: Sequence[str], join: str) -> list[Branch]:
+    def branches(self, targets: Sequence[str], join: str) -> list[Branch] | None:
         """Returns the branches between a fork and its join, in the order of the targets.
 
         Targets whose ways meet before the join are one branch that begins with a
-        fork of its own.
-
-        Raises:
-            InvalidWorkflow: All ways meet before the join, or leave the box, which
-                needs a region of another kind than fork and join.
+        fork of its own. None when there are no branches to tell apart.
         """
         branches: list[Branch] = []
         for target in targets:
-            nodes = set(branch_nodes(self, target, join))
-            merged = Branch([target], nodes)
+            merged = Branch([target], set(branch_nodes(self, target, join)))
             apart: list[Branch] = []
             for branch in branches:
                 if branch.nodes.isdisjoint(merged.nodes):
@@ -108,30 +103,38 @@ class Regions:
                 else:
                     merged = Branch(branch.entries + merged.entries, branch.nodes | merged.nodes)
             branches = sorted([*apart, merged], key=lambda b: targets.index(b.entries[0]))
-        if len(branches) == 1:
-            shared = self._first_shared(targets, join)
-            raise _rigid(shared, targets, join)
-        for branch in branches:
-            self._check_closed(branch, join)
+        if len(branches) == 1 or not all(self._is_closed(branch) for branch in branches):
+            return None
         return branches
 
-    def _first_shared(self, targets: Sequence[str], join: str) -> str:
-        seen: set[str] = set()
-        shared: set[str] = set()
-        for target in targets:
-            nodes = set(branch_nodes(self, target, join))
-            shared |= seen & nodes
-            seen |= nodes
-        return min(shared, key=self.rank.__getitem__)
+    def _is_closed(self, branch: Branch) -> bool:
+        """Whether a branch waits for nothing that another one does."""
+        for node in branch.nodes:
+            if node in branch.entries:
+                continue
+            if any(link.source not in branch.nodes for link in self.plan.by_id[node].incoming):
+                return False
+        return all(
+            branch.nodes.issuperset(self.plan.loop_of[node].entries)
+            for node in branch.nodes
+            if node in self.plan.loop_of
+        )
 
-    def _check_closed(self, branch: Branch, join: str) -> None:
-        for node in sorted(branch.nodes, key=self.rank.__getitem__):
-            for link in self.plan.by_id[node].incoming:
-                if node not in branch.entries and link.source not in branch.nodes:
-                    raise _rigid(node, [link.source, *branch.entries], join)
-            loop = self.plan.loop_of.get(node)
-            if loop and not branch.nodes.issuperset(loop.entries):
-                raise _rigid(node, branch.entries, join)
+    def region(self, targets: Sequence[str], join: str, depth: int) -> set[str]:
+        """Returns all nodes between a fork and its join.
+
+        Raises:
+            InvalidWorkflow: Some of them leave the loops around the fork, or end a loop
+                that began before it.
+        """
+        nodes = {node for target in targets for node in branch_nodes(self, target, join)}
+        for name in sorted(nodes, key=self.rank.__getitem__):
+            node = self.plan.by_id[name]
+            loop = self.plan.loop_of.get(name)
+            leaves = len(node.scope) < depth
+            if leaves or (loop and not nodes.issuperset(loop.entries)):
+                raise _leaves_loop(name, targets)
+        return nodes
 
 
 def branch_nodes(regions: Regions, target: str, join: str) -> list[str]:
@@ -146,14 +149,14 @@ def branch_nodes(regions: Regions, target: str, join: str) -> list[str]:
     return sorted(seen, key=regions.rank.__getitem__)
 
 
-def _rigid(node: str, branches: Sequence[str], join: str) -> InvalidWorkflow:
+def _leaves_loop(node: str, targets: Sequence[str]) -> InvalidWorkflow:
     return InvalidWorkflow(
         [
             Problem(
                 "plan.shape_not_available",
-                f"node '{node}' is shared by the branches {', '.join(branches)} before they join "
-                f"at '{join}'; this release compiles forks whose branches share nothing",
-                hint="join the branches in one node first, or give each branch its own node",
+                f"the branches {', '.join(targets)} run side by side, and one of them leaves "
+                f"a loop, or ends it, at '{node}'; this release compiles no such loop",
+                hint="let all branches of a loop join inside it, and leave it by its loop node",
                 node_id=node,
                 pointer=f"/nodes/{node}",
             )
