@@ -302,3 +302,21 @@ def test_nodes_are_listed_by_number(started: Started) -> None:
         _finish_at(started, ord_, path)
     listed = [(r.key.ord, r.key.path) for r in started.again().nodes(started.id)]
     assert listed == [(2, "2"), (2, "2.0"), (2, "10"), (3, ""), (11, "")]
+
+
+def test_every_field_of_an_end_comes_back(started: Started) -> None:
+    record = _claim(started).with_(
+        status="failed",
+        ended_at=started.now + 1.25,
+        port="error",
+        next_path="2",
+        result={"text": "ü", "output": {"x": 1.5}},
+        usage={"input_tokens": 3, "model_calls": 1},
+        streams={"text": {"length": 1, "sha256": "00"}},
+        error={"code": "x", "message": "y"},
+        reason="until",
+        handled=True,
+        refused=("b", "c"),
+    )
+    (stored,) = started.store.finish(started.id, record, [_event(started)])
+    assert _one(started) == record.with_(claim_until=0.0, seq=stored["seq"])

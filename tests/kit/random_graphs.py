@@ -30,8 +30,12 @@ class Builder:
         for source, port in exits:
             for target in entries:
                 edge = {"from": source, "to": target, **({"port": port} if port else {})}
-                if edge not in self.edges:
-                    self.edges.append(edge)
+                if any({k: e[k] for k in e if k != "when"} == edge for e in self.edges):
+                    continue
+                back = port == "repeat"
+                if source != "start" and not back and not self.draw(st.integers(0, 9)):
+                    edge["when"] = self.draw(st.sampled_from(["{{ run.id = '' }}", "{{ true }}"]))
+                self.edges.append(edge)
 
     def part(self, depth: int) -> tuple[list[str], list[End]]:
         kinds = ["leaf", "leaf", "sequence", "fork", "condition", "loop", "mesh"]

@@ -7,15 +7,30 @@ from typing import Any
 from joinery.workflow.model import Workflow, parse_edge
 
 
-def workflow(edges: list[str], nodes: dict[str, Any] | None = None, **more: Any) -> Workflow:
-    """Returns a workflow; nodes that are not described are templates of their own id."""
+def workflow(
+    edges: list[str],
+    nodes: dict[str, Any] | None = None,
+    *,
+    more: list[dict[str, str]] | None = None,
+    **fields: Any,
+) -> Workflow:
+    """Returns a workflow; nodes that are not described are templates of their own id.
+
+    `more` are edges written as mappings.
+    """
     described = dict(nodes or {})
     for text in edges:
         for edge in parse_edge(text):
             for name in (edge.from_, edge.to):
                 if name not in ("start", "end") and name not in described:
                     described[name] = {"type": "template", "template": name}
-    data = {"version": 1, "name": "test", "nodes": described, "edges": edges, **more}
+    data = {
+        "version": 1,
+        "name": "test",
+        "nodes": described,
+        "edges": [*edges, *(more or [])],
+        **fields,
+    }
     return Workflow.model_validate(data)
 
 

@@ -206,6 +206,36 @@ GRAPHS: dict[str, tuple[Workflow, dict[str, Any]]] = {
         ),
         {"x": False},
     ),
+    "conditions on edges": (
+        workflow(
+            ["start -> a", "b, c -> d -> end"],
+            inputs={"x": BOOL},
+            more=[
+                {"from": "a", "to": "b", "when": "{{ inputs.x }}"},
+                {"from": "a", "to": "c", "when": "{{ nodes.a.text = 'a' }}"},
+            ],
+        ),
+        {"x": False},
+    ),
+    "conditions on edges that all fail": (
+        workflow(
+            ["start -> a", "b -> e -> end", "c -> end"],
+            inputs={"x": BOOL},
+            more=[
+                {"from": "a", "to": "b", "when": "{{ inputs.x }}"},
+                {"from": "a", "to": "c", "when": "{{ inputs.x }}"},
+            ],
+        ),
+        {"x": False},
+    ),
+    "a condition on an edge that cannot be evaluated": (
+        workflow(
+            ["start -> a", "b -> end"],
+            inputs={"s": {"type": "string"}},
+            more=[{"from": "a", "to": "b", "when": "{{ inputs.s }}"}],
+        ),
+        {"s": "no boolean"},
+    ),
     "a failed node continues": (
         workflow(
             ["start -> a -> b -> end"],

@@ -44,10 +44,15 @@ def build_plan(workflow: m.Workflow, *, opt: int = 1) -> Plan:
     scopes = structure.scope_of()
     order = [name for name in structure.order if name not in (START, END)] + [END]
     incoming: dict[str, list[Link]] = {name: [] for name in order}
+    conditions: dict[str, list[str]] = {}
     for link in forward:
         incoming[link.target].append(link)
+        if link.when is not None:
+            conditions.setdefault(link.source, []).append(link.when)
     nodes = tuple(
-        _node(name, ordinal, workflow, tuple(incoming[name]), scopes[name])
+        _node(
+            (name, ordinal, scopes[name]), workflow, tuple(incoming[name]), conditions.get(name, [])
+        )
         for ordinal, name in enumerate(order)
     )
     loops = tuple(
@@ -98,13 +103,14 @@ def _refuse_what_cannot_run(workflow: m.Workflow, structure: Structure, links: l
                 )
             )
     for link in links:
-        if link.when is not None:
+        if link.when is not None and (link.source == START or link in structure.back_edges):
             problems.append(
                 Problem(
                     "plan.when_not_available",
-                    f"edge {link.source} -> {link.target}: 'when' does not run in this release",
+                    f"edge {link.source} -> {link.target}: 'when' does not run on an edge that "
+                    "leaves start or leads back in a loop",
                     hint="put a condition node between them",
-                    node_id=link.source,
+                    node_id=None if link.source == START else link.source,
                     pointer="/edges",
                 )
             )
@@ -145,12 +151,13 @@ def _refuse_what_cannot_run(workflow: m.Workflow, structure: Structure, links: l
 
 
 def _node(
-    name: str,
-    ordinal: int,
+    place: tuple[str, int, tuple[str, ...]],
     workflow: m.Workflow,
     incoming: tuple[Link, ...],
-    scope: tuple[str, ...],
+    conditions: list[str],
 ) -> PlanNode:
+    """Returns a node by its `(name, ordinal, scope)`; `conditions` are those of its edges."""
+    name, ordinal, scope = place
     if name == END:
         reads, previous = _reads(workflow.outputs)
         return PlanNode(
@@ -161,7 +168,8 @@ def _node(
 
     node = workflow.nodes[name]
     spec = _spec(node, workflow)
-    reads, previous = _reads([spec[field] for field in EXPRESSION_FIELDS if field in spec])
+    said = [spec[field] for field in EXPRESSION_FIELDS if field in spec]
+    reads, previous = _reads([*said, *conditions])
     retry = node.retry or workflow.defaults.retry
     has_default = isinstance(node.on_error, DefaultOutput)
     return PlanNode(
@@ -285,4 +293,4 @@ def _straight(plan: Plan, source: str, node: PlanNode) -> bool:
     before = plan.by_id[source]
     if before.ports != ("",) or before.scope != node.scope:
         return False
-    return len(plan.outgoing[source][""]) == 1
+    return len(plan.outgoing[source][""]) == 1 and node.incoming[0].when is None

@@ -6,7 +6,7 @@ from typing import Any
 
 from joinery.errors import PermanentExpression
 from joinery.nodes.base import NodeContext, NodeResult
-from joinery.workflow.expressions import compile_value, parse_template
+from joinery.workflow.expressions import Scope, compile_value, parse_template
 
 
 def template(context: NodeContext) -> NodeResult:
@@ -27,8 +27,8 @@ def transform(context: NodeContext) -> NodeResult:
 
 def condition(context: NodeContext) -> NodeResult:
     """Takes the port `true` or `false`."""
-    holds = _boolean(context, context.node.spec["if"])
-    return NodeResult({"output": holds}, port="true" if holds else "false")
+    found = holds(context.node.spec["if"], context.scope)
+    return NodeResult({"output": found}, port="true" if found else "false")
 
 
 def switch(context: NodeContext) -> NodeResult:
@@ -36,7 +36,7 @@ def switch(context: NodeContext) -> NodeResult:
     spec = context.node.spec
     if spec["value"] is None:
         for port, _, (text,) in spec["cases"]:
-            if _boolean(context, text):
+            if holds(text, context.scope):
                 return NodeResult({"output": port}, port=port)
         return NodeResult({"output": "default"}, port="default")
     value = parse_template(spec["value"]).value(context.scope)
@@ -53,7 +53,7 @@ def loop(context: NodeContext) -> NodeResult:
     """Ends a round: `done` when `until` holds or the rounds are used up, else `repeat`."""
     spec = context.node.spec
     current = int(context.path.split(".")[-1])
-    if spec["until"] is not None and _boolean(context, spec["until"]):
+    if spec["until"] is not None and holds(spec["until"], context.scope):
         reason = "until"
     elif current >= spec["max_rounds"]:
         reason = "max_rounds"
@@ -62,8 +62,13 @@ def loop(context: NodeContext) -> NodeResult:
     return NodeResult({"output": {"rounds": current, "reason": reason}}, "done", reason=reason)
 
 
-def _boolean(context: NodeContext, text: str) -> bool:
-    value = parse_template(text).value(context.scope)
+def holds(text: str, scope: Scope) -> bool:
+    """Returns what a condition gives.
+
+    Raises:
+        PermanentExpression: It cannot be evaluated, or gives something else than a boolean.
+    """
+    value = parse_template(text).value(scope)
     if isinstance(value, bool):
         return value
     raise PermanentExpression(

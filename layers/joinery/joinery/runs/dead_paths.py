@@ -25,13 +25,14 @@ Find = Callable[[Address], NodeRecord | None]
 
 def is_taken(link: Link, record: NodeRecord) -> bool:
     """Whether an edge was taken, given the record of the node it leaves."""
-    return record.status in {"completed", "failed"} and record.port == link.port
+    went_on = record.status in {"completed", "failed"} and record.port == link.port
+    return went_on and link.target not in record.refused
 
 
 def dead_after(
-    plan: Plan, node: PlanNode, path: str, port: str, find: Find
+    plan: Plan, node: PlanNode, record: NodeRecord, find: Find
 ) -> list[tuple[PlanNode, str]]:
-    """Returns the nodes, with paths, that are dead because `node` took `port`.
+    """Returns the nodes, with paths, that are dead because of how `node` ended.
 
     A node is dead when every edge into it is: one from another port of `node`, one
     from a dead node, or one that a finished node did not take. An edge that leaves
@@ -40,23 +41,25 @@ def dead_after(
     Args:
         plan: The plan.
         node: The node that has decided.
-        path: Its path.
-        port: The port it took.
+        record: Which port it took, and which edges there it refused.
         find: Reads records of nodes that are not part of this decision.
     """
-    if port == "repeat" and node.id in plan.loop_of:
+    if record.port == "repeat" and node.id in plan.loop_of:
         return []
-    return _Decision(plan, node, path, port, find).dead()
+    return _Decision(plan, node, record.key.path, record, find=find).dead()
 
 
 def after_skip(plan: Plan, node: PlanNode, path: str, find: Find) -> list[tuple[PlanNode, str]]:
     """Returns the nodes that are dead because `node` itself is skipped."""
-    return _Decision(plan, node, path, None, find).dead()
+    return _Decision(plan, node, path, None, find=find).dead()
 
 
 class _Decision:
-    def __init__(self, plan: Plan, node: PlanNode, path: str, port: str | None, find: Find) -> None:
-        self.plan, self.node, self.path, self.port, self.find = plan, node, path, port, find
+    def __init__(
+        self, plan: Plan, node: PlanNode, path: str, record: NodeRecord | None, *, find: Find
+    ) -> None:
+        self.plan, self.node, self.path, self.find = plan, node, path, find
+        self.record = record
         self.found: dict[tuple[str, str], PlanNode] = {}
 
     def dead(self) -> list[tuple[PlanNode, str]]:
@@ -70,6 +73,9 @@ class _Decision:
             if (target.id, path) in self.found or not self._all_dead(target, path):
                 continue
             self.found[(target.id, path)] = target
+            if target.id in self.plan.loop_of:
+                # Without its loop node the loop is at its end.
+                todo.extend(self._exits(target.id, besides=target.id))
             for links in self.plan.outgoing[target.id].values():
                 todo.extend((after, path) for after in links)
         ranked = sorted(self.found.items(), key=lambda item: item[1].ord)
@@ -77,33 +83,43 @@ class _Decision:
 
     def _first_links(self) -> list[tuple[Link, str]]:
         outgoing = self.plan.outgoing[self.node.id]
-        refused = [link for p, links in outgoing.items() if p != self.port for link in links]
+        refused = [link for links in outgoing.values() for link in links if not self._takes(link)]
         depth = self._depth_after()
         first = [
             (link, self.path)
             for link in refused
             if common_depth(self.node.scope, self.plan.by_id[link.target].scope) >= depth
-            or self.port is None
+            or self.record is None
         ]
         if depth < len(self.node.scope):
-            ended = self.plan.loop_of[self.node.scope[depth]]
-            inside = set(ended.body)
-            for name in ended.body:
-                for links in self.plan.outgoing[name].values():
-                    first.extend(
-                        (link, self._round_of(self.plan.by_id[name]))
-                        for link in links
-                        if link.target not in inside and name != self.node.id
-                    )
+            first.extend(self._exits(self.node.scope[depth], besides=self.node.id))
         return first
+
+    def _exits(self, loop_id: str, *, besides: str) -> list[tuple[Link, str]]:
+        """The edges that leave a loop, as its round that is ending decides them."""
+        loop = self.plan.loop_of[loop_id]
+        inside = set(loop.body)
+        return [
+            (link, self._round_of(self.plan.by_id[name]))
+            for name in loop.body
+            if name != besides
+            for links in self.plan.outgoing[name].values()
+            for link in links
+            if link.target not in inside
+        ]
+
+    def _takes(self, link: Link) -> bool:
+        return self.record is not None and is_taken(link, self.record)
 
     def _depth_after(self) -> int:
         """How many of the loops around the node go on after it took its port."""
         depth = len(self.node.scope)
-        if self.port is None:
-            # A loop node that is skipped ends its loop.
-            return depth - 1 if self.node.id in self.plan.loop_of else depth
-        taken = self.plan.outgoing[self.node.id].get(self.port, [])
+        if self.node.id in self.plan.loop_of:
+            return depth - 1  # it ends its loop: `repeat` is no decision
+        if self.record is None:
+            return depth
+        at_port = self.plan.outgoing[self.node.id].get(self.record.port, [])
+        taken = [link for link in at_port if self._takes(link)]
         if not taken:
             return depth
         return max(
@@ -131,12 +147,25 @@ class _Decision:
         source = self.plan.by_id[link.source]
         address = address_of(target, path, source)
         if source.id == self.node.id and self._same_place(address, source):
-            return link.port != self.port
+            return not self._takes(link)
         at = self._path_seen(source, address)
         if (source.id, at) in self.found:
             return True
+        if address.last and not self._has_ended(source, target, path):
+            return False
         record = self.find(address)
         return record is not None and record.terminal and not is_taken(link, record)
+
+    def _has_ended(self, source: PlanNode, target: PlanNode, path: str) -> bool:
+        """Whether the loop that an edge leaves has had its last round."""
+        loop = self.plan.by_id[source.scope[common_depth(source.scope, target.scope)]]
+        address = address_of(target, path, loop)
+        if loop.id == self.node.id and self._same_place(address, loop):
+            return True  # a loop node that is being decided here takes another port than repeat
+        if (loop.id, self._path_seen(loop, address)) in self.found:
+            return True
+        record = self.find(address)
+        return record is not None and record.terminal and record.port != "repeat"
 
     def _same_place(self, address: Address, source: PlanNode) -> bool:
         own = tuple(self.path.split(".")) if self.path else ()

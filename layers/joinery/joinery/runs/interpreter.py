@@ -15,10 +15,11 @@ from typing import Any
 
 from joinery.compiler.plan import Plan, PlanNode
 from joinery.errors import NodeError, RunCancelled, Transient
+from joinery.runs.dead_paths import is_taken
 from joinery.runs.deps import Deps
 from joinery.runs.end import close_completed, close_failed
-from joinery.runs.model import RunRecord, common_depth, path_of
-from joinery.runs.task import run_task
+from joinery.runs.model import NodeRecord, RunRecord, common_depth, path_of
+from joinery.runs.task import run_nodes
 from joinery.workflow.graph import END, START, Link
 
 THREADS = 40
@@ -70,12 +71,12 @@ class _Walk:
     undecided: dict[Place, int] = field(default_factory=dict)
     taken: set[Place] = field(default_factory=set)
     ready: deque[Place] = field(default_factory=deque)
-    last_port: dict[Place, str | None] = field(default_factory=dict)
+    last: dict[Place, NodeRecord | None] = field(default_factory=dict)
 
     def walk(self) -> None:
         for link in self.plan.outgoing[START][""]:
             self._decide(link, self._entered(link.target, ()), True)
-        running: dict[Future[str], Place] = {}
+        running: dict[Future[NodeRecord], Place] = {}
         pool: ThreadPoolExecutor | None = None
         failure: NodeError | None = None
         try:
@@ -107,17 +108,17 @@ class _Walk:
 
     # -- running -----------------------------------------------------------------------
 
-    def _run(self, place: Place) -> str:
-        """Runs a node to its end, over all attempts, and returns its port."""
+    def _run(self, place: Place) -> NodeRecord:
+        """Runs a node to its end, over all attempts, and returns its record."""
         node_id, path = place
         node = self.plan.by_id[node_id]
         attempt = 1
         while True:
             try:
                 deadline = time.monotonic() + TASK_DEADLINE_S
-                answer = run_task(self.deps, _bare(self.plan), self.run, node_id, path,
-                                  deadline=deadline)  # fmt: skip
-                return str(answer["port"])
+                return run_nodes(
+                    self.deps, _bare(self.plan), self.run, node_id, path, deadline=deadline
+                )
             except Transient:
                 self._pause(node.backoff_s * 2 ** (attempt - 1))
                 attempt += 1
@@ -150,23 +151,25 @@ class _Walk:
         if place in self.taken:
             self.ready.append(place)
         else:
-            # The invocation that took the other port has recorded the skip.
+            # Mostly the invocation that took the other port has recorded the skip; two
+            # that decide at once may each have waited for the other.
+            self._run(place)
             self._ended(place, None)
 
-    def _ended(self, place: Place, port: str | None) -> None:
-        """Decides the edges out of a node that took `port`, or None when it was skipped."""
+    def _ended(self, place: Place, record: NodeRecord | None) -> None:
+        """Decides the edges out of a node that has ended; None when it was skipped."""
         node_id, path = place
         node = self.plan.by_id[node_id]
-        self.last_port[place] = port
+        self.last[place] = record
         loop = self.plan.loop_of.get(node_id)
-        if loop and port == "repeat":
+        if loop and record is not None and record.port == "repeat":
             self._begin_round(loop.entries, path)
             return
-        ended = self._ends_loop(node, port)
+        ended = self._ends_loop(node)
         for links in self.plan.outgoing[node_id].values():
             for link in links:
                 if not self._leaves_loop(node, link):
-                    self._decide(link, self._target_path(node, path, link), port == link.port)
+                    self._decide(link, self._target_path(node, path, link), _taken(link, record))
         for depth in reversed(range(ended, len(node.scope))):
             self._leave(node, node.scope[depth], path)
 
@@ -178,7 +181,7 @@ class _Walk:
             self.taken.add((entry, following))
             self.ready.append((entry, following))
 
-    def _ends_loop(self, node: PlanNode, port: str | None) -> int:
+    def _ends_loop(self, node: PlanNode) -> int:
         """How many of the loops around a node go on after it has ended."""
         depth = len(node.scope)
         if node.id in self.plan.loop_of:
@@ -209,19 +212,25 @@ class _Walk:
                     if common_depth(source.scope, self.plan.by_id[link.target].scope) != depth:
                         continue
                     at = self._last_place(source, outer)
-                    port = self.last_port.get(at) if at else None
-                    self._decide(link, self._entered(link.target, outer[:depth]), port == link.port)
+                    record = self.last.get(at) if at else None
+                    self._decide(
+                        link, self._entered(link.target, outer[:depth]), _taken(link, record)
+                    )
 
     def _last_place(self, source: PlanNode, outer: tuple[str, ...]) -> Place | None:
         """The last round in which a node of a loop ran or was skipped."""
         if len(source.scope) == len(outer):
             return (source.id, path_of(outer))
         best: tuple[int, ...] | None = None
-        for node_id, path in self.last_port:
+        for node_id, path in self.last:
             parts = tuple(int(part) for part in path.split(".")) if path else ()
             if node_id == source.id and parts[: len(outer)] == tuple(int(p) for p in outer):
                 best = parts if best is None or parts > best else best
         return (source.id, path_of(best)) if best else None
+
+
+def _taken(link: Link, record: NodeRecord | None) -> bool:
+    return record is not None and is_taken(link, record)
 
 
 def _bare(plan: Plan) -> Plan:

@@ -49,8 +49,12 @@ class Invocation:
         return NodeKey(self.node.ord, self.path)
 
     def find(self, address: Address) -> NodeRecord | None:
-        """Returns a record, read once; None when there is none yet."""
-        if address not in self.loaded:
+        """Returns a record, read once; None when there is none yet.
+
+        What has ended stays as it is, but which round is a loop's last one does not.
+        """
+        held = self.loaded.get(address)
+        if held is None or address.last or not held.terminal:
             self.loaded.update(self.deps.store.load(self.run_id, [address]).records)
         return self.loaded.get(address)
 

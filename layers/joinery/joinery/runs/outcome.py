@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from joinery.errors import (
     NodeError,
     Permanent,
     PermanentAttemptsExhausted,
+    PermanentExpression,
     PermanentTimeout,
     RunCancelled,
     Transient,
@@ -16,10 +17,12 @@ from joinery.errors import (
 )
 from joinery.events.make import Event
 from joinery.nodes.base import NodeResult
+from joinery.nodes.logic import holds
 from joinery.runs.dead_paths import dead_after
 from joinery.runs.invocation import Invocation
-from joinery.runs.model import Address, NodeRecord, next_round
+from joinery.runs.model import Address, NodeRecord, addresses_for, next_round
 from joinery.runs.ports import AlreadyTerminal, ClaimLost
+from joinery.runs.scope import build_scope
 from joinery.runs.watch import Watch
 
 EVENTS_AT_ONCE = 4
@@ -138,9 +141,14 @@ def fail(
 def _finish(inv: Invocation, record: NodeRecord, events: list[Event]) -> NodeRecord:
     skipped: list[NodeRecord] = []
     goes_on = record.status == "completed" or record.handled
-    if goes_on and len(inv.node.ports) > 1:
+    if goes_on and _has_conditions(inv):
+        try:
+            record = record.with_(refused=_refused(inv, record))
+        except PermanentExpression as error:
+            _fail_at_edge(inv, record, error)
+    if goes_on and (len(inv.node.ports) > 1 or record.refused):
         inv.loaded[Address(record.key)] = record
-        dead = dead_after(inv.plan, inv.node, inv.path, record.port, inv.find)
+        dead = dead_after(inv.plan, inv.node, record, inv.find)
         skipped = inv.skipped(dead, record.ended_at)
         if skipped:
             events.append(inv.skip_event(skipped))
@@ -152,6 +160,38 @@ def _finish(inv: Invocation, record: NodeRecord, events: list[Event]) -> NodeRec
         raise TransientClaimed(f"another invocation took over node '{inv.node.id}'") from None
     inv.publish(stored)
     return record.with_(seq=stored[0]["seq"])
+
+
+def _has_conditions(inv: Invocation) -> bool:
+    links = inv.plan.outgoing[inv.node.id].values()
+    return any(link.when is not None for at_port in links for link in at_port)
+
+
+def _refused(inv: Invocation, record: NodeRecord) -> tuple[str, ...]:
+    """Returns the nodes that edges at the port taken do not lead to.
+
+    Raises:
+        PermanentExpression: A condition cannot be evaluated.
+    """
+    addresses = addresses_for(inv.plan, inv.node, inv.path)
+    records = {name: inv.loaded[a] for name, a in addresses.items() if a in inv.loaded}
+    records[inv.node.id] = record
+    scope = build_scope(inv.deps.store, inv.run, inv.node, inv.path, records)
+    at_port = inv.plan.outgoing[inv.node.id].get(record.port, [])
+    return tuple(
+        link.target for link in at_port if link.when is not None and not holds(link.when, scope)
+    )
+
+
+def _fail_at_edge(inv: Invocation, record: NodeRecord, error: PermanentExpression) -> NoReturn:
+    """Fails the run: where it would go on cannot be told."""
+    shown = error.to_dict()
+    ended = record.with_(
+        status="failed", port="", result={"error": shown}, error=shown, handled=False
+    )
+    data = {"attempt": record.attempt, "error": shown, "on_error": "fail"}
+    _finish(inv, ended, [inv.event("node.failed", data)])
+    raise error
 
 
 def _retry(inv: Invocation, record: NodeRecord, failure: Transient) -> NodeRecord:

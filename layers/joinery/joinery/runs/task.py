@@ -64,13 +64,25 @@ def run_task(
     if head == END:
         close_completed(deps, plan, run)
         return {"port": "", "path": ""}
+    record = run_nodes(deps, plan, run, head, path, deadline=deadline)
+    return {"port": record.port, "path": record.next_path}
+
+
+def run_nodes(
+    deps: Deps, plan: Plan, run: RunRecord, head: str, path: str, *, deadline: float
+) -> NodeRecord:
+    """Runs a node, with the nodes folded into its Task, and returns the last one's record.
+
+    Raises:
+        NodeError: See `run_task`.
+    """
     loaded: dict[Address, NodeRecord] = {}
     record: NodeRecord | None = None
     for name in plan.group(head):
         record = _Runner(deps, plan, run, plan.by_id[name], path, deadline, loaded).execute()
         loaded[Address(record.key)] = record
     assert record is not None
-    return {"port": record.port, "path": record.next_path}
+    return record
 
 
 class _Runner(Invocation):
