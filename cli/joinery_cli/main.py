@@ -91,6 +91,22 @@ def compile_(
 
 
 @app.command()
+def diff(
+    before: File,
+    after: Annotated[Path, typer.Argument(help="The other workflow file.")],
+    opt: Opt = 1,
+) -> None:
+    """Show how the state machines of two workflows differ."""
+
+    def body() -> int:
+        from joinery_cli.commands.diff import diff_command
+
+        return diff_command(before, after, opt=opt)
+
+    raise typer.Exit(guarded(body))
+
+
+@app.command()
 def plan(file: File, opt: Opt = 1, json: Json = False) -> None:
     """Show what a run takes and costs on AWS.
 

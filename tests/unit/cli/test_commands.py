@@ -127,6 +127,20 @@ def test_compile_prints_or_writes_a_state_machine(joinery, pure, tmp_path):
     assert len(plain["States"]) > len(machine["States"])
 
 
+def test_diff_shows_what_a_change_does_to_the_machine(joinery, tmp_path):
+    before, after = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    text = "version: 1\nname: x\nnodes:\n  a: {type: llm, prompt: hi}\n"
+    before.write_text(text + "edges: [start -> a -> end]\n")
+    after.write_text(text + "  b: {type: llm, prompt: ho}\nedges: [start -> a -> b -> end]\n")
+    same = joinery("diff", before, before)
+    assert (same.exit_code, same.stdout) == (0, "")
+    result = joinery("diff", before, after)
+    assert result.exit_code == 0
+    changed = [line for line in result.stdout.splitlines() if line.startswith(("+", "-"))]
+    assert any('"Next": "b"' in line for line in changed)
+    assert "1 states added, 0 removed; transitions at most 2 before, 3 after" in result.stderr
+
+
 def test_compile_to_where_nothing_can_be_written(joinery, pure, tmp_path):
     result = joinery("compile", pure, "-o", tmp_path / "no" / "machine.json")
     assert result.exit_code == exits.INVALID
