@@ -274,17 +274,19 @@ def fold(plan: Plan) -> dict[str, tuple[str, ...]]:
     for node in plan.nodes:
         head_of[node.id] = node.id
         members[node.id] = [node.id]
+    effects = {node.id: int(node.type not in PURE_TYPES) for node in plan.nodes}
     for node in plan.nodes:
         if node.id == END or len(node.incoming) != 1:
             continue
         source = node.incoming[0].source
         if source == START or not _straight(plan, source, node):
             continue
-        joined = members[head_of[source]] + [node.id]
-        if sum(plan.by_id[name].type not in PURE_TYPES for name in joined) > 1:
+        head = head_of[source]
+        if effects[head] + effects[node.id] > 1:
             continue
-        members[head_of[source]] = joined
-        head_of[node.id] = head_of[source]
+        effects[head] += effects[node.id]
+        members[head].append(node.id)
+        head_of[node.id] = head
         del members[node.id]
     return {head: tuple(names) for head, names in members.items() if len(names) > 1}
 

@@ -93,16 +93,20 @@ class Regions:
         Targets whose ways meet before the join are one branch that begins with a
         fork of its own. None when there are no branches to tell apart.
         """
-        branches: list[Branch] = []
+        position = {target: index for index, target in enumerate(targets)}
+        owner: dict[str, Branch] = {}
         for target in targets:
-            merged = Branch([target], set(branch_nodes(self, target, join)))
-            apart: list[Branch] = []
-            for branch in branches:
-                if branch.nodes.isdisjoint(merged.nodes):
-                    apart.append(branch)
-                else:
-                    merged = Branch(branch.entries + merged.entries, branch.nodes | merged.nodes)
-            branches = sorted([*apart, merged], key=lambda b: targets.index(b.entries[0]))
+            nodes = branch_nodes(self, target, join)
+            merged = Branch([target], set(nodes))
+            for branch in {id(owner[n]): owner[n] for n in nodes if n in owner}.values():
+                merged.entries.extend(branch.entries)
+                merged.nodes.update(branch.nodes)
+            merged.entries.sort(key=position.__getitem__)
+            owner.update(dict.fromkeys(merged.nodes, merged))
+        branches = sorted(
+            {id(branch): branch for branch in owner.values()}.values(),
+            key=lambda branch: position[branch.entries[0]],
+        )
         if len(branches) == 1 or not all(self._is_closed(branch) for branch in branches):
             return None
         return branches
