@@ -1,0 +1,114 @@
+"""The methods that add nodes to a workflow that is built in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
+
+from joinery.workflow.builder_draft import Draft
+from joinery.workflow.builder_handles import (
+    AgentHandle,
+    ConditionHandle,
+    LoopHandle,
+    NodeHandle,
+    SwitchHandle,
+)
+from joinery.workflow.builder_options import AnswerOptions, NodeOptions, Range, node_data
+from joinery.workflow.builder_values import Expression
+from joinery.workflow.yaml_tree import escape_pointer
+
+Text = str | Expression
+Case = str | int | float | bool | None | Expression | Range | Sequence[str | int | float | bool]
+
+
+class Nodes:
+    """Adds nodes to a workflow, one method a type; each returns the node's handle."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+
+    def _add(
+        self, node_id: str, kind: str, keys: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> None:
+        asks_model = kind in ("agent", "llm")
+        known = (AnswerOptions if asks_model else NodeOptions).__optional_keys__
+        more = self._draft.known(options, known, f"/nodes/{escape_pointer(node_id)}")
+        data = {"type": kind, **keys, **node_data(more, asks_model=asks_model)}
+        self._draft.put("nodes", node_id, data)
+
+    def agent(
+        self, node_id: str, *, agent: AgentHandle, prompt: Text, **options: Unpack[AnswerOptions]
+    ) -> NodeHandle:
+        """Adds a node in which an agent answers a prompt, the whole user message."""
+        name: Any = agent
+        if isinstance(agent, AgentHandle):
+            self._draft.owns(agent, f"/nodes/{escape_pointer(node_id)}/agent")
+            name = agent.name
+        self._add(node_id, "agent", {"agent": name, "prompt": prompt}, options)
+        return NodeHandle(self._draft.owner, node_id)
+
+    def llm(
+        self, node_id: str, *, prompt: Text, system: str = "", **options: Unpack[AnswerOptions]
+    ) -> NodeHandle:
+        """Adds a node in which a model answers a prompt, without a persona."""
+        keys = {"prompt": prompt, **({"system": system} if system else {})}
+        self._add(node_id, "llm", keys, options)
+        return NodeHandle(self._draft.owner, node_id)
+
+    def template(self, node_id: str, text: Text, **options: Unpack[NodeOptions]) -> NodeHandle:
+        """Adds a text with values put in; calls no model."""
+        self._add(node_id, "template", {"template": text}, options)
+        return NodeHandle(self._draft.owner, node_id)
+
+    def transform(self, node_id: str, value: Any, **options: Unpack[NodeOptions]) -> NodeHandle:
+        """Adds a value: a handle, an expression, or data with handles in it."""
+        self._add(node_id, "transform", {"value": value}, options)
+        return NodeHandle(self._draft.owner, node_id)
+
+    def condition(
+        self, node_id: str, test: Text, **options: Unpack[NodeOptions]
+    ) -> ConditionHandle:
+        """Adds a condition; its ways out are `.on(True)` and `.on(False)`."""
+        self._add(node_id, "condition", {"if": test}, options)
+        return ConditionHandle(self._draft.owner, node_id)
+
+    def switch(
+        self,
+        node_id: str,
+        *,
+        cases: Mapping[str, Case],
+        value: Text | None = None,
+        **options: Unpack[NodeOptions],
+    ) -> SwitchHandle:
+        """Adds a switch; its ways out are `.case(name)` and `.default`.
+
+        Args:
+            node_id: Its id.
+            cases: By port: what `value` must be (a literal, a list of them, or a range
+                `{"min": 0, "max": 50}`), or without `value` a condition.
+            value: What the cases are compared with.
+            options: As every node takes.
+        """
+        keys = {} if value is None else {"value": value}
+        self._add(node_id, "switch", {**keys, "cases": cases}, options)
+        return SwitchHandle(self._draft.owner, node_id)
+
+    def loop(
+        self,
+        node_id: str,
+        *,
+        max_rounds: int,
+        until: Text | None = None,
+        **options: Unpack[NodeOptions],
+    ) -> LoopHandle:
+        """Adds the end of a round; its ways out are `.repeat` and `.done`.
+
+        Args:
+            node_id: Its id.
+            max_rounds: The loop ends after so many rounds in any case.
+            until: The condition that ends it before.
+            options: As every node takes.
+        """
+        keys = {"max_rounds": max_rounds, **({} if until is None else {"until": until})}
+        self._add(node_id, "loop", keys, options)
+        return LoopHandle(self._draft.owner, node_id)
