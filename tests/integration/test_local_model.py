@@ -104,3 +104,16 @@ def test_a_client_that_leaves_frees_its_slot(models: Registry) -> None:
     began = time.monotonic()
     list(provider.stream(short, call()))
     assert time.monotonic() - began < 10
+
+
+def test_a_client_that_leaves_while_its_prompt_is_read_frees_its_slot(models: Registry) -> None:
+    provider, name = models.resolve({})
+    # About 5,000 tokens: more than 20 seconds of reading on two cores.
+    long = ModelRequest(name, (Message("user", "the town closes the street " * 1000),))
+    for _ in range(2):
+        leaves = time.monotonic() + 0.6
+        left = CallContext("n", "", 1, leaves + 60, lambda at=leaves: time.monotonic() > at)
+        assert list(provider.stream(long, left)) == []
+    began = time.monotonic()
+    list(provider.stream(ModelRequest(name, (Message("user", "Hi"),), max_tokens=3), call()))
+    assert time.monotonic() - began < 8

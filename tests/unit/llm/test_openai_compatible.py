@@ -7,7 +7,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -182,11 +186,77 @@ def test_refusals(behave: Any, error: type[NodeError], word: str) -> None:
     assert "sk-secret-key" not in str(raised.value.to_dict())
 
 
-def test_retry_after_is_told() -> None:
-    limited = provider(status(429, said("x"), retry_after="7"))
+@pytest.mark.parametrize("value", ["7", "date", "soon", "-3", "nan", "1e999"])
+def test_retry_after_is_told(value: str) -> None:
+    header = format_datetime(datetime.now(UTC) + timedelta(seconds=7)) if value == "date" else value
+    limited = provider(status(429, said("x"), retry_after=header))
     with limited as (made, _), pytest.raises(TransientModelRateLimited) as raised:
         ask(made)
-    assert raised.value.details["retry_after_s"] == 7
+    seconds = raised.value.details.get("retry_after_s")
+    expected = {"7": 7, "date": pytest.approx(6, abs=1.1), "-3": 0}
+    assert seconds == expected.get(value)
+
+
+@pytest.mark.parametrize(
+    ("error", "sizes"),
+    [
+        (
+            {"message": "The input token count (1048580) exceeds the maximum (1048576)."},
+            (1048580, 1048576),
+        ),
+        ({"message": "maximum context length is 4,096 tokens; you asked for 5,002"}, (5002, 4096)),
+        (
+            {"type": "exceed_context_size_error", "n_prompt_tokens": 9031, "n_ctx": 8192},
+            (9031, 8192),
+        ),
+        ({"code": "context_length_exceeded", "message": "too long"}, (None, None)),
+    ],
+)
+def test_both_sizes_of_a_prompt_that_is_too_long_are_named(
+    error: dict[str, Any], sizes: tuple[int, int]
+) -> None:
+    refuses = provider(status(400, {"error": error}))
+    with refuses as (made, _), pytest.raises(PermanentContextTooLong) as raised:
+        ask(made)
+    told = raised.value.details
+    assert (told.get("prompt_tokens"), told.get("window_tokens")) == sizes
+
+
+def test_a_model_that_lacks_a_setting_is_not_unknown() -> None:
+    error = {"message": "'seed' is not supported with model m", "param": "seed"}
+    refuses = provider(status(400, {"error": error}))
+    with refuses as (made, _), pytest.raises(PermanentModelRejected, match="seed"):
+        ask(made)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://host/v1", "host:80", "http://", "http://h:99999/v1", "http://h:x/v1", "http://["]
+)
+def test_addresses_that_are_none(url: str) -> None:
+    with pytest.raises(PermanentModelUnknown, match="http"):
+        OpenAICompatible(name="test", base_url=url)
+
+
+def test_half_characters_of_a_prompt_do_not_break_the_call() -> None:
+    with provider(fine) as (made, server):
+        ask(made, ModelRequest("m", (Message("user", "a\ud83d b"),), stop=("\ude00",)))
+    assert server.requests[0].body["messages"][0]["content"] == "a\ufffd b"
+
+
+@pytest.mark.parametrize("reason", ["stop", None])
+def test_an_end_that_never_closes_is_still_an_end(reason: str | None) -> None:
+    def lingers(answer: Answer) -> None:
+        answer.begin()
+        answer.chunk("all", finish_reason=reason)
+        if reason is None:
+            answer.done()
+        answer.hang()
+
+    with provider(lingers) as (made, server):
+        chunks = ask(made)
+        assert server.closed.wait(2)
+    assert text(chunks) == "all"
+    assert isinstance(chunks[-1], Finished)
 
 
 def test_nobody_listens() -> None:
@@ -290,7 +360,9 @@ def test_a_reader_that_leaves_closes_the_connection() -> None:
         assert server.closed.wait(2)
 
 
-def test_twenty_calls_at_once_share_one_client() -> None:
+def test_twenty_calls_at_once_share_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With the usual backlog of 5, the kernel resets some of twenty connections at once.
+    monkeypatch.setattr(ThreadingHTTPServer, "request_queue_size", 64)
     with provider(fine, timeouts=Timeouts()) as (made, server):
         texts: list[str] = []
         threads = [
@@ -326,5 +398,32 @@ def test_the_window_is_asked_for_once(props: Any, models: Any, window: int | Non
             asked = len(server.requests)
             assert made.context_window("m") == window
             assert len(server.requests) == asked
+        finally:
+            made.close()
+
+
+def test_threads_that_ask_for_the_window_together_ask_once() -> None:
+    def tells(answer: Answer) -> None:
+        time.sleep(0.1)
+        answer.send(200, {"default_generation_settings": {"n_ctx": 77}})
+
+    with model_server(tells) as server:
+        made = OpenAICompatible(name="test", base_url=server.url, timeouts=QUICK)
+        try:
+            with ThreadPoolExecutor(8) as pool:
+                assert set(pool.map(made.context_window, ["m"] * 8)) == {77}
+            assert len(server.requests) == 1
+        finally:
+            made.close()
+
+
+def test_a_server_that_does_not_tell_the_window_in_time_is_left_alone() -> None:
+    with model_server(lambda answer: answer.hang()) as server:
+        made = OpenAICompatible(name="test", base_url=server.url, timeouts=Timeouts(question=0.2))
+        try:
+            began = time.monotonic()
+            assert [made.context_window("m"), made.context_window("m")] == [None, None]
+            assert time.monotonic() - began < 1
+            assert len(server.requests) == 1
         finally:
             made.close()

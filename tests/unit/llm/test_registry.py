@@ -70,6 +70,11 @@ def test_settings_come_from_the_environment() -> None:
     assert settings == ModelSettings("u", "n", "k", {"openai": "o"})
 
 
+def test_settings_do_not_show_their_keys() -> None:
+    keys = {"JOINERY_MODEL_API_KEY": "sk-one", "OPENAI_API_KEY": "sk-two"}
+    assert "sk-" not in repr(ModelSettings.from_env(keys))
+
+
 def test_flags() -> None:
     assert parse_model_flag("openai:org/model:tag") == ModelFlag("openai", "org/model:tag")
     assert parse_model_flag("scripted") == ModelFlag("scripted")

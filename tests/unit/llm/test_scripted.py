@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import Any
 
@@ -11,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from joinery.errors import InvalidRequest, TransientModelStream, TransientModelUnavailable
+from joinery.errors import (
+    InvalidRequest,
+    PermanentModelRejected,
+    TransientModelStream,
+    TransientModelUnavailable,
+)
 from joinery.llm.scripted import Cassette, Scripted, load_cassette, tokens_of
 from joinery.llm.types import CallContext, Finished, Message, ModelRequest, TextChunk
 
@@ -88,6 +94,16 @@ def test_pace_is_kept() -> None:
     assert time.monotonic() - began >= 0.1
 
 
+def test_a_cancel_is_noticed_between_two_slow_words() -> None:
+    cancelled = threading.Event()
+    provider = Scripted(load_cassette("- {node: n, text: a b c, tokens_per_second: 0.1}"))
+    threading.Timer(0.1, cancelled.set).start()
+    began = time.monotonic()
+    call = CallContext("n", "", 1, began + 60, cancelled.is_set)
+    assert list(provider.stream(ModelRequest("m", ()), call)) == []
+    assert time.monotonic() - began < 1
+
+
 def test_what_is_not_named_is_made_from_the_prompt_alone() -> None:
     first, second = ask(Scripted(), prompt="x"), ask(Scripted(), "other", prompt="x")
     assert first == second
@@ -105,12 +121,36 @@ def test_what_is_not_named_is_made_from_the_prompt_alone() -> None:
         {"type": "number", "exclusiveMinimum": 1, "exclusiveMaximum": 4},
         {"const": {"x": 1}},
         {"type": "integer", "multipleOf": 5, "minimum": 1, "maximum": 100},
+        {"type": "number", "minimum": 0.2, "maximum": 0.8},
+        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        {"type": "number", "multipleOf": 0.5, "minimum": 0.5, "maximum": 3},
+        {"type": "integer", "maximum": -5},
+        {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        {"allOf": [{"type": "integer"}, {"minimum": 5}]},
+        {"type": "array", "maxItems": 0},
+        {"type": "array", "items": {"enum": [1, 2, 3]}, "minItems": 3, "uniqueItems": True},
+        {"properties": {"a": {"type": "string"}}, "required": ["a", "b"]},
     ],
 )
 @pytest.mark.parametrize("prompt", ["", "a", "b", "c"])
 def test_made_up_answers_match_their_schema(schema: dict[str, Any], prompt: str) -> None:
     text, _ = ask(Scripted(), prompt=prompt, schema=schema)
     Draft202012Validator(schema).validate(json.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("schema", "word"),
+    [
+        ({"type": "string", "pattern": "^[0-9]+$"}, "pattern"),
+        ({"properties": {"a": {"$ref": "#/x"}}}, "/a"),
+        ({"type": "integer", "minimum": 2, "maximum": 1}, "range"),
+        ({"type": "array", "items": {"const": 1}, "minItems": 2, "uniqueItems": True}, "differ"),
+        ({"properties": {"a": False}}, "no value"),
+    ],
+)
+def test_what_cannot_be_made_up_says_why(schema: dict[str, Any], word: str) -> None:
+    with pytest.raises(PermanentModelRejected, match=word):
+        ask(Scripted(), schema=schema)
 
 
 @given(st.text())
@@ -130,6 +170,9 @@ def test_tokens_join_to_the_text(text: str) -> None:
         ("- {node: n, error: Nope}", ["TransientModelUnavailable"]),
         ("- {node: n, tool_calls: []}", ["tools"]),
         ("- {node: n, text: x, tokens_per_second: 0}", ["above 0"]),
+        ("- {node: n, text: x, tokens_per_second: .nan}", ["above 0"]),
+        ("- {node: n, path: 2.10, text: x}", ["quotes"]),
+        ("- node: n\n  text: x\n- node: m\n", ["entry 2 (line 3)"]),
         ("- node: [", ["YAML"]),
         ("- {node: n}\n- {node: m}", ["entry 1", "entry 2"]),
     ],

@@ -31,7 +31,7 @@ MAX_SERVER_MESSAGE_CHARS = 500
 _CONTEXT_CODES = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 _CONTEXT_TEXT = re.compile(
     r"maximum context length|context (length|size|window)|(prompt|input) is too long"
-    r"|too many (input |prompt )?tokens|(input|prompt) tokens? (limit|count) exceed",
+    r"|too many (input |prompt )?tokens|(input|prompt) tokens? (limit|count)\b.{0,40}exceed",
     re.IGNORECASE,
 )
 _MODEL_CODES = frozenset({"model_not_found", "model_not_exist", "invalid_model"})
@@ -41,7 +41,7 @@ _MODEL_TEXT = re.compile(
     re.IGNORECASE,
 )
 # A token count has three digits at least; smaller numbers in a message are something else.
-_COUNT = re.compile(r"(?<![\d.])\d{3,9}(?![\d.]*\d)")
+_COUNT = re.compile(r"(?<![\d.,])(?:\d{1,3}(?:,\d{3})+|\d{3,9})(?![\d.,]*\d)")
 _WHITESPACE = re.compile(r"\s+")
 
 
@@ -216,8 +216,8 @@ def _is_context(told: ServerError) -> bool:
 
 
 def _is_model(told: ServerError, model: str) -> bool:
-    if told.codes & _MODEL_CODES or told.param == "model":
-        return True
+    if told.codes & _MODEL_CODES or told.param:
+        return bool(told.codes & _MODEL_CODES) or told.param == "model"
     return bool(model) and model in told.message and bool(_MODEL_TEXT.search(told.message))
 
 
@@ -229,5 +229,5 @@ def _sizes(told: Mapping[str, Any], message: str) -> tuple[int, int] | None:
         return None
     # Providers word it differently, but always give the window and the larger
     # size that was asked for, before any other number.
-    counts = [int(c) for c in _COUNT.findall(message)][:2]
+    counts = [int(c.replace(",", "")) for c in _COUNT.findall(message)][:2]
     return (max(counts), min(counts)) if len(counts) == 2 else None

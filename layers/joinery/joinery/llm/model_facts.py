@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ async def ask_window(
     """
     root = base_url.removesuffix("/v1")
     props = await _ask(client, f"{root}/props", timeout_s)
+    if props is None:
+        return False, None
     window = _whole(_inside(props, "default_generation_settings", "n_ctx"))
     if window is not None:
         return True, window
@@ -31,7 +34,7 @@ async def ask_window(
         if isinstance(row, dict) and row.get("id") == model:
             told = row.get("max_model_len") or _inside(row, "meta", "n_ctx_train")
             return True, _whole(told)
-    return props is not None or listed is not None, None
+    return True, None
 
 
 async def _ask(client: httpx.AsyncClient, url: str, timeout_s: float) -> dict[str, Any] | None:
@@ -39,11 +42,10 @@ async def _ask(client: httpx.AsyncClient, url: str, timeout_s: float) -> dict[st
     import httpx
 
     try:
-        response = await client.get(
-            url, headers={"accept": "application/json"}, timeout=httpx.Timeout(timeout_s)
-        )
+        async with asyncio.timeout(timeout_s):
+            response = await client.get(url, headers={"accept": "application/json"})
         told = response.json() if response.status_code == 200 else {}
-    except httpx.HTTPError:
+    except (httpx.HTTPError, TimeoutError):
         return None
     except ValueError:
         return {}

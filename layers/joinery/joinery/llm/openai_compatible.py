@@ -70,9 +70,10 @@ class OpenAICompatible:
             PermanentModelAuth: The key has characters that no HTTP header can carry.
         """
         base_url, api_key = base_url.strip().rstrip("/"), api_key.strip()
-        if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).hostname:
+        if not _is_address(base_url):
             raise PermanentModelUnknown(
-                f"The address of provider {name!r} must begin with http:// or https://"
+                f"The address of provider {name!r} must be of the form http://host:port/v1, "
+                "with http or https"
             )
         if not (api_key.isascii() and api_key.isprintable()):
             raise PermanentModelAuth(f"The key of provider {name!r} has characters it cannot have")
@@ -82,6 +83,7 @@ class OpenAICompatible:
         self._max_tokens_field = max_tokens_field
         self._timeouts = timeouts or Timeouts()
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
         self._open: tuple[BackgroundLoop, httpx.AsyncClient] | None = None
         self._configured_window = context_window
         self._windows: dict[str, int | None] = {}
@@ -136,24 +138,23 @@ class OpenAICompatible:
         """
         if self._configured_window is not None:
             return self._configured_window
-        with self._lock:
+        with self._asking:
             if model in self._windows:
                 return self._windows[model]
             if time.monotonic() < self._ask_after:
                 return None
-        loop, client = self._opened()
-        question = ask_window(client, self._base_url, model, self._timeouts.question)
-        try:
-            known, window = loop.submit(question).result()
-        except Exception:
-            # A window is a convenience: without it a prompt is just not checked beforehand.
-            known, window = False, None
-        with self._lock:
+            loop, client = self._opened()
+            question = ask_window(client, self._base_url, model, self._timeouts.question)
+            try:
+                known, window = loop.submit(question).result()
+            except Exception:
+                # A window is a convenience: without it a prompt is just not checked beforehand.
+                known, window = False, None
             if known:
                 self._windows[model] = window
             else:
                 self._ask_after = time.monotonic() + _ASK_AGAIN_S
-        return window
+            return window
 
     def close(self) -> None:
         """Ends running calls and closes all connections. A later call opens new ones."""
@@ -167,7 +168,8 @@ class OpenAICompatible:
     def _opened(self) -> tuple[BackgroundLoop, httpx.AsyncClient]:
         with self._lock:
             if self._open is None:
-                self._open = (BackgroundLoop(f"joinery-{self.name}"), self._client())
+                client = self._client()
+                self._open = (BackgroundLoop(f"joinery-{self.name}"), client)
             return self._open
 
     def _client(self) -> httpx.AsyncClient:
@@ -212,7 +214,7 @@ class OpenAICompatible:
                     limits.clock = clock
                     await self._exchange(client, request, reader, limits, emit)
             except TimeoutError:
-                if reader.reason is None:
+                if not reader.complete:
                     raise limits.error(self.name) from None
             for chunk in reader.finish():
                 emit(chunk)
@@ -274,9 +276,7 @@ class OpenAICompatible:
     def _body(self, request: ModelRequest) -> bytes:
         body: dict[str, Any] = {
             "model": request.model,
-            "messages": [
-                {"role": m.role, "content": whole_characters(m.content)} for m in request.messages
-            ],
+            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
             "stream": True,
             "stream_options": {"include_usage": True},
         }
@@ -291,7 +291,16 @@ class OpenAICompatible:
         if request.schema is not None:
             form = {"name": "answer", "schema": request.schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        return whole_characters(text).encode()
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 class _Limits:

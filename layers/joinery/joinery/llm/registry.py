@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery.errors import PermanentModelUnknown
@@ -55,8 +55,8 @@ class ModelSettings:
 
     base_url: str = ""
     name: str = ""
-    api_key: str = ""
-    keys: Mapping[str, str] | None = None
+    api_key: str = field(default="", repr=False)
+    keys: Mapping[str, str] | None = field(default=None, repr=False)
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> ModelSettings:

@@ -6,8 +6,8 @@ made from the prompt, so that a whole workflow runs without any recording.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,16 +16,12 @@ from typing import Any, Final
 
 from joinery import errors
 from joinery.errors import InvalidRequest, NodeError
+from joinery.llm.made_up import made_up
+from joinery.llm.timeouts import CANCEL_POLL_S
 from joinery.llm.types import CallContext, Chunk, Finished, ModelRequest, TextChunk, Usage
 
 TOKEN: Final = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
 """A token of the scripted model: a word with the white space before it."""
-
-_SENTENCE: Final = (
-    "the text makes a clear point and gives a reason for it while one step stays open "
-    "so a careful reader would ask for numbers and a date before saying yes or no"
-)
-_WORDS: Final = tuple(_SENTENCE.split(" "))
 
 _ALLOWED: Final = frozenset({"node", "path", "call", "text", "error", "tokens_per_second"})
 
@@ -98,8 +94,12 @@ class Cassette:
         return [entry.to_dict() for entry in self.entries]
 
     @staticmethod
-    def from_data(data: Any) -> Cassette:
+    def from_data(data: Any, lines: Sequence[int] = ()) -> Cassette:
         """Returns the cassette of parsed YAML or JSON.
+
+        Args:
+            data: A list of entries.
+            lines: Where in its file each entry begins, from 1, when that is known.
 
         Raises:
             InvalidRequest: Lists everything that is wrong.
@@ -107,7 +107,10 @@ class Cassette:
         if not isinstance(data, list):
             raise InvalidRequest("a cassette is a list of {node, path?, call?, text | error}")
         problems: list[str] = []
-        entries = [_entry(index, row, problems) for index, row in enumerate(data)]
+        places = [f"entry {i + 1}" for i in range(len(data))]
+        for index, line in enumerate(lines[: len(places)]):
+            places[index] += f" (line {line})"
+        entries = [_entry(*both, problems) for both in zip(places, data, strict=True)]
         if problems:
             raise InvalidRequest("; ".join(problems), errors=problems)
         return Cassette(tuple(entry for entry in entries if entry))
@@ -120,31 +123,33 @@ def load_cassette(text: str) -> Cassette:
         InvalidRequest: Lists everything that is wrong.
     """
     try:
-        data = json.loads(text)
+        return Cassette.from_data(json.loads(text))
     except RecursionError:
         raise InvalidRequest("the cassette is nested too deeply") from None
     except ValueError:
-        data = _yaml(text)
-    return Cassette.from_data(data)
+        return Cassette.from_data(*_yaml(text))
 
 
-def _yaml(text: str) -> Any:
+def _yaml(text: str) -> tuple[Any, list[int]]:
+    """Returns what a YAML text holds, and the line that each item of its list begins in."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
         data = YAML(typ="safe", pure=True).load(text)
+        root = YAML(typ="safe", pure=True).compose(text)
     except RecursionError:
         raise InvalidRequest("the cassette is nested too deeply") from None
     except YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = f" in line {place.line + 1}" if place else ""
         raise InvalidRequest(f"the cassette is not YAML{where}") from None
-    return [] if data is None else data
+    if data is None:
+        return [], []
+    return data, [item.start_mark.line + 1 for item in root.value if hasattr(item, "start_mark")]
 
 
-def _entry(index: int, row: Any, problems: list[str]) -> Entry | None:
-    where = f"entry {index + 1}"
+def _entry(where: str, row: Any, problems: list[str]) -> Entry | None:
     if not isinstance(row, dict):
         problems.append(f"{where}: must be a mapping")
         return None
@@ -175,15 +180,17 @@ def _entry(index: int, row: Any, problems: list[str]) -> Entry | None:
 def _wrong_types(row: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(row.get("node"), str):
         yield "node must be the id of a node"
-    if not isinstance(row.get("path", ""), str | int | float) or isinstance(row.get("path"), bool):
-        yield "path must be text"
+    path = row.get("path")
+    if path is not None and (not isinstance(path, str | int) or isinstance(path, bool)):
+        # 2.10 without quotes is the number 2.1: another item.
+        yield "path must be text; write it in quotes"
     call = row.get("call", 1)
     if not isinstance(call, int) or isinstance(call, bool) or call < 1:
         yield "call must be a number from 1"
     if not isinstance(row.get("text", ""), str):
         yield "text must be text"
     pace = row.get("tokens_per_second", 1)
-    if not isinstance(pace, int | float) or isinstance(pace, bool) or pace <= 0:
+    if not isinstance(pace, int | float) or isinstance(pace, bool) or not 0 < pace < math.inf:
         yield "tokens_per_second must be a number above 0"
 
 
@@ -228,7 +235,15 @@ class Scripted:
         return None
 
     def stream(self, request: ModelRequest, call: CallContext) -> Iterator[Chunk]:
-        """Yields the answer word by word, at the entry's pace."""
+        """Yields the answer word by word, at the entry's pace.
+
+        After a cancel nothing more is yielded, not even `Finished`.
+
+        Raises:
+            NodeError: The one that the entry names.
+            TransientModelTimeout: The deadline came before the end.
+            PermanentModelRejected: The schema allows nothing that can be made up.
+        """
         entry = self.cassette.find(call)
         text = entry.text if entry else made_up(request)
         pace = entry.tokens_per_second if entry else None
@@ -236,12 +251,8 @@ class Scripted:
         if entry and entry.error and (entry.after_tokens or not entry.text):
             words = words[: entry.after_tokens]
         for word in words:
-            if pace:
-                time.sleep(min(1 / pace, max(0.0, call.deadline - time.monotonic())))
-            if call.cancelled():
+            if not _wait(1 / pace if pace else 0.0, call):
                 return
-            if time.monotonic() >= call.deadline:
-                raise errors.TransientModelTimeout("the scripted model did not end in time")
             yield TextChunk(word)
         if entry and entry.error:
             cls = error_class(entry.error)
@@ -251,62 +262,24 @@ class Scripted:
         yield Finished(Usage(spoken, len(words)))
 
 
+def _wait(seconds: float, call: CallContext) -> bool:
+    """Waits until the next word is due; returns False when the call was cancelled meanwhile."""
+    due = time.monotonic() + seconds
+    while not call.cancelled():
+        now = time.monotonic()
+        if now >= call.deadline:
+            raise errors.TransientModelTimeout(
+                "the scripted model did not end in time", phase="deadline"
+            )
+        if now >= due:
+            return True
+        time.sleep(min(due - now, call.deadline - now, CANCEL_POLL_S))
+    return False
+
+
 def tokens_of(text: str) -> list[str]:
     """Splits a text into words that join to the same text."""
     return TOKEN.findall(text)
-
-
-def made_up(request: ModelRequest) -> str:
-    """Returns an answer that depends on the prompt alone."""
-    seed = hashlib.sha256(
-        "\0".join(f"{m.role}\0{m.content}" for m in request.messages).encode("utf-8", "replace")
-    ).digest()
-    if request.schema is not None:
-        return json.dumps(_value(request.schema, seed, ""), ensure_ascii=False)
-    start = seed[0] % len(_WORDS)
-    count = 12 + seed[1] % 12
-    words = [_WORDS[(start + i) % len(_WORDS)] for i in range(count)]
-    return " ".join(words).capitalize() + f". ({seed.hex()[:6]})"
-
-
-def _value(schema: Mapping[str, Any], seed: bytes, name: str) -> Any:
-    """Returns a value that a schema allows, picked by the seed."""
-    pick = int.from_bytes(hashlib.sha256(seed + name.encode()).digest()[:4])
-    if "const" in schema:
-        return schema["const"]
-    if schema.get("enum"):
-        return schema["enum"][pick % len(schema["enum"])]
-    kind = schema.get("type", "string")
-    kind = kind[0] if isinstance(kind, list) else kind
-    match kind:
-        case "object":
-            properties = schema.get("properties", {})
-            return {key: _value(sub, seed, f"{name}/{key}") for key, sub in properties.items()}
-        case "array":
-            count = int(schema.get("minItems", 1))
-            items = schema.get("items", {"type": "string"})
-            return [_value(items, seed, f"{name}/{i}") for i in range(count)]
-        case "integer" | "number":
-            return _number(schema, pick)
-        case "boolean":
-            return pick % 2 == 0
-        case "null":
-            return None
-    return _text(schema, pick)
-
-
-def _number(schema: Mapping[str, Any], pick: int) -> int:
-    least = schema.get("minimum", schema.get("exclusiveMinimum", -1) + 1)
-    most = schema.get("maximum", schema.get("exclusiveMaximum", least + 101) - 1)
-    step = int(schema.get("multipleOf", 1)) or 1
-    low, high = -(-int(least) // step), int(most) // step
-    return (low + pick % max(1, high - low + 1)) * step
-
-
-def _text(schema: Mapping[str, Any], pick: int) -> str:
-    words = [_WORDS[(pick + i) % len(_WORDS)] for i in range(6)]
-    text = " ".join(words)[: int(schema.get("maxLength", 80))]
-    return text.ljust(int(schema.get("minLength", 0)), ".")
 
 
 __all__: Sequence[str] = ("Cassette", "Entry", "Scripted", "load_cassette")
