@@ -52,8 +52,8 @@ def parameters(*, host: str, port: int, slots: int, context: int) -> Any:
     Raises:
         SystemExit: xllamacpp is not installed, or cannot be loaded.
     """
-    # Read once, when the library is loaded. Threads that spin while they wait are a third
-    # faster alone, but many times slower as soon as the emulator needs a core as well.
+    # Read once, when the library is loaded. Threads that spin while they wait write twice
+    # as fast alone, but many times slower as soon as the emulator needs a core as well.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         import xllamacpp
