@@ -89,9 +89,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--parallel", type=int, default=SLOTS)
     parser.add_argument("--ctx", type=int, default=CONTEXT_TOKENS)
     chosen = parser.parse_args(arguments)
-    # Threads that spin while they wait slow each other down several times over as soon
-    # as anything else runs on the same cores. Read when the library is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
