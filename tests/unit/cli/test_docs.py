@@ -50,7 +50,7 @@ def test_plan(joinery):
     assert set(real["price_by_service"]) == set(sample["price_by_service"])
 
 
-def test_run_inline_and_local(joinery, pure, api):  # noqa: F811
+def test_run_inline_and_local(joinery, pure, api):  # noqa: F811  # the fixture imported above
     sample = shape(json.loads(SAMPLES["run"]))
     local = shape(json.loads(joinery("run", pure, "-i", "number=1", "--json").stdout))
     assert list(local) == list(sample)
@@ -62,7 +62,7 @@ def test_run_inline_and_local(joinery, pure, api):  # noqa: F811
     }
 
 
-def test_watch(joinery, api):  # noqa: F811
+def test_watch(joinery, api):  # noqa: F811  # the fixture imported above
     samples = [json.loads(line) for line in SAMPLES["watch"].splitlines()]
     real = [json.loads(line) for line in joinery("watch", RUN, "--json").stdout.splitlines()]
     for sample in samples:

@@ -21,7 +21,6 @@ from joinery.errors import (
     PermanentModelUnknown,
     Unavailable,
 )
-from joinery.events.make import timestamp
 from joinery.runs.ids import run_id_for_key
 from joinery.runs.model import RunRecord
 from joinery.runs.ownership import own_run
@@ -155,7 +154,9 @@ def list_runs(
 ) -> Answer:
     """Returns them newest first; `next_cursor` is null on the last page."""
     page = services.archive().list_runs(owner, limit, cursor)
-    return Answer({"runs": [_shown(run) for run in page.runs], "next_cursor": page.cursor})
+    from joinery.runs.views import run_summary
+
+    return Answer({"runs": [run_summary(run) for run in page.runs], "next_cursor": page.cursor})
 
 
 @router.get(
@@ -200,27 +201,3 @@ def cancel(run_id: str, owner: Caller, services: Needs) -> Answer:
 def owned_run(services: Needs, owner: str, run_id: str) -> RunRecord:
     """Returns a run that the caller owns. Raises: NotFound."""
     return own_run(services.run_deps(), owner, run_id)
-
-
-def _shown(run: RunRecord) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "run_id": run.run_id,
-        "status": run.status,
-        "workflow": {
-            "workflow_id": run.workflow_id,
-            "version": run.version,
-            "name": run.name,
-        },
-        "incarnation": run.incarnation,
-        "created_at": timestamp(run.created_at),
-        "usage": dict(run.usage),
-    }
-    if run.session_id:
-        shown["session_id"] = run.session_id
-    if run.started_at:
-        shown["started_at"] = timestamp(run.started_at)
-    if run.ended_at:
-        shown["ended_at"] = timestamp(run.ended_at)
-    if run.error:
-        shown["error"] = dict(run.error)
-    return shown

@@ -10,14 +10,8 @@ from joinery.runs.model import NodeRecord, RunRecord
 from joinery.runs.ports import RunStore
 
 
-def run_view(store: RunStore, run: RunRecord, *, results: bool = True) -> dict[str, Any]:
-    """Returns a run as `GET /runs/{run_id}` answers it.
-
-    Args:
-        store: Where the run is.
-        run: The run.
-        results: Whether to include outputs and the nodes' results.
-    """
+def run_summary(run: RunRecord) -> dict[str, Any]:
+    """Returns a run as lists of runs show it: what its own record says, without its nodes."""
     view: dict[str, Any] = {
         "run_id": run.run_id,
         "status": run.status,
@@ -28,7 +22,6 @@ def run_view(store: RunStore, run: RunRecord, *, results: bool = True) -> dict[s
         },
         "incarnation": run.incarnation,
         "created_at": timestamp(run.created_at),
-        "head": store.control(run.run_id).head,
         "usage": dict(run.usage),
     }
     if run.session_id:
@@ -39,6 +32,18 @@ def run_view(store: RunStore, run: RunRecord, *, results: bool = True) -> dict[s
         view["ended_at"] = timestamp(run.ended_at)
     if run.error:
         view["error"] = dict(run.error)
+    return view
+
+
+def run_view(store: RunStore, run: RunRecord, *, results: bool = True) -> dict[str, Any]:
+    """Returns a run as `GET /runs/{run_id}` answers it.
+
+    Args:
+        store: Where the run is.
+        run: The run.
+        results: Whether to include outputs and the nodes' results.
+    """
+    view = {**run_summary(run), "head": store.control(run.run_id).head}
     if results:
         view["outputs"] = store.outputs(run.run_id)
     view["nodes"] = [node_view(store, run, r, results) for r in store.nodes(run.run_id)]
