@@ -107,17 +107,41 @@ class Builder:
 
     def loop(self, depth: int) -> tuple[list[str], list[End]]:
         head, exits = self.leaf(0)
+        first = len(self.nodes) - 1
         if self.draw(st.booleans()):
             entries, after = self.part(depth - 1)
             self.link(exits, entries)
             exits = after
+        exits = self.round(head, exits)
+        if not self.draw(st.integers(0, 3)):  # a loop around it that begins at the same node
+            entries, after = self.part(depth - 1)
+            self.link(exits, entries)
+            exits = self.round(head, after)
+        return head, [*exits, *self.leaving(first)]
+
+    def round(self, head: list[str], exits: list[End]) -> list[End]:
+        """Ends the rounds that begin at `head`, sometimes after a way out before the loop node."""
+        broken: list[End] = []
+        if not self.draw(st.integers(0, 3)):
+            name = self.name("c")
+            late = "{{ loop.round >= " + str(self.draw(st.integers(1, 3))) + " }}"
+            self.nodes[name] = {"type": "condition", "if": late}
+            self.link(exits, [name])
+            exits, broken = [(name, "false")], [(name, "true")]
         name = self.name("l")
         rounds = self.draw(st.integers(1, 3))
         until = "{{ loop.round >= " + str(rounds) + " }}"
         self.nodes[name] = {"type": "loop", "until": until, "max_rounds": 3}
         self.link(exits, [name])
         self.link([(name, "repeat")], head)
-        return head, [(name, "done")]
+        return [(name, "done"), *broken]
+
+    def leaving(self, first: int) -> list[End]:
+        """Edges out of the loop, which ends with the last node, from anywhere in it."""
+        if self.draw(st.integers(0, 3)):
+            return []
+        inside = [n for n in list(self.nodes)[first:] if self.nodes[n]["type"] == "template"]
+        return [(self.draw(st.sampled_from(inside)), "")]
 
 
 @st.composite
