@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from kit.engines import compiled_run, interpreted
+from kit.order import check_order
 from kit.random_graphs import workflows
 from statelint.config import Config
 from statelint.linter import Linter
@@ -31,6 +32,8 @@ def test_machine_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> No
 
         assert machine.status == reference.status == "completed"
         assert machine.nodes() == reference.nodes()
+        check_order(compiled.plan, machine.store.events(machine.run.run_id, 0, 10_000))
+        check_order(compiled.plan, reference.store.events(reference.run.run_id, 0, 10_000))
         report = compiled.report.transitions
         assert report.min <= machine.transitions <= report.max
         assert Linter.validate(compiled.definition_json(), Config([], False, True)) == []
