@@ -152,6 +152,13 @@ class RunState:
             self._started(event, data, at)
         elif name in FINAL:
             self._over(FINAL[name], data, at)
+        elif name == "run.paused":
+            self.status = "paused"
+        elif name == "run.resumed":
+            self._resumed(data)
+        elif name == "nodes.reused":
+            for row in data["nodes"]:
+                self._visit(row["node_id"], row["path"]).status = row["status"]
         elif name == "nodes.skipped":
             for row in data["nodes"]:
                 self._visit(row["node_id"], row["path"]).status = "skipped"
@@ -177,6 +184,13 @@ class RunState:
             )
         for loop, _, max_rounds in data.get("loops", ()):
             self.rounds[loop] = (1, max_rounds)
+
+    def _resumed(self, data: Mapping[str, Any]) -> None:
+        """What had failed is to come again; the run is not over after all."""
+        self.status, self.ended_at, self.error = "running", 0.0, {}
+        for row in data["nodes"]:
+            visit = self._visit(row["node_id"], row["path"])
+            visit.status, visit.error, visit.started_at, visit.ended_at = "pending", "", 0.0, 0.0
 
     def _visit(self, node_id: str, path: str) -> Visit:
         visit = self.visits.get((node_id, path))

@@ -104,11 +104,11 @@ def _fitting(rows: Sequence[Any]) -> int:
 )
 def cost(run_id: str, owner: Caller, services: Needs) -> Answer:
     """Returns what the run used so far, and what that costs without model fees."""
+    from joinery.runs.control import executions_of
     from joinery.runs.cost import run_cost
 
     run = owned_run(services, owner, run_id)
-    arn = run.execution_arn
-    transitions = services.executions().transitions(arn) if arn else 0
+    transitions = sum(services.executions().transitions(arn) for arn in executions_of(run))
     records = services.run_deps().store.nodes(run_id)
     calls = services.calls_of_run(run_id, run.created_at)
     return Answer(run_cost(run, records, transitions, calls))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from joinery.aws.control_table import ControlTable
 from joinery.aws.documents import Documents
 from joinery.aws.dynamo_nodes import NodeTable
 from joinery.aws.event_log import EventLog
@@ -44,6 +45,7 @@ class DynamoRunStore:
         self._log = EventLog(state, documents, retention_s=retention_s, clock=clock)
         self._runs = RunTable(state, documents, self._log)
         self._nodes = NodeTable(state, documents, self._log)
+        self._control = ControlTable(state, documents, self._log)
         self._finisher = Finisher(state, documents, self._log)
         self._texts = TextTable(state, self._log, clock)
         self._subscribers = SubscriberTable(state, self._log, clock)
@@ -103,6 +105,26 @@ class DynamoRunStore:
         return self._runs.close(
             run, status=status, at=at, event=event, outputs=outputs, error=error, usage=usage
         )
+
+    def pause_run(self, run: RunRecord, event: Event) -> list[Event]:
+        """See `RunStore.pause_run`."""
+        return self._control.pause(run, event)
+
+    def reopen_run(self, run: RunRecord, event: Event) -> list[Event]:
+        """See `RunStore.reopen_run`."""
+        return self._control.reopen(run, event)
+
+    def reset_node(self, run_id: str, record: NodeRecord) -> None:
+        """See `RunStore.reset_node`."""
+        self._control.reset_node(run_id, record)
+
+    def adopt(self, run_id: str, records: Sequence[NodeRecord]) -> None:
+        """See `RunStore.adopt`."""
+        self._control.adopt(run_id, records)
+
+    def delete_run(self, run_id: str) -> bool:
+        """See `RunStore.delete_run`."""
+        return self._control.delete(run_id)
 
     def list_runs(self, owner: str, limit: int = 50, cursor: str | None = None) -> RunPage:
         """Returns an owner's runs, newest first; one just made may be missing for a moment.

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any, Final, Literal, NotRequired, TypedDict
 
 EVENT_NAMES: Final = (
-    "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out",
-    "node.started", "node.completed", "node.failed", "node.retrying", "nodes.skipped",
-    "loop.round", "input.cut", "usage.recorded", "void",
+    "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out", "run.paused",
+    "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
+    "node.retrying", "nodes.skipped", "loop.round", "input.cut", "usage.recorded", "void",
 )  # fmt: skip
 DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
 FRAME_NAMES: Final = ("ack", "error", "pong", "resync",)  # fmt: skip
-ACTIONS: Final = ("subscribe", "unsubscribe", "ping", "cancel",)  # fmt: skip
+ACTIONS: Final = ("subscribe", "unsubscribe", "ping", "cancel", "pause", "resume",)  # fmt: skip
 
 
 class _Message(TypedDict):
@@ -96,6 +96,14 @@ class StreamSummary(TypedDict):
     sha256: str
 
 
+class ReusedNode(TypedDict):
+    """A node that a fork took over."""
+
+    node_id: str
+    path: str
+    status: str
+
+
 class RunEndData(TypedDict):
     """How a run ended."""
 
@@ -119,6 +127,7 @@ class RunStartedData(TypedDict):
     nodes: list[GraphNode]
     edges: list[list[Any]]
     loops: list[list[Any]]
+    forked_from: NotRequired[str]
 
 
 class RunStarted(_Event):
@@ -154,6 +163,47 @@ class RunTimedOut(_Event):
 
     event: Literal["run.timed_out"]
     data: RunErrorData
+
+
+class RunPausedData(TypedDict):
+    """`data` of `run.paused`."""
+
+    incarnation: int
+
+
+class RunPaused(_Event):
+    """No further node begins until the run is resumed."""
+
+    event: Literal["run.paused"]
+    data: RunPausedData
+
+
+class RunResumedData(TypedDict):
+    """`data` of `run.resumed`."""
+
+    incarnation: int
+    after: Literal["paused", "failed", "timed_out"]
+    nodes: list[NodeAt]
+
+
+class RunResumed(_Event):
+    """The run goes on, also after `run.failed` or `run.timed_out`."""
+
+    event: Literal["run.resumed"]
+    data: RunResumedData
+
+
+class NodesReusedData(TypedDict):
+    """`data` of `nodes.reused`."""
+
+    nodes: list[ReusedNode]
+
+
+class NodesReused(_Event):
+    """What a fork took over from the run that it was made of; it is not run again."""
+
+    event: Literal["nodes.reused"]
+    data: NodesReusedData
 
 
 class NodeStartedData(TypedDict):
@@ -382,12 +432,31 @@ class CancelCommand(TypedDict):
     run_id: str
 
 
+class PauseCommand(TypedDict):
+    """Let no further node begin, as `POST /runs/{run_id}/pause` does."""
+
+    action: Literal["pause"]
+    request_id: str
+    run_id: str
+
+
+class ResumeCommand(TypedDict):
+    """Go on with a run that is paused or has failed, as `POST /runs/{run_id}/resume` does."""
+
+    action: Literal["resume"]
+    request_id: str
+    run_id: str
+
+
 AnyEvent = (
     RunStarted
     | RunCompleted
     | RunFailed
     | RunCancelled
     | RunTimedOut
+    | RunPaused
+    | RunResumed
+    | NodesReused
     | NodeStarted
     | NodeCompleted
     | NodeFailed
@@ -401,6 +470,13 @@ AnyEvent = (
 
 AnyFrame = AckFrame | ErrorFrame | PongFrame | ResyncFrame
 
-AnyCommand = SubscribeCommand | UnsubscribeCommand | PingCommand | CancelCommand
+AnyCommand = (
+    SubscribeCommand
+    | UnsubscribeCommand
+    | PingCommand
+    | CancelCommand
+    | PauseCommand
+    | ResumeCommand
+)
 
 AnyMessage = AnyEvent | TextDelta | AnyFrame

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from joinery.compiler.plan import Plan, end_of
-from joinery.errors import NodeError, PermanentExpression, RunCancelled
+from joinery.errors import NodeError, PermanentExpression, RunCancelled, RunSuspended
 from joinery.events.make import make_event
 from joinery.runs.deps import Deps
 from joinery.runs.model import NodeRecord, RunRecord, addresses_for
@@ -31,6 +31,7 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
 
     Raises:
         RunCancelled: The run was cancelled meanwhile.
+        RunSuspended: It was paused.
         PermanentExpression: An output cannot be computed; the run is closed as failed.
     """
     node = end_of(plan)
@@ -38,6 +39,8 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
     loaded = deps.store.load(run.run_id, addresses.values())
     if loaded.control.cancel:
         raise RunCancelled("the run was cancelled")
+    if loaded.control.pause:
+        raise RunSuspended("the run is paused")
     records = {
         name: loaded.records[address]
         for name, address in addresses.items()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joinery.compiler.plan import Plan, PlanNode
-from joinery.errors import NodeError, RunCancelled, Transient
+from joinery.errors import NodeError, RunCancelled, RunSuspended, Transient
 from joinery.runs.dead_paths import is_taken
 from joinery.runs.deps import Deps
 from joinery.runs.end import close_completed, close_failed
@@ -35,7 +35,9 @@ Sleep = Callable[[float], None]
 
 
 def run_inline(deps: Deps, plan: Plan, run: RunRecord, *, sleep: Sleep = time.sleep) -> None:
-    """Runs a created run to its end; the store then says how it ended.
+    """Runs a created run to its end, or to a pause; the store then says how it ended.
+
+    A run that was resumed is walked again, and what has ended is not run again.
 
     Args:
         deps: Ports.
@@ -48,6 +50,8 @@ def run_inline(deps: Deps, plan: Plan, run: RunRecord, *, sleep: Sleep = time.sl
     try:
         _Walk(deps, plan, run, sleep).walk()
         close_completed(deps, plan, run)
+    except RunSuspended:
+        return  # it is paused; the next walk finds what has ended
     except RunCancelled as error:
         close_failed(deps, run, error, status="cancelled")
     except NodeError as error:

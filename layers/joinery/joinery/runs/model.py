@@ -49,6 +49,7 @@ class NodeRecord:
         handled: Whether a failure was dealt with as `on_error` says, so that the run goes on.
         refused: Nodes that the edges at its port do not lead to, since their `when` is false.
         seq: Place in the log of the first event that its end stored; set by the store.
+        base: Attempts that do not count any more, since the run was resumed after them.
     """
 
     key: NodeKey
@@ -70,6 +71,12 @@ class NodeRecord:
     handled: bool = False
     refused: tuple[str, ...] = ()
     seq: int = 0
+    base: int = 0
+
+    @property
+    def tries(self) -> int:
+        """Attempts that were begun since the run was started or last resumed."""
+        return self.attempt - self.base
 
     @property
     def terminal(self) -> bool:
@@ -79,6 +86,13 @@ class NodeRecord:
     def with_(self, **changes: Any) -> NodeRecord:
         """Returns a copy with some fields changed."""
         return replace(self, **changes)
+
+
+def reset(record: NodeRecord) -> NodeRecord:
+    """Returns a record that may be claimed again; numbers of attempts go on, what it cost stays."""
+    return NodeRecord(
+        record.key, record.node_id, attempt=record.attempt, base=record.attempt, usage=record.usage
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,7 @@ class RunRecord:
     error: Mapping[str, Any] | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
     request_hash: str = ""
+    forked_from: str = ""
 
     @property
     def closed(self) -> bool:
@@ -120,11 +135,13 @@ class Control:
         head: Highest seq drawn.
         cancel: Whether the run is to stop.
         subs: Grows whenever the subscribers change.
+        pause: Whether no further node is to start for now.
     """
 
     head: int = 0
     cancel: bool = False
     subs: int = 0
+    pause: bool = False
 
 
 # -- addresses -------------------------------------------------------------------------------

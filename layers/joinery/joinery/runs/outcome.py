@@ -208,9 +208,9 @@ def _may_retry(inv: Invocation, record: NodeRecord, failure: Transient) -> bool:
     allowed = inv.node.retry_errors
     if allowed is not None and not {failure.code, failure.asl_name()} & set(allowed):
         return False
-    if record.attempt >= inv.node.attempts:
+    if record.tries >= inv.node.attempts:
         return False
-    wait = inv.node.backoff_s * 2.0 ** (record.attempt - 1)
+    wait = inv.node.backoff_s * 2.0 ** (record.tries - 1)
     return inv.deps.clock() + wait < record.started_at + inv.node.timeout_s
 
 
@@ -225,7 +225,7 @@ def _final(inv: Invocation, record: NodeRecord, failure: NodeError) -> NodeError
             cause=failure.to_dict(),
         )
     return PermanentAttemptsExhausted(
-        f"node '{inv.node.id}' failed after {record.attempt} of {inv.node.attempts} "
+        f"node '{inv.node.id}' failed after {record.tries} of {inv.node.attempts} "
         f"attempts: {failure.message}",
         cause=failure.to_dict(),
     )
@@ -239,6 +239,6 @@ def crashed(inv: Invocation, record: NodeRecord, left: float) -> NodeError:
             cause=record.error,
         )
     return PermanentAttemptsExhausted(
-        f"node '{inv.node.id}' was begun {record.attempt - 1} times and never ended",
+        f"node '{inv.node.id}' was begun {record.tries - 1} times and never ended",
         cause=record.error,
     )

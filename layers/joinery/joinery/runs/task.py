@@ -18,6 +18,7 @@ from joinery.errors import (
     NodeError,
     PermanentInternal,
     RunCancelled,
+    RunSuspended,
     TransientClaimed,
 )
 from joinery.events.streams import TextStreams
@@ -105,6 +106,8 @@ class _Runner(Invocation):
             return again(self, record)
         if read.control.cancel:
             raise RunCancelled("the run was cancelled")
+        if read.control.pause:
+            raise RunSuspended("the run is paused")
         if not self._alive():
             return self._skip()
         try:
@@ -169,7 +172,7 @@ class _Runner(Invocation):
     def _attempt(self, record: NodeRecord, wanted: Mapping[str, Address]) -> NodeRecord:
         now = self.deps.clock()
         left = record.started_at + self.node.timeout_s - now
-        if record.attempt > self.node.attempts or left <= 0:
+        if record.tries > self.node.attempts or left <= 0:
             return fail(self, record, crashed(self, record, left), {})
         self.append("node.started", {"attempt": record.attempt, "type": self.node.type})
         watch = Watch(self.deps, self.run_id, record, self.control)
