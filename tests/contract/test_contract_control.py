@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from joinery.aws.documents import Documents
+from joinery.aws.dynamo_runs import DynamoRunStore
+from joinery.aws.run_table import TTL_LAG_S
 from joinery.errors import NotFound
 from joinery.events.make import make_event
 from joinery.runs.ids import new_run_id
-from joinery.runs.model import Address, NodeKey, NodeRecord
+from joinery.runs.model import Address, NodeKey, NodeRecord, RunRecord
 from joinery.runs.ports import TextPiece
+from joinery.runs.sweep import FIRST_LOOK_S
 
 if TYPE_CHECKING:
     from contract.backends import Backend, Started
@@ -156,3 +160,49 @@ def test_nothing_is_left_of_a_deleted_run(backend: Backend, started: Started) ->
         assert left["Items"] == []
         found = backend.s3.list_objects_v2(Bucket=backend.bucket, Prefix=f"runs/{started.id}/")
         assert found.get("KeyCount", 0) == 0
+
+
+# -- what is due ------------------------------------------------------------------------
+
+
+def _due(backend: Backend, run_id: str, at: float) -> list[bool]:
+    found = backend.make().due(at)  # type: ignore[attr-defined]
+    return [is_old for due, is_old in found if due == run_id]
+
+
+def test_an_open_run_is_due_until_it_is_closed_or_paused(backend: Backend) -> None:
+    if not backend.client:
+        return  # memory has no sweeper: its runs end with their process
+    store: Any = backend.make()
+    run = RunRecord(new_run_id(), "me", "wf", 1, "n", created_at=1_000.0)
+    store.create_run(run, {}, [_event(run.run_id, "run.started")], {})
+    first = 1_000.0 + FIRST_LOOK_S
+    assert _due(backend, run.run_id, first) == []
+    assert _due(backend, run.run_id, first + 1) == [False]
+    store.look_again(run, 9_000.0)
+    assert _due(backend, run.run_id, 8_999.0) == []
+    assert _due(backend, run.run_id, 9_001.0) == [False]
+
+    store.pause_run(run, _event(run.run_id, "run.paused"))
+    assert _due(backend, run.run_id, 2e9) == []
+    store.reopen_run(store.get_run(run.run_id), _event(run.run_id, "run.resumed"))
+    assert _due(backend, run.run_id, 2e9) == [False]
+    store.look_again(run, 5.0)  # as it was before: nothing changes
+    assert _due(backend, run.run_id, 100.0) == []
+
+    again = store.get_run(run.run_id)
+    store.close_run(again, status="failed", at=7.0, event=_event(run.run_id, "run.failed"))
+    assert _due(backend, run.run_id, 2e9) == []
+
+
+def test_a_closed_run_is_due_for_deletion_when_it_was_kept_long_enough(backend: Backend) -> None:
+    if not backend.client:
+        return
+    keeping = DynamoRunStore(
+        backend.client, backend.state_table, Documents(backend.s3, backend.bucket), retention_s=100
+    )
+    run = RunRecord(new_run_id(), "me", "wf", 1, "n", created_at=1_000.0)
+    keeping.create_run(run, {}, [], {})
+    keeping.close_run(run, status="failed", at=2_000.0, event=_event(run.run_id, "run.failed"))
+    assert _due(backend, run.run_id, 2_100.0 + TTL_LAG_S) == []
+    assert _due(backend, run.run_id, 2_101.0 + TTL_LAG_S) == [True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,3 +144,27 @@ def test_a_deleted_run_is_gone_and_a_running_one_is_not(api: Api, workflow_id: s
         assert api.http.get(f"/runs/{run_id}{path}").status_code == 404
     listed = api.http.get("/runs").json()["runs"]
     assert run_id not in {run["run_id"] for run in listed}
+
+
+def test_the_sweeper_closes_a_run_that_nobody_told_of(
+    api: Api, workflow_id: str, stack: LocalStack
+) -> None:
+    run_id = api.start(workflow_id, cassette=cassette())
+    ended(api, run_id)
+    # As if every word of the end had been lost: the run is open and its execution is over.
+    stack.client("dynamodb").update_item(
+        TableName=stack.outputs["StateTableName"],
+        Key={"pk": {"S": f"RUN#{run_id}"}, "sk": {"S": "META"}},
+        UpdateExpression="SET #s = :running, due_pk = :due, due_sk = :past",
+        ExpressionAttributeNames={"#s": "status"},
+        ExpressionAttributeValues={
+            ":running": {"S": "running"},
+            ":due": {"S": "OPEN#0"},
+            ":past": {"S": "2020-01-01T00:00:00.000Z"},
+        },
+    )
+    answer = stack.client("lambda").invoke(FunctionName="joinery-local-sweeper", Payload=b"{}")
+    assert json.loads(answer["Payload"].read())["closed"] >= 1
+    run = api.get(run_id)
+    assert (run["status"], run["error"]["code"]) == ("failed", "execution_lost")
+    assert [e["event"] for e in events(api, run_id)][-1] == "run.failed"

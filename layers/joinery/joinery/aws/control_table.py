@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from joinery import limits
 from joinery.aws.conditions import NAMES, OWN_INCARNATION, absent, mine_ended
 from joinery.aws.documents import Documents
+from joinery.aws.due import OPEN, due_item
 from joinery.aws.errors import ConditionFailed, TransactionCancelled
 from joinery.aws.event_log import EventLog, stamped, went_through
 from joinery.aws.items import CTRL, META, Attribute, boolean, key, number, run_pk, string
@@ -17,6 +18,7 @@ from joinery.aws.table import Table, values
 from joinery.errors import TransientStore
 from joinery.events.make import Event
 from joinery.runs.model import RUN_OPEN, NodeRecord, RunRecord, reset
+from joinery.runs.sweep import FIRST_LOOK_S
 
 TRIES: Final = 5
 
@@ -31,10 +33,14 @@ class ControlTable:
         table: The state table.
         documents: Where large values are.
         events: The runs' logs.
+        clock: Epoch seconds.
     """
 
-    def __init__(self, table: Table, documents: Documents, events: EventLog) -> None:
+    def __init__(
+        self, table: Table, documents: Documents, events: EventLog, clock: Callable[[], float]
+    ) -> None:
         self._table, self._documents, self._log = table, documents, events
+        self._clock = clock
 
     def pause(self, run: RunRecord, event: Event) -> list[Event]:
         """See `RunStore.pause_run`."""
@@ -42,7 +48,7 @@ class ControlTable:
             run,
             event,
             from_=RUN_OPEN - {"paused"},
-            update="SET #status = :paused",
+            update="SET #status = :paused REMOVE due_pk, due_sk",
             more={":paused": string("paused")},
             flags="SET pause = :yes",
             flag_values={":yes": boolean(True)},
@@ -54,8 +60,13 @@ class ControlTable:
             run,
             event,
             from_=frozenset({run.status}),
-            update="SET #status = :running, incarnation = :next REMOVE execution_arn, ended_at, #e",
-            more={":running": string("running"), ":next": number(run.incarnation + 1)},
+            update="SET #status = :running, incarnation = :next, due_pk = :due_pk, due_sk = :due_sk"
+            " REMOVE execution_arn, ended_at, #e",
+            more={
+                ":running": string("running"),
+                ":next": number(run.incarnation + 1),
+                **values(**due_item(OPEN, run.run_id, self._clock() + FIRST_LOOK_S)),
+            },
             flags="SET pause = :no, cancel = :no",
             flag_values={":no": boolean(False)},
             names={"#e": "error"},

@@ -8,6 +8,7 @@ from typing import Any
 
 from joinery.aws.control_table import ControlTable
 from joinery.aws.documents import Documents
+from joinery.aws.due import DueTable
 from joinery.aws.dynamo_nodes import NodeTable
 from joinery.aws.event_log import EventLog
 from joinery.aws.finish import Finisher
@@ -27,7 +28,8 @@ class DynamoRunStore:
         client: DynamoDB client.
         table: Name of the state table.
         documents: Where large values go.
-        retention_s: How long events and texts are kept, in seconds; None is for ever.
+        retention_s: How long a run is kept after it has ended, and events and texts after
+            they were stored, in seconds; None is for ever.
         clock: Epoch seconds.
     """
 
@@ -43,9 +45,10 @@ class DynamoRunStore:
         state = Table(client, table)
         self._documents = documents
         self._log = EventLog(state, documents, retention_s=retention_s, clock=clock)
-        self._runs = RunTable(state, documents, self._log)
+        self._due = DueTable(state)
+        self._runs = RunTable(state, documents, self._log, retention_s=retention_s)
         self._nodes = NodeTable(state, documents, self._log)
-        self._control = ControlTable(state, documents, self._log)
+        self._control = ControlTable(state, documents, self._log, clock)
         self._finisher = Finisher(state, documents, self._log)
         self._texts = TextTable(state, self._log, clock)
         self._subscribers = SubscriberTable(state, self._log, clock)
@@ -125,6 +128,14 @@ class DynamoRunStore:
     def delete_run(self, run_id: str) -> bool:
         """See `RunStore.delete_run`."""
         return self._control.delete(run_id)
+
+    def due(self, now: float) -> Iterable[tuple[str, bool]]:
+        """See `Overdue.due`."""
+        return self._due.due(now)
+
+    def look_again(self, run: RunRecord, at: float) -> None:
+        """See `Overdue.look_again`."""
+        self._due.look_again(run, at)
 
     def list_runs(self, owner: str, limit: int = 50, cursor: str | None = None) -> RunPage:
         """Returns an owner's runs, newest first; one just made may be missing for a moment.
