@@ -21,6 +21,9 @@ NODE_ID_CHARS: Final = 64
 LOOP_ROUNDS_MAX: Final = 100
 """Hard cap of `max_rounds`."""
 
+ITERATE_ITEMS_MAX: Final = 1_000
+"""Hard cap of `max_items`."""
+
 ATTEMPTS_MAX: Final = 10
 """Hard cap of `retry.attempts`."""
 

@@ -31,6 +31,7 @@ def test_machine_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> No
 
         assert machine.status == reference.status == "completed"
         assert machine.nodes() == reference.nodes()
+        assert machine.outputs == reference.outputs
         report = compiled.report.transitions
         assert report.min <= machine.transitions <= report.max
         assert Linter.validate(compiled.definition_json(), Config([], False, True)) == []

@@ -178,6 +178,7 @@ class NodeCompletedData(TypedDict):
     streams: dict[str, StreamSummary]
     port: NotRequired[str]
     reason: NotRequired[str]
+    items: NotRequired[int]
 
 
 class NodeCompleted(_Event, _OfNode):
@@ -192,7 +193,7 @@ class NodeFailedData(TypedDict):
 
     attempt: int
     error: ErrorInfo
-    on_error: Literal["fail", "continue", "default", "route"]
+    on_error: Literal["fail", "continue", "default", "route", "contained"]
 
 
 class NodeFailed(_Event, _OfNode):

@@ -43,6 +43,23 @@ class LoopRegion:
 
 
 @dataclass(frozen=True, slots=True)
+class IterateRegion:
+    """The nodes that one iterate node runs for each item.
+
+    Attributes:
+        iterate: Id of the iterate node, which is not part of the region.
+        body: All nodes of the region in topological order, inner regions included.
+        entries: Nodes that an item begins with: the targets of its port `item`.
+        parent: The loop or iterate node of the region right around it, or None.
+    """
+
+    iterate: str
+    body: tuple[str, ...]
+    entries: tuple[str, ...]
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LoopProblem:
     """A cycle that cannot be run. `kind` is `cycle`, `irreducible`, `no_exit` or `shared`."""
 
@@ -58,21 +75,28 @@ class Structure:
     Attributes:
         order: All nodes in topological order, back edges cut, ties by input order.
         loops: The loop regions, outer before inner.
+        iterates: The regions of iterate nodes, outer before inner.
         problems: Cycles that are no loops.
         back_edges: The links cut: `loop.repeat -> entry`.
     """
 
     order: list[str] = field(default_factory=list)
     loops: list[LoopRegion] = field(default_factory=list)
+    iterates: list[IterateRegion] = field(default_factory=list)
     problems: list[LoopProblem] = field(default_factory=list)
     back_edges: set[Link] = field(default_factory=set)
 
     def scope_of(self) -> dict[str, tuple[str, ...]]:
-        """Returns, for each node, the loop nodes around it, outermost first."""
+        """Returns, for each node, the loop and iterate nodes around it, outermost first."""
         scopes: dict[str, tuple[str, ...]] = dict.fromkeys(self.order, ())
-        for region in self.loops:  # outer before inner, so appending keeps the order
-            for node in region.body:
-                scopes[node] = (*scopes[node], region.loop)
+        regions = [(-len(r.body), 1, r.loop, r.body) for r in self.loops]
+        # What repeats exactly the nodes of a body is inside it: an iterate node around
+        # which there is a loop is itself one of the nodes of that loop.
+        regions += [(-len(r.body), 0, r.iterate, r.body) for r in self.iterates]
+        # The larger of two regions that share nodes is the outer one.
+        for _, _, name, body in sorted(regions, key=lambda region: region[:2]):
+            for node in body:
+                scopes[node] = (*scopes[node], name)
         return scopes
 
 
