@@ -139,7 +139,7 @@ def _check_switch(node: RawNode, out: Collector) -> None:
 def _check_iterate(node: RawNode, out: Collector) -> None:
     items, most = node.data.get("items"), node.data.get("max_items", ITEMS_DEFAULT)
     expected = node.data.get("expected_items")
-    if not isinstance(most, int):
+    if not isinstance(most, int) or not 1 <= most <= limits.ITERATE_ITEMS_MAX:
         return
     if isinstance(expected, int) and expected > most:
         out.add("schema.value", f"node '{node.id}': expected_items must be at most max_items, "
