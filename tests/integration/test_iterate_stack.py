@@ -96,6 +96,7 @@ def test_no_items_and_one(stack: LocalStack) -> None:
 
 
 def test_what_is_no_list_fails_the_run_by_name(stack: LocalStack) -> None:
-    view = _run(stack, SOURCE, {"groups": [3]})
+    source = SOURCE.replace('"{{ nodes.each.item.missing }}"', '"{{ item }}"')
+    view = _run(stack, source, {"groups": [3]})
     assert (view["status"], view["error"]["node_id"]) == ("failed", "inner")
     assert view["error"]["code"] == "iterate.not_a_list"
