@@ -31,8 +31,13 @@ nodes:
   tail: {type: template, template: "{{ nodes.step.text }}!"}
   odd: {type: transform, value: "{{ nodes.each.item.missing }}"}
   sum: {type: transform, value: "{{ nodes.tail.text }}"}
-  all: {type: transform, value: {sums: "{{ nodes.sum.output }}", odd: "{{ nodes.odd.status }}",
-                                 tails: "{{ nodes.tail }}", rounds: "{{ nodes.again.output.rounds }}"}}
+  all:
+    type: transform
+    value:
+      sums: "{{ nodes.sum.output }}"
+      odd: "{{ nodes.odd.status }}"
+      tails: "{{ nodes.tail }}"
+      rounds: "{{ nodes.again.output.rounds }}"
 edges:
   - start -> each
   - each.item -> inner

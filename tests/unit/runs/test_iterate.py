@@ -41,7 +41,7 @@ def simple(**fields: Any) -> Workflow:
     return workflow(SIMPLE, nodes, inputs=XS, outputs={"a": "{{ nodes.a.text }}"})
 
 
-# -- the items ---------------------------------------------------------------------------------
+# -- the items -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("xs", [[], ["one"], ["one", 2, {"three": 3}]])
@@ -65,7 +65,10 @@ def test_what_is_no_list_fails_the_node_by_name(given: Any) -> None:
 def test_too_many_items_fail_the_node_by_name() -> None:
     ended = both(simple(), {"xs": list(range(6))})
     error = ended.run.error or {}
-    assert (error["code"], error["details"]) == ("iterate.too_many_items", {"limit": 5, "actual": 6})
+    assert (error["code"], error["details"]) == (
+        "iterate.too_many_items",
+        {"limit": 5, "actual": 6},
+    )
     assert [key for key in ended.nodes() if key[0] == "a"] == []
 
 
@@ -106,7 +109,7 @@ def test_of_a_skipped_iterate_node_nothing_is_recorded() -> None:
     assert set(ended.nodes()) == {("ask", ""), ("each", ""), ("b", "")}
 
 
-# -- at once -------------------------------------------------------------------------------------
+# -- at once -------------------------------------------------------------------------------
 
 
 class Gauge:
@@ -150,7 +153,7 @@ def test_what_follows_waits_for_the_slowest_item() -> None:
     assert ended.outputs == {"b": ["0", "1"]}
 
 
-# -- nesting ---------------------------------------------------------------------------------------
+# -- nesting -------------------------------------------------------------------------------
 
 
 def test_items_in_items_in_items() -> None:
@@ -192,8 +195,8 @@ def test_an_iterate_in_a_loop_is_seen_as_its_last_round() -> None:
         "l": loop(2),
     }  # fmt: skip
     for rounds, seen in ((1, ["x10", "y10", "z10"]), (2, ["w23"]), (3, [])):
-        graph = workflow(edges, {**nodes, "l": loop(rounds)},
-                         outputs={"a": "{{ nodes.a.text }}", "b": "{{ nodes.b.output }}"})  # fmt: skip
+        outputs = {"a": "{{ nodes.a.text }}", "b": "{{ nodes.b.output }}"}
+        graph = workflow(edges, {**nodes, "l": loop(rounds)}, outputs=outputs)
         ended = both(graph, {})
         assert ended.outputs["a"] == ended.outputs["b"]["now"] == seen
         before = {1: "no", 2: ["x10", "y10", "z10"], 3: ["w23"]}
@@ -203,10 +206,10 @@ def test_an_iterate_in_a_loop_is_seen_as_its_last_round() -> None:
 def test_a_loop_in_a_body_gives_its_last_round_for_each_item() -> None:
     edges = ["start -> each", "each.item -> a -> l", "l.repeat -> a", "each.done -> end"]
     until = {"type": "loop", "until": "{{ loop.round >= item }}", "max_rounds": 5}
-    nodes = {"each": each(), "l": until,
-             "a": {"type": "template", "template": "{{ loop.previous.a.text ?? item }}."}}  # fmt: skip
-    graph = workflow(edges, nodes, inputs=XS,
-                     outputs={"a": "{{ nodes.a.text }}", "l": "{{ nodes.l.output.rounds }}"})  # fmt: skip
+    growing = {"type": "template", "template": "{{ loop.previous.a.text ?? item }}."}
+    nodes = {"each": each(), "l": until, "a": growing}
+    outputs = {"a": "{{ nodes.a.text }}", "l": "{{ nodes.l.output.rounds }}"}
+    graph = workflow(edges, nodes, inputs=XS, outputs=outputs)
     ended = both(graph, {"xs": [1, 3, 2]})
     assert ended.outputs == {"a": ["1.", "3...", "2.."], "l": [1, 3, 2]}
 
@@ -230,7 +233,7 @@ def test_items_beside_each_other_in_a_rigid_region() -> None:
     assert both(graph, {}).outputs == {"x": ["x", "x"], "y": ["y"]}
 
 
-# -- failures ---------------------------------------------------------------------------------------
+# -- failures ------------------------------------------------------------------------------
 
 
 def failing(**fields: Any) -> Workflow:
@@ -273,8 +276,8 @@ def test_a_failure_in_an_inner_body_is_contained_by_the_nearest_that_goes_on() -
         "inner": each("{{ item }}"),
         "a": {"type": "transform", "value": "{{ item.x }}"},
     }
-    graph = workflow(edges, nodes, inputs=XS,
-                     outputs={"a": "{{ nodes.a.status }}", "c": "{{ nodes.c.status }}"})  # fmt: skip
+    outputs = {"a": "{{ nodes.a.status }}", "c": "{{ nodes.c.status }}"}
+    graph = workflow(edges, nodes, inputs=XS, outputs=outputs)
     plan = compile_workflow(graph).plan
     assert plan.by_id["a"].contained == plan.by_id["inner"].contained == "each"
     assert plan.by_id["each"].contained == ""

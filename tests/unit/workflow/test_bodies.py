@@ -51,7 +51,7 @@ def structure(*edges: str, loops: tuple[str, ...] = ("l",)) -> Structure:
     return analyse_all(ordered, links, loops, [n for n in ("each", "inner") if n in names])
 
 
-# -- the structure ---------------------------------------------------------------------------
+# -- the structure -------------------------------------------------------------------------
 
 
 def test_a_body_comes_between_its_node_and_what_follows() -> None:
@@ -84,7 +84,7 @@ def test_a_loop_that_repeats_a_whole_body_is_inside_it() -> None:
     assert shape.scope_of()["a"] == ("each", "l")
 
 
-# -- what is valid -----------------------------------------------------------------------------
+# -- what is valid -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,8 @@ def test_a_loop_that_repeats_a_whole_body_is_inside_it() -> None:
         ("start -> each", "each.item -> a, b -> c", "each.done -> end"),
         ("start -> each", "each.item -> check", "check.true -> a", "each.done -> end"),
         ("start -> each", "each.item -> a -> l", "l.repeat -> a", "each.done -> end"),
-        ("start -> a -> each", "each.item -> b", "each.done -> l", "l.repeat -> a", "l.done -> end"),
+        ("start -> a -> each", "each.item -> b", "each.done -> l", "l.repeat -> a",
+         "l.done -> end"),
         ("start -> each", "each.item -> inner", "inner.item -> a", "each.done -> end"),
         ("start -> each", "each.item -> inner", "inner.item -> a", "inner.done -> b",
          "each.done -> end"),
@@ -113,7 +114,7 @@ def test_done_may_lead_nowhere_like_any_port() -> None:
     assert problem.severity == "warning"
 
 
-# -- what is not -------------------------------------------------------------------------------
+# -- what is not ---------------------------------------------------------------------------
 
 
 def test_without_items_there_is_nothing_to_iterate() -> None:
@@ -163,7 +164,7 @@ def test_all_leaks_are_found_at_once() -> None:
     assert codes == [("graph.body_left", "a"), ("graph.body_left", "b")]
 
 
-# -- what expressions read -----------------------------------------------------------------------
+# -- what expressions read -----------------------------------------------------------------
 
 CLOSED = ("start -> d -> each", "each.item -> a -> b", "each.done -> c -> end")
 
@@ -218,7 +219,7 @@ def test_the_nodes_of_an_inner_body_are_lists_in_the_outer_one() -> None:
     assert found(*edges, c="{{ nodes.a.text }}{{ nodes.b.text }}") == []
 
 
-# -- the node itself -------------------------------------------------------------------------------
+# -- the node itself -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -241,6 +242,20 @@ def test_wrong_fields(fields: str, code: str, hint: str) -> None:
     (problem,) = validate(load(source)).problems
     assert problem.code == code
     assert hint in problem.hint
+
+
+def test_bodies_in_bodies_have_a_limit() -> None:
+    def deep(count: int) -> list[str]:
+        nodes = "".join(f"  e{n}: {{type: iterate, items: [1]}}\n" for n in range(count))
+        edges = [f"e{n}.item -> e{n + 1}" for n in range(count - 1)]
+        edges += ["start -> e0", f"e{count - 1}.item -> a", "e0.done -> end"]
+        lines = "".join(f"  - {edge}\n" for edge in edges)
+        source = f"version: 1\nname: x\nnodes:\n{nodes}  a: {{type: template, template: x}}\n"
+        report = validate(load(f"{source}edges:\n{lines}"))
+        return [f"{p.code} {p.node_id}" for p in report.problems]
+
+    assert deep(20) == []
+    assert deep(21) == deep(300) == ["limit.iterate_depth e20"]
 
 
 def test_a_drawing_frames_what_runs_for_each_item() -> None:

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from joinery import limits
 from joinery.compiler.plan import PlanIterate, PlanNode
+from joinery.errors import InvalidWorkflow, Problem
 from joinery.workflow.graph import Structure
 
 if TYPE_CHECKING:
@@ -17,9 +19,17 @@ ITEM_READ = ".item"
 
 
 def iterates_of(workflow: m.Workflow, structure: Structure) -> tuple[PlanIterate, ...]:
-    """Returns the iterate nodes of a workflow, outer before inner."""
+    """Returns the iterate nodes of a workflow, outer before inner.
+
+    Raises:
+        InvalidWorkflow: They are nested too deeply.
+    """
+    scopes = structure.scope_of()
     found: list[PlanIterate] = []
     for region in structure.iterates:
+        around = sum(workflow.nodes[n].type == "iterate" for n in scopes[region.iterate])
+        if around >= limits.ITERATE_DEPTH_MAX:
+            raise _too_deep(region.iterate)
         node: Any = workflow.nodes[region.iterate]
         found.append(
             PlanIterate(
@@ -33,6 +43,13 @@ def iterates_of(workflow: m.Workflow, structure: Structure) -> tuple[PlanIterate
             )
         )
     return tuple(found)
+
+
+def _too_deep(node_id: str) -> InvalidWorkflow:
+    message = f"more than {limits.ITERATE_DEPTH_MAX} iterate nodes in each other"
+    pointer = f"/nodes/{node_id}"
+    problem = Problem("limit.iterate_depth", message, node_id=node_id, pointer=pointer)
+    return InvalidWorkflow([problem])
 
 
 def with_bodies(nodes: Iterable[PlanNode], workflow: m.Workflow) -> tuple[PlanNode, ...]:

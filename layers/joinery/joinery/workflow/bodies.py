@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from joinery.workflow.graph import END, START, IterateRegion, Link, Structure, analyse
+from joinery.workflow.graph import END, START, IterateRegion, Link, Structure, analyse, finished
 
 ITEM = "item"
 DONE = "done"
@@ -58,34 +58,82 @@ def entries_of(links: Iterable[Link], iterate: str) -> tuple[str, ...]:
 def bodies_of(
     links: Sequence[Link], iterates: Sequence[str], starts: Iterable[str] = (START,)
 ) -> dict[str, set[str]]:
-    """Returns the nodes of each body: what only the port `item` leads to."""
-    onward: dict[str, list[Link]] = {}
+    """Returns the nodes of each body: what only the port `item` leads to.
+
+    Those are the nodes that the port, as a vertex of its own, dominates.
+    """
+    onward: dict[str, list[str]] = {_ROOT: list(starts)}
+    known = frozenset(iterates)
     for link in links:
-        onward.setdefault(link.source, []).append(link)
-    begin = list(starts)
-    found: dict[str, set[str]] = {}
+        item = link.port == ITEM and link.source in known
+        onward.setdefault(_port(link.source) if item else link.source, []).append(link.target)
     for name in iterates:
-        outside = _reached(begin, onward, besides=name)
-        # A node that nothing reaches is reported as that, and is in no body but its own.
-        inside = _reached(entries_of(onward.get(name, ()), name), onward)
-        found[name] = inside - outside - {name, END}
+        onward.setdefault(name, []).append(_port(name))
+    order = finished([_ROOT], onward)
+    lost = known - set(order)
+    while lost:  # reported as not reached; they have their bodies nevertheless
+        onward[_ROOT].append(next(name for name in iterates if name in lost))
+        order = finished([_ROOT], onward)
+        lost -= set(order)
+    dominator = _dominators(order, onward)
+    found: dict[str, set[str]] = {name: set() for name in iterates}
+    around: dict[str, tuple[str, ...]] = {_ROOT: ()}
+    for vertex in reversed(order[:-1]):
+        above = dominator[vertex]
+        inside = around[above]
+        if above.endswith(_PORT):
+            inside = (*inside, above.removesuffix(_PORT))
+        around[vertex] = inside
+        if vertex != END and not vertex.endswith(_PORT):
+            for name in inside:
+                found[name].add(vertex)
     return found
 
 
-def _reached(
-    begin: Iterable[str], onward: Mapping[str, Sequence[Link]], besides: str = ""
-) -> set[str]:
-    """Returns what is reached from some nodes, the port `item` of `besides` left out."""
-    seen = set(begin)
-    todo = list(seen)
-    while todo:
-        source = todo.pop()
-        for link in onward.get(source, ()):
-            if link.target in seen or (source == besides and link.port == ITEM):
-                continue
-            seen.add(link.target)
-            todo.append(link.target)
-    return seen
+_ROOT = ""
+_PORT = "." + ITEM
+
+
+def _port(iterate: str) -> str:
+    """Returns the vertex of a port `item`; ids of nodes have no dot."""
+    return iterate + _PORT
+
+
+def _dominators(order: Sequence[str], onward: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Returns each vertex's immediate dominator (Cooper, Harvey, Kennedy 2001).
+
+    Args:
+        order: The vertices in the order in which a search leaves them, its root last.
+        onward: Where the edges lead.
+    """
+    rank = {vertex: position for position, vertex in enumerate(order)}
+    before: dict[str, list[str]] = {}
+    for source in order:
+        for target in onward.get(source, ()):
+            before.setdefault(target, []).append(source)
+    root = order[-1]
+    found = {root: root}
+    changed = True
+    while changed:
+        changed = False
+        for vertex in reversed(order[:-1]):
+            nearest: str | None = None
+            for source in before[vertex]:
+                if source in found:
+                    nearest = source if nearest is None else _meet(rank, found, nearest, source)
+            if nearest is not None and found.get(vertex) != nearest:
+                found[vertex] = nearest
+                changed = True
+    return found
+
+
+def _meet(rank: Mapping[str, int], found: Mapping[str, str], a: str, b: str) -> str:
+    while a != b:
+        while rank[a] < rank[b]:
+            a = found[a]
+        while rank[b] < rank[a]:
+            b = found[b]
+    return a
 
 
 def _endings(

@@ -110,7 +110,7 @@ def strongly_connected(
             backwards.setdefault(target, []).append(source)
     placed: set[str] = set()
     components: list[list[str]] = []
-    for root in reversed(_finished(nodes, successors)):
+    for root in reversed(finished(nodes, successors)):
         if root in placed:
             continue
         placed.add(root)
@@ -124,10 +124,10 @@ def strongly_connected(
     return components
 
 
-def _finished(nodes: Iterable[str], successors: Mapping[str, Sequence[str]]) -> list[str]:
+def finished(nodes: Iterable[str], successors: Mapping[str, Sequence[str]]) -> list[str]:
     """Returns the nodes in the order in which a depth-first search leaves them."""
     seen: set[str] = set()
-    finished: list[str] = []
+    order: list[str] = []
     for root in nodes:
         if root in seen:
             continue
@@ -142,8 +142,8 @@ def _finished(nodes: Iterable[str], successors: Mapping[str, Sequence[str]]) -> 
                     break
             else:
                 work.pop()
-                finished.append(node)
-    return finished
+                order.append(node)
+    return order
 
 
 def topological(nodes: Sequence[str], links: Iterable[Link]) -> list[str]:

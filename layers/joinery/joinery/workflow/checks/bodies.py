@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from joinery import limits
 from joinery.workflow.bodies import ITEM
 from joinery.workflow.checks.edges import RawEdge, RawGraph
 from joinery.workflow.graph import END, START, IterateRegion, Link, Structure
@@ -12,6 +13,7 @@ from joinery.workflow.report import Collector
 
 def check_bodies(graph: RawGraph, structure: Structure, out: Collector) -> None:
     """Reports edges out of bodies, and items that begin where something else leads to."""
+    _check_depth(graph, structure, out)
     regions = {region.iterate: region for region in structure.iterates}
     bodies = {name: frozenset(region.body) for name, region in regions.items()}
     around = innermost(structure)
@@ -23,6 +25,24 @@ def check_bodies(graph: RawGraph, structure: Structure, out: Collector) -> None:
                 _begins_outside(edge, bodies[link.source], graph, out)
         elif inside is not None and link.target not in bodies[inside]:
             _leads_out(edge, inside, bodies[inside], graph, out)
+
+
+def _check_depth(graph: RawGraph, structure: Structure, out: Collector) -> None:
+    """Reports the first iterate node that is nested too deeply."""
+    depth: dict[str, int] = {}
+    for region in _outer_first(structure):
+        own = depth[region.iterate] = depth.get(region.iterate, 0) + 1
+        depth.update(dict.fromkeys(region.body, own))
+        if own > limits.ITERATE_DEPTH_MAX:
+            out.add(
+                "limit.iterate_depth",
+                f"'{region.iterate}' is iterate node number {own} in each other; "
+                f"the limit is {limits.ITERATE_DEPTH_MAX}",
+                graph.nodes[region.iterate].pointer,
+                hint="make one list of the items first",
+                key=True,
+            )
+            return
 
 
 def innermost(structure: Structure) -> dict[str, str]:
