@@ -69,12 +69,12 @@ def bodies_of(
         onward.setdefault(_port(link.source) if item else link.source, []).append(link.target)
     for name in iterates:
         onward.setdefault(name, []).append(_port(name))
+    seen = _reached(_ROOT, onward, set())
+    for name in iterates:
+        if name not in seen:  # reported as not reached; it has its body nevertheless
+            onward[_ROOT].append(name)
+            seen = _reached(name, onward, seen)
     order = finished([_ROOT], onward)
-    lost = known - set(order)
-    while lost:  # reported as not reached; they have their bodies nevertheless
-        onward[_ROOT].append(next(name for name in iterates if name in lost))
-        order = finished([_ROOT], onward)
-        lost -= set(order)
     dominator = _dominators(order, onward)
     found: dict[str, set[str]] = {name: set() for name in iterates}
     around: dict[str, tuple[str, ...]] = {_ROOT: ()}
@@ -92,6 +92,18 @@ def bodies_of(
 
 _ROOT = ""
 _PORT = "." + ITEM
+
+
+def _reached(begin: str, onward: Mapping[str, Sequence[str]], seen: set[str]) -> set[str]:
+    """Adds what is reached from a vertex to what has been seen."""
+    seen.add(begin)
+    todo = [begin]
+    while todo:
+        for target in onward.get(todo.pop(), ()):
+            if target not in seen:
+                seen.add(target)
+                todo.append(target)
+    return seen
 
 
 def _port(iterate: str) -> str:
