@@ -5,8 +5,9 @@ output, so nothing is lost where a box's or a Catch's output replaces the input:
 the run and its plan come from `$states.context.Execution.Input`, the loop rounds
 from one variable a loop, `$path_<loop node>`, which the states that lead into a
 round assign. Only `port` (and the next round's `path`) is read from a Task's
-result, by the Choice right behind it. The one exception is the Task inside a Map
-over branches: its input is the item, which is the node to run.
+result, by the Choice right behind it. There are two exceptions: the Task inside a
+Map over branches, whose input is the node to run, and the Map of an iterate node,
+which takes the items' paths from its Task (iterations.py).
 """
 
 from __future__ import annotations
