@@ -293,3 +293,17 @@ def test_a_nodes_own_policy_comes_first() -> None:
     }
     graph = workflow(edges, nodes, inputs=XS, outputs={"b": "{{ nodes.b.status }}"})
     assert both(graph, {"xs": ITEMS}).outputs == {"b": ["completed"] * 3}
+
+
+def test_an_edge_that_cannot_be_decided_stays_in_its_item_as_well() -> None:
+    graph = workflow(
+        ["start -> each", "each.item -> a", "b -> c", "each.done -> end"],
+        {"each": each(on_item_error="continue")},
+        more=[{"from": "a", "to": "b", "when": "{{ item.x > 2 }}"}],
+        inputs=XS,
+        outputs={"a": "{{ nodes.a.status }}", "c": "{{ nodes.c.status }}"},
+    )
+    assert both(graph, {"xs": ITEMS}).outputs == {
+        "a": ["completed", "failed", "completed"],
+        "c": ["skipped", "skipped", "completed"],
+    }

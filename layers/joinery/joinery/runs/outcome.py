@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from joinery.errors import (
     NodeError,
@@ -152,7 +152,7 @@ def _finish(inv: Invocation, record: NodeRecord, events: list[Event]) -> NodeRec
         try:
             record = record.with_(refused=_refused(inv, record))
         except PermanentExpression as error:
-            _fail_at_edge(inv, record, error)
+            return _fail_at_edge(inv, record, error)
     if goes_on and (len(inv.node.ports) > 1 or record.refused or record.contained):
         inv.loaded[Address(record.key)] = record
         dead = dead_after(inv.plan, inv.node, record, inv.find)
@@ -189,15 +189,24 @@ def _refused(inv: Invocation, record: NodeRecord) -> tuple[str, ...]:
     )
 
 
-def _fail_at_edge(inv: Invocation, record: NodeRecord, error: PermanentExpression) -> NoReturn:
-    """Fails the run: where it would go on cannot be told."""
+def _fail_at_edge(inv: Invocation, record: NodeRecord, error: PermanentExpression) -> NodeRecord:
+    """Fails the run, or leaves it to the node's container: where to go on cannot be told."""
+    contained = bool(inv.node.contained)
     shown = error.to_dict()
     ended = record.with_(
-        status="failed", port="", result={"error": shown}, error=shown, handled=False
+        status="failed",
+        port="",
+        result={"error": shown},
+        error=shown,
+        handled=contained,
+        contained=contained,
     )
-    data = {"attempt": record.attempt, "error": shown, "on_error": "fail"}
-    _finish(inv, ended, [inv.event("node.failed", data)])
-    raise error
+    policy = "contained" if contained else "fail"
+    data = {"attempt": record.attempt, "error": shown, "on_error": policy}
+    done = _finish(inv, ended, [inv.event("node.failed", data)])
+    if not contained:
+        raise error
+    return done
 
 
 def _retry(inv: Invocation, record: NodeRecord, failure: Transient) -> NodeRecord:
