@@ -208,10 +208,15 @@ class RunState:
         depth = path.count(".") + 1
         for node in self.nodes.values():
             if loop in node.loops:
-                inner = len(node.loops) - depth
-                node.visit = Visit(node.node_id, ".".join([path, *["1"] * inner]))
+                inner = ["0" if self._iterates(below) else "1" for below in node.loops[depth:]]
+                node.visit = Visit(node.node_id, ".".join([path, *inner]))
                 for below in node.loops[depth:]:
                     self.rounds[below] = (1, self.rounds.get(below, (1, 1))[1])
+
+    def _iterates(self, node_id: str) -> bool:
+        """Whether a node's path parts are indexes of items, which begin with 0."""
+        node = self.nodes.get(node_id)
+        return node is not None and node.type == "iterate"
 
     def _node(self, name: str, visit: Visit, data: Mapping[str, Any], at: float) -> None:
         match name:
@@ -223,6 +228,8 @@ class RunState:
                 visit.status, visit.ended_at = "completed", at
                 visit.attempt = int(data.get("attempt", visit.attempt))
                 visit.note = str(data.get("reason") or data.get("port") or "")
+                if "items" in data:
+                    visit.note = "1 item" if data["items"] == 1 else f"{data['items']} items"
             case "node.failed":
                 visit.status, visit.ended_at = "failed", at
                 visit.started_at = visit.started_at or at

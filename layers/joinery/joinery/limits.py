@@ -21,6 +21,12 @@ NODE_ID_CHARS: Final = 64
 LOOP_ROUNDS_MAX: Final = 100
 """Hard cap of `max_rounds`."""
 
+ITERATE_ITEMS_MAX: Final = 1_000
+"""Hard cap of `max_items`."""
+
+ITERATE_DEPTH_MAX: Final = 20
+"""Iterate nodes in iterate nodes; two items in each would be a million."""
+
 ATTEMPTS_MAX: Final = 10
 """Hard cap of `retry.attempts`."""
 

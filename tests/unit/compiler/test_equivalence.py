@@ -34,6 +34,7 @@ def test_machine_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> No
         assert machine.nodes() == reference.nodes()
         check_order(compiled.plan, machine.store.events(machine.run.run_id, 0, 10_000))
         check_order(compiled.plan, reference.store.events(reference.run.run_id, 0, 10_000))
+        assert machine.outputs == reference.outputs
         report = compiled.report.transitions
         assert report.min <= machine.transitions <= report.max
         assert Linter.validate(compiled.definition_json(), Config([], False, True)) == []

@@ -269,3 +269,19 @@ def test_what_cannot_be_forked_says_why() -> None:
             fork(ended.deps, CHAIN, ended.run, node_id=node_id, path=path, inputs={})
     with pytest.raises(InvalidInput):
         fork(ended.deps, CHAIN, ended.run, node_id=None, path=None, inputs={"who": 3, "x": 1})
+
+
+EACH = compile_workflow(
+    workflow(
+        ["start -> each", "each.item -> x -> y", "each.done -> z -> end"],
+        {"each": {"type": "iterate", "items": ["p", "q", "r"]}},
+    )
+).plan
+
+
+def test_a_fork_from_an_item_keeps_the_other_items() -> None:
+    ended = go_on(begin(EACH, {}), EACH)
+    made, taken = forked(ended, EACH, "y", "1")
+    assert {("x", "1"), ("y", "0"), ("y", "2"), ("each", "")} < taken
+    assert not {("y", "1"), ("z", "")} & taken
+    assert made.nodes() == ended.nodes()

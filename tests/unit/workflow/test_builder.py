@@ -97,10 +97,11 @@ def test_the_page_shows_what_handles_become() -> None:
     names: dict[str, Any] = {"flow": flow, "text": text}
     for node_id in ("a", "b", "pro", "verdict", "sort", "v"):
         names[node_id] = flow.node.template(node_id, "x")
+    names["each"] = flow.node.iterate("each", items=[1])
     names |= {"score": names["v"].output.score, "done": names["v"].output.done}
     table = PAGE.split("## Handles")[1].split("## Nodes")[0]
     rows = re.findall(r"^\| `(.*?)`.*? \| (`.*`) \|$", table, flags=re.MULTILINE)
-    assert len(rows) == 10
+    assert len(rows) == 11
     for code, shown in rows:
         first = shown.strip("`").strip().split("`, `")[0]
         assert str(eval(code, dict(names))) == first

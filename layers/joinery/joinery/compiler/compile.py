@@ -65,7 +65,7 @@ def _refuse_what_passes_a_limit(report: Report) -> None:
                 "limit.history",
                 f"the longest run would make {report.history_events_max:,} history events; "
                 f"{most:,} is the most ({limits.SFN_HISTORY_REFUSE:.0%} of Step Functions' limit)",
-                hint="fewer rounds or fewer nodes inside loops",
+                hint="fewer rounds, smaller max_items, or fewer nodes inside loops and iterates",
                 pointer="/nodes",
             )
         )

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from joinery import limits
-from joinery.compiler.emit import Emitted, StateInfo
+from joinery.compiler.emit import Emitted
+from joinery.compiler.iterations import items_of
 from joinery.compiler.plan import MODEL_TYPES, Plan
+from joinery.compiler.states import StateInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,12 @@ def _scope(
     for name in order:
         info = emitted.info[name]
         inner = Range(*([weight(name, info)] * 3))
-        for box, times in _boxes(states[name]):
-            part = _scope(plan, emitted, box, weight, info.scope)
-            inner += Range(part.min * times, part.expected * times, part.max * times)
+        inside = info.scope + (info.nodes if info.kind == "iterate" else ())
+        for box, times in _boxes(plan, info, states[name]):
+            part = _scope(plan, emitted, box, weight, inside)
+            inner += Range(
+                part.min * times.min, part.expected * times.expected, part.max * times.max
+            )
         rounds = [plan.loop_of[loop].max_rounds for loop in info.scope[len(around) :]]
         own[name] = Range(
             inner.min,
@@ -124,11 +129,15 @@ def expected_rounds(max_rounds: int) -> float:
     return 2.0 - 0.5 ** (max_rounds - 1)
 
 
-def _boxes(state: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], int]]:
-    if state["Type"] == "Map":
-        yield state["ItemProcessor"], len(state["Items"])
+def _boxes(
+    plan: Plan, info: StateInfo, state: Mapping[str, Any]
+) -> Iterator[tuple[Mapping[str, Any], Range]]:
+    if info.kind == "iterate":
+        yield state["ItemProcessor"], Range(*items_of(plan, info.nodes[0]))
+    elif state["Type"] == "Map":
+        yield state["ItemProcessor"], Range(*([len(state["Items"])] * 3))
     for branch in state.get("Branches", ()):
-        yield branch, 1
+        yield branch, Range(1, 1, 1)
 
 
 def _ways(emitted: Emitted, name: str, state: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -165,15 +174,23 @@ def _backwards(emitted: Emitted, scope: Mapping[str, Any]) -> list[str]:
 # -- weights -------------------------------------------------------------------------------
 
 
-def _events(name: str, info: StateInfo) -> float:
-    match info.kind:
-        case "task":
-            return limits.SFN_EVENTS_TASK
-        case "map":
-            return limits.SFN_EVENTS_MAP + limits.SFN_EVENTS_MAP_ITEM * len(info.nodes)
-        case "parallel":
-            return limits.SFN_EVENTS_PARALLEL
-    return limits.SFN_EVENTS_PLAIN
+def _events(plan: Plan) -> Weight:
+    """Returns what weighs the history events of a state, at the most."""
+
+    def weight(name: str, info: StateInfo) -> float:
+        match info.kind:
+            case "task":
+                return limits.SFN_EVENTS_TASK
+            case "map":
+                return limits.SFN_EVENTS_MAP + limits.SFN_EVENTS_MAP_ITEM * len(info.nodes)
+            case "iterate":
+                most = plan.iterate_of[info.nodes[0]].max_items
+                return limits.SFN_EVENTS_MAP + limits.SFN_EVENTS_MAP_ITEM * most
+            case "parallel":
+                return limits.SFN_EVENTS_PARALLEL
+        return limits.SFN_EVENTS_PLAIN
+
+    return weight
 
 
 def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
@@ -189,7 +206,7 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
         return sum(calls[node] for node in info.nodes) * shares.get(name, 1.0)
 
     transitions = measure(plan, emitted, lambda _name, _info: 1.0)
-    events = measure(plan, emitted, _events).max + limits.SFN_EVENTS_EXECUTION
+    events = measure(plan, emitted, _events(plan)).max + limits.SFN_EVENTS_EXECUTION
     by_service: dict[str, Range] = {
         service: measure(plan, emitted, _price(plan, shares, weigh))
         for service, weigh in _SERVICES.items()
@@ -221,10 +238,11 @@ def _map_shares(emitted: Emitted) -> dict[str, float]:
 
     def walk(scope: Mapping[str, Any]) -> None:
         for state in scope["States"].values():
-            if state["Type"] == "Map":
+            if state["Type"] == "Map" and isinstance(state["Items"], list):
                 shares[state["ItemProcessor"]["StartAt"]] = 1.0 / len(state["Items"])
-            for box, _ in _boxes(state):
-                walk(box)
+            for box in [*state.get("Branches", ()), state.get("ItemProcessor")]:
+                if box is not None:
+                    walk(box)
 
     walk(emitted.definition)
     return shares

@@ -5,8 +5,9 @@ output, so nothing is lost where a box's or a Catch's output replaces the input:
 the run and its plan come from `$states.context.Execution.Input`, the loop rounds
 from one variable a loop, `$path_<loop node>`, which the states that lead into a
 round assign. Only `port` (and the next round's `path`) is read from a Task's
-result, by the Choice right behind it. The one exception is the Task inside a Map
-over branches: its input is the item, which is the node to run.
+result, by the Choice right behind it. There are two exceptions: the Task inside a
+Map over branches, whose input is the node to run, and the Map of an iterate node,
+which takes the items' paths from its Task (iterations.py).
 """
 
 from __future__ import annotations
@@ -17,22 +18,14 @@ from typing import Any
 
 from joinery import limits
 from joinery.compiler.closing import closed
+from joinery.compiler.iterations import iterate_behind, place_map, states_behind
 from joinery.compiler.levels import Chain, levels_of, units_of
 from joinery.compiler.names import Names
 from joinery.compiler.plan import Plan
 from joinery.compiler.regions import LeavesLoop, Regions
-from joinery.compiler.states import RUN_NODE_PLACEHOLDER, invoke, likeness
+from joinery.compiler.states import RUN_NODE_PLACEHOLDER, StateInfo, invoke, likeness
+from joinery.workflow.bodies import DONE, ITEM
 from joinery.workflow.graph import END, START
-
-
-@dataclass(frozen=True, slots=True)
-class StateInfo:
-    """What the price of a state depends on; kept beside the definition."""
-
-    kind: str
-    scope: tuple[str, ...]
-    nodes: tuple[str, ...] = ()
-    back: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -186,8 +179,15 @@ class _Emitter:
         loop = self.plan.loop_of.get(node_id)
         ways: list[tuple[str, str, dict[str, str]]] = []
         back: set[str] = set()
+        iterates = node_id in self.plan.iterate_of
         for port in node.ports:
-            if loop and port == "repeat":
+            if iterates and port == ITEM:
+                continue  # an item begins in the Map, and `done` comes behind it
+            target: str | None
+            assign: dict[str, str]
+            if iterates and port == DONE:
+                target, assign = place_map(self, scope, node_id), {}
+            elif loop and port == "repeat":
                 following = "$states.input.path"
                 target, assign = self.enter(scope, loop.entries, node.scope, repeated=following)
                 assign = {f"path_{node_id}": "{% " + following + " %}", **assign}
@@ -262,6 +262,8 @@ class _Emitter:
         for position, step in enumerate(steps):
             state = self._step(step, name, around)
             scope.states[name] = state
+            if len(step) == len(step[0]) == 1:
+                state = states_behind(self, step[0][0], state, scope.states)
             if position + 1 == len(steps):
                 self.follow(scope, state, [join], around)
             else:
@@ -277,6 +279,7 @@ class _Emitter:
             group = self.plan.group(heads[0])
             self.info[name] = StateInfo("task", around, group)
             return self._task(heads[0], around)
+        tasks = tasks and not any(iterate_behind(self.plan, head) for head in heads)
         if tasks and self._are_alike(heads):
             self.info[name] = StateInfo("map", around, heads)
             return self._map(heads, around)
@@ -294,13 +297,10 @@ class _Emitter:
         names = [self.names.take(unit.name) for unit in chain]
         states: dict[str, Any] = {}
         for unit, name, following in zip(chain, names, [*names[1:], None], strict=True):
-            group = self.plan.group(unit.name)
-            way: dict[str, Any] = {"Next": following} if following else {"End": True}
-            states[name] = {
-                **self._task(unit.name, around),
-                **way,
-            }
-            self.info[name] = StateInfo("task", around, group)
+            states[name] = self._task(unit.name, around)
+            self.info[name] = StateInfo("task", around, self.plan.group(unit.name))
+            last = states_behind(self, unit, states[name], states)
+            last.update({"Next": following} if following else {"End": True})
         return {"StartAt": names[0], "States": states}
 
     def _map(self, targets: tuple[str, ...], around: tuple[str, ...]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from joinery import limits
@@ -27,6 +28,16 @@ INFRASTRUCTURE_ERRORS = (
 
 CLAIM_RETRIES = 12
 """Waits for another invocation's claim: 2 s growing to 10 s, well past the longest lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateInfo:
+    """What the price of a state depends on; kept beside the definition."""
+
+    kind: str
+    scope: tuple[str, ...]
+    nodes: tuple[str, ...] = ()
+    back: frozenset[str] = frozenset()
 
 
 def invoke(

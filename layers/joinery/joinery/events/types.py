@@ -228,6 +228,7 @@ class NodeCompletedData(TypedDict):
     streams: dict[str, StreamSummary]
     port: NotRequired[str]
     reason: NotRequired[str]
+    items: NotRequired[int]
 
 
 class NodeCompleted(_Event, _OfNode):
@@ -242,7 +243,7 @@ class NodeFailedData(TypedDict):
 
     attempt: int
     error: ErrorInfo
-    on_error: Literal["fail", "continue", "default", "route"]
+    on_error: Literal["fail", "continue", "default", "route", "contained"]
 
 
 class NodeFailed(_Event, _OfNode):

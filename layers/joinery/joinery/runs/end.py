@@ -9,6 +9,7 @@ from joinery.compiler.plan import Plan, end_of
 from joinery.errors import NodeError, PermanentExpression, RunCancelled, RunSuspended
 from joinery.events.make import make_event
 from joinery.runs.deps import Deps
+from joinery.runs.lists import seen_records
 from joinery.runs.model import NodeRecord, RunRecord, addresses_for
 from joinery.runs.scope import build_scope
 from joinery.workflow.expressions import compile_value
@@ -41,11 +42,7 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
         raise RunCancelled("the run was cancelled")
     if loaded.control.pause:
         raise RunSuspended("the run is paused")
-    records = {
-        name: loaded.records[address]
-        for name, address in addresses.items()
-        if address in loaded.records
-    }
+    records = seen_records(plan, node, "", loaded.records)
     scope = build_scope(deps.store, run, node, "", records)
     try:
         outputs = {name: compile_value(value).value(scope) for name, value in plan.outputs.items()}

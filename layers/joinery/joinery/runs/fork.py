@@ -11,6 +11,7 @@ from joinery.events.make import make_event
 from joinery.runs.deps import Deps
 from joinery.runs.model import NodeRecord, RunRecord, common_depth
 from joinery.runs.start import create_run
+from joinery.workflow.bodies import DONE
 
 TOLD_AT_ONCE: Final = 300
 """Nodes that one event names, so that a socket can carry it."""
@@ -108,23 +109,30 @@ def _kept(
 
 
 def _after(plan: Plan, node_id: str) -> set[str]:
-    """Returns a node and all that its edges lead to, edges back left out."""
+    """Returns a node and all that waits for it, edges back left out."""
     found = {node_id}
     todo = [node_id]
     while todo:
-        for links in plan.outgoing[todo.pop()].values():
-            new = [link.target for link in links if link.target not in found]
-            found.update(new)
-            todo.extend(new)
+        node = plan.by_id[todo.pop()]
+        links = [link for at_port in plan.outgoing[node.id].values() for link in at_port]
+        for each in node.iterates:
+            # What comes after all items comes after each node of their bodies.
+            links.extend(plan.outgoing[each][DONE])
+        new = {link.target for link in links} - found
+        found.update(new)
+        todo.extend(new)
     return found
 
 
 def _is_before(node: PlanNode, path: str, first: PlanNode, at: str, after: set[str]) -> bool:
     """Whether a node at a path does not depend on `first` at `at`."""
     depth = common_depth(node.scope, first.scope)
-    if depth:
-        own = [int(part) for part in path.split(".")[:depth]]
-        there = [int(part) for part in at.split(".")[:depth]] if at else [1] * depth
-        if own != there:
-            return own < there
+    own, there = _parts(path, depth), _parts(at, depth)
+    for scope, mine, its in zip(node.scope, own, there, strict=False):
+        if mine != its:
+            return scope in node.iterates or mine < its
     return node.id not in after
+
+
+def _parts(path: str, depth: int) -> list[int]:
+    return [int(part) for part in path.split(".")[:depth]] if depth else []

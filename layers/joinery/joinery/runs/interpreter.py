@@ -18,8 +18,10 @@ from joinery.errors import NodeError, RunCancelled, RunSuspended, Transient
 from joinery.runs.dead_paths import is_taken
 from joinery.runs.deps import Deps
 from joinery.runs.end import close_completed, close_failed
+from joinery.runs.items import Items
 from joinery.runs.model import NodeRecord, RunRecord, common_depth, next_round, path_of
 from joinery.runs.task import run_nodes
+from joinery.workflow.bodies import ITEM
 from joinery.workflow.graph import END, START, Link
 
 THREADS = 40
@@ -65,7 +67,8 @@ class _Walk:
     An edge is taken or dead once its source has ended. A node whose edges are all
     decided runs if one was taken and is skipped otherwise. A loop is entered in
     round 1; `repeat` begins another round at the entries, anything else decides
-    the edges that leave the loop, by what its last round did.
+    the edges that leave the loop, by what its last round did. An iterate node begins as
+    many items as may run at once; when all have come to rest, it decides its edges.
     """
 
     deps: Deps
@@ -76,6 +79,7 @@ class _Walk:
     taken: set[Place] = field(default_factory=set)
     ready: deque[Place] = field(default_factory=deque)
     last: dict[Place, NodeRecord | None] = field(default_factory=dict)
+    items: Items = field(default_factory=Items)
 
     def walk(self) -> None:
         for link in self.plan.outgoing[START][""]:
@@ -89,7 +93,7 @@ class _Walk:
                     self.ready.clear()
                 if len(self.ready) == 1 and not running:
                     place = self.ready.popleft()
-                    self._ended(place, self._run(place))
+                    self._came_to_end(place, self._run(place))
                     continue
                 while self.ready:
                     pool = pool or ThreadPoolExecutor(THREADS, "joinery-node")
@@ -101,7 +105,7 @@ class _Walk:
                 for future in done:
                     place = running.pop(future)
                     try:
-                        self._ended(place, future.result())
+                        self._came_to_end(place, future.result())
                     except NodeError as error:
                         failure = failure or error
         finally:
@@ -153,24 +157,55 @@ class _Walk:
         if left > 0 or link.target == END:
             return
         if place in self.taken:
-            self.ready.append(place)
+            self._make_ready(place)
         else:
             # Mostly the invocation that took the other port has recorded the skip; two
             # that decide at once may each have waited for the other.
             self._run(place)
             self._ended(place, None)
 
+    def _make_ready(self, place: Place) -> None:
+        self.items.begin(self.plan.by_id[place[0]], place[1])
+        self.ready.append(place)
+
+    def _came_to_end(self, place: Place, record: NodeRecord) -> None:
+        """Goes on behind a node that ran, and behind the items that it was the last of."""
+        self._ended(place, record)
+        node = self.plan.by_id[place[0]]
+        for owner in self.items.rest(node, place[1]):
+            following = self.items.following(owner)
+            if following is not None:
+                self._begin_item(owner, following)
+            elif self.items.over(owner):
+                self._decide_onward(owner, self.last[owner])
+
+    def _begin_item(self, owner: Place, index: int) -> None:
+        each, path = owner
+        outer = (*path.split("."), str(index)) if path else (str(index),)
+        for link in self.plan.outgoing[each][ITEM]:
+            self._decide(link, self._entered(link.target, outer), True)
+
     def _ended(self, place: Place, record: NodeRecord | None) -> None:
         """Decides the edges out of a node that has ended; None when it was skipped."""
+        self.last[place] = record
+        if record is not None and record.items:
+            width = self.plan.iterate_of[place[0]].concurrency
+            for index in self.items.open(place, record.items, width):
+                self._begin_item(place, index)
+            return
+        self._decide_onward(place, record)
+
+    def _decide_onward(self, place: Place, record: NodeRecord | None) -> None:
         node_id, path = place
         node = self.plan.by_id[node_id]
-        self.last[place] = record
         loop = self.plan.loop_of.get(node_id)
         if loop and record is not None and record.port == "repeat":
             self._begin_round(loop.entries, path)
             return
         ended = self._ends_loop(node)
-        for links in self.plan.outgoing[node_id].values():
+        for port, links in self.plan.outgoing[node_id].items():
+            if port == ITEM and node_id in self.plan.iterate_of:
+                continue
             for link in links:
                 if not self._leaves_loop(node, link):
                     self._decide(link, self._target_path(node, path, link), _taken(link, record))
@@ -183,7 +218,7 @@ class _Walk:
             place = (entry, self._entered(entry, following))
             self.undecided[place] = 0
             self.taken.add(place)
-            self.ready.append(place)
+            self._make_ready(place)
 
     def _ends_loop(self, node: PlanNode) -> int:
         """How many of the loops around a node go on after it has ended."""

@@ -183,6 +183,9 @@ class MemoryStore:
             run = self._run(run_id)
             found: dict[Address, NodeRecord] = {}
             for address in addresses:
+                if address.every:
+                    found.update(self._under(run, address))
+                    continue
                 record = self._find(run, address)
                 if record is not None:
                     found[address] = record
@@ -200,6 +203,15 @@ class MemoryStore:
             if best is None or key.parts() > best.key.parts():
                 best = record
         return best
+
+    @staticmethod
+    def _under(run: _Run, address: Address) -> dict[Address, NodeRecord]:
+        prefix = address.key.parts()
+        return {
+            Address(key): record
+            for key, record in run.nodes.items()
+            if key.ord == address.key.ord and key.parts()[: len(prefix)] == prefix
+        }
 
     def result(self, run_id: str, record: NodeRecord) -> Mapping[str, Any]:
         """See `RunStore.result`."""

@@ -126,7 +126,10 @@ class RunStore(Protocol):
         ...
 
     def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
-        """Reads the control item and records; what does not exist is left out."""
+        """Reads the control item and records; what does not exist is left out.
+
+        All records of an address with `every` are given each at its own exact address.
+        """
         ...
 
     def result(self, run_id: str, record: NodeRecord) -> Mapping[str, Any]:
