@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +35,7 @@ class Compiled:
 
     def definition_json(self, *, indent: int | None = None) -> str:
         """Returns the definition as text; equal workflows give equal bytes."""
-        separators = None if indent else (",", ":")
-        return json.dumps(self.definition, indent=indent, separators=separators, ensure_ascii=False)
+        return self.emitted.text(indent=indent)
 
 
 def compile_workflow(

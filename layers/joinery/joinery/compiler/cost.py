@@ -178,8 +178,6 @@ def _events(name: str, info: StateInfo) -> float:
 
 def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
     """Returns the figures of a compiled plan, with a warning for each limit that is near."""
-    import json
-
     calls = {n.id: 1.0 if n.type in MODEL_TYPES else 0.0 for n in plan.nodes}
     shares = _map_shares(emitted)
 
@@ -202,7 +200,7 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
     total = Range()
     for part in by_service.values():
         total += part
-    size = len(json.dumps(emitted.definition, ensure_ascii=False).encode())
+    size = len(emitted.text().encode())
     return Report(
         states=len(emitted.info),
         transitions=transitions,

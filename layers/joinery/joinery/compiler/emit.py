@@ -11,6 +11,7 @@ over branches: its input is the item, which is the node to run.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,11 @@ class Emitted:
 
     definition: dict[str, Any]
     info: dict[str, StateInfo]
+
+    def text(self, *, indent: int | None = None) -> str:
+        """Returns the definition as it is published; equal workflows give equal bytes."""
+        separators = None if indent else (",", ":")
+        return json.dumps(self.definition, indent=indent, separators=separators, ensure_ascii=False)
 
 
 @dataclass(slots=True)
@@ -158,6 +164,7 @@ class _Emitter:
         scope.states[name] = state
         self.info[name] = StateInfo("task", last.scope, group)
         if last.id == END:
+            state["Output"] = {}
             state["End"] = True
         elif last.ports == ("",):
             wanted = [link.target for link in self.plan.outgoing[last.id][""]]
@@ -185,7 +192,6 @@ class _Emitter:
                 self.info[scope.leave] = StateInfo("succeed", node.scope)
                 target = scope.leave
             ways.append((port, target, assign))
-        task["Output"] = "{% $states.result.Payload %}"
         if all(way[1:] == ways[0][1:] for way in ways):
             task["Next"] = ways[0][1]
             if ways[0][2]:
