@@ -33,6 +33,8 @@ class StateInfo:
     scope: tuple[str, ...]
     nodes: tuple[str, ...] = ()
     back: frozenset[str] = frozenset()
+    ports: tuple[tuple[str, str], ...] = ()
+    """Of a Choice: the ports of its node, each with the state that it leads to."""
 
 
 @dataclass(slots=True)
@@ -212,7 +214,8 @@ class _Emitter:
         if default_assign:
             choice["Assign"] = default_assign
         scope.states[name] = {**choice, "Default": default}
-        self.info[name] = StateInfo("choice", node.scope, (node_id,), frozenset(back))
+        ports = tuple((port, target) for port, target, _ in ways)
+        self.info[name] = StateInfo("choice", node.scope, (node_id,), frozenset(back), ports)
 
     def box(self, scope: _Scope, targets: tuple[str, ...], name: str) -> None:
         """Emits a fork up to its join: a Map over Tasks that are alike, else a Parallel."""
