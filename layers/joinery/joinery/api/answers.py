@@ -208,6 +208,7 @@ class Cost(_Exact):
     run_id: str
     status: RunStatus
     transitions: int
+    transitions_predicted: int
     aws_calls: dict[str, int]
     model_calls: int
     tokens: Tokens
