@@ -59,6 +59,7 @@ class _Scope:
     placed: dict[tuple[str, ...], str] = field(default_factory=dict)
     todo: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
     leave: str | None = None
+    around: tuple[str, ...] = ()
 
 
 def emit(plan: Plan, run_node_arn: str = RUN_NODE_PLACEHOLDER) -> Emitted:
@@ -93,7 +94,7 @@ class _Emitter:
         self, first: Sequence[str], *, stop: frozenset[str], around: tuple[str, ...]
     ) -> dict[str, Any]:
         """Emits everything from `first` up to `stop`, whose nodes belong to the scope outside."""
-        scope = _Scope(stop)
+        scope = _Scope(stop, around=around)
         name, assign = self.enter(scope, first, around)
         if name is None:
             raise AssertionError("a branch without a state")
@@ -191,7 +192,8 @@ class _Emitter:
                 )
             if target is None:
                 scope.leave = scope.leave or self.names.take(f"leave after {node_id}")
-                self.info[scope.leave] = StateInfo("succeed", node.scope)
+                # Entered once, whatever loops inside the scope lead to it.
+                self.info[scope.leave] = StateInfo("succeed", scope.around)
                 target = scope.leave
             ways.append((port, target, assign))
         if all(way[1:] == ways[0][1:] for way in ways):

@@ -7,7 +7,7 @@ from typing import Any
 from joinery import limits
 from joinery.compiler.plan import PURE_TYPES, Plan
 
-RUN_NODE_PLACEHOLDER = "arn:aws:lambda:REGION:ACCOUNT:function:joinery-run-node:live"
+RUN_NODE_PLACEHOLDER = "arn:aws:lambda:us-east-1:123456789012:function:joinery-run-node:live"
 """Stands for the function in a definition that is not yet published."""
 
 NEVER_RETRIED = ("Permanent", "RunCancelled")
