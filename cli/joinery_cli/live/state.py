@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from joinery.client import EventCursor, Transcript
 from joinery.events.make import Event
+from joinery_cli.output import clean
 
 FINAL: Final = {
     "run.completed": "completed",
@@ -38,6 +39,12 @@ class Visit:
     ended_at: float = 0.0
     error: str = ""
     note: str = ""
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a person calls the node: its name, or its id where it has none."""
+        return self.name or self.node_id
 
     def seconds(self, now: float) -> float:
         """Returns how long it has taken so far."""
@@ -55,6 +62,12 @@ class NodeView:
     loops: tuple[str, ...]
     parents: tuple[str, ...]
     visit: Visit
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a person calls it: its name, or its id where it has none."""
+        return self.name or self.node_id
 
 
 @dataclass(slots=True)
@@ -129,6 +142,11 @@ class RunState:
         ]
         return sorted(found, key=lambda v: v.ended_at)
 
+    def title(self, node_id: str) -> str:
+        """Returns what a person calls a node."""
+        node = self.nodes.get(node_id)
+        return node.title if node else node_id
+
     def speaks(self, node_id: str) -> bool:
         """Whether a node's text comes from a model."""
         node = self.nodes.get(node_id)
@@ -175,12 +193,14 @@ class RunState:
             parents.setdefault(target, []).append(source)
         for row in data.get("nodes", ()):
             node_id = row["node_id"]
+            name = " ".join(clean(str(row.get("name", ""))).split())
             self.nodes[node_id] = NodeView(
                 node_id,
                 row["type"],
                 tuple(row.get("loops", ())),
                 tuple(dict.fromkeys(p for p in parents.get(node_id, ()) if p != "start")),
-                Visit(node_id),
+                Visit(node_id, name=name),
+                name,
             )
         for loop, _, max_rounds in data.get("loops", ()):
             self.rounds[loop] = (1, max_rounds)
@@ -197,6 +217,8 @@ class RunState:
         if visit is None:
             visit = self.visits[node_id, path] = Visit(node_id, path)
         node = self.nodes.get(node_id)
+        if node:
+            visit.name = node.name
         if node and path_key(path) >= path_key(node.visit.path):
             node.visit = visit
         return visit

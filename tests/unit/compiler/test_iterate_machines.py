@@ -42,9 +42,9 @@ def test_a_map_takes_the_paths_that_the_task_returns() -> None:
     assert (box["Items"], box["MaxConcurrency"]) == ("{% $states.input.items %}", 10)
     assert (box["Output"], box["Next"]) == ({}, "c")
     body = states(made, "each each")
-    assert body["a"]["Arguments"]["Payload"]["path"] == "{% $states.input %}"
+    assert body["a"]["Arguments"]["path"] == "{% $states.input %}"
     assert body["a"]["Assign"] == {"path_each": "{% $states.input %}"}
-    assert body["b"]["Arguments"]["Payload"]["path"] == "{% $path_each %}"
+    assert body["b"]["Arguments"]["path"] == "{% $path_each %}"
     assert body["b"]["End"] is True
 
 
@@ -128,7 +128,7 @@ def test_items_are_reckoned_between_none_and_the_most(fields: Any, items: int) -
     figures = report.transitions
     assert (figures.min, figures.expected, figures.max) == (3, 3 + 2 * items, 3 + 2 * 4)
     # Tasks of 5 events, a Map of 4 and 2 an item, 2 for the execution.
-    assert report.history_events_max == 2 + 2 * 5 + (4 + 2 * 4) + 4 * 2 * 5
+    assert report.history_events.max == 2 + 2 * 5 + (4 + 2 * 4) + 4 * 2 * 5
 
 
 def test_nested_items_multiply() -> None:
@@ -172,7 +172,7 @@ def test_more_items_than_a_history_holds() -> None:
 def test_a_thousand_items_of_one_node_fit() -> None:
     edges = ["start -> each", "each.item -> a", "each.done -> end"]
     made = compiled(edges, {"each": each(max_items=1000, concurrency=40)})
-    assert made.report.history_events_max == 2 + 10 + 4 + 1000 * 7
+    assert made.report.history_events.max == 2 + 10 + 4 + 1000 * 7
     ended = compiled_run(made, {"xs": list(range(1000)), "x": True})
     assert (ended.status, ended.nodes()[("a", "999")]) == ("completed", ("completed", ""))
 

@@ -208,7 +208,7 @@ def test_all_options_reach_the_model() -> None:
         retry={"attempts": 4, "backoff": timedelta(milliseconds=1500), "errors": ["X"]},
         on_error={"default": {"n": 1}},
     )
-    b = flow.node.llm("b", prompt="p", system="s", on_error="continue", timeout="2h")
+    b = flow.node.llm("b", prompt="p", system="s", on_error="continue", timeout="0.1h")
     c = flow.node.template("c", "t", join=2, description="D")
     flow.edge(flow.start, [a, b], c, flow.end)
     built = flow.build()
@@ -231,7 +231,7 @@ nodes:
     name: A
     retry: {attempts: 4, backoff: 1500ms, errors: [X]}
     on_error: {default: {n: 1}}
-  b: {type: llm, prompt: p, system: s, on_error: continue, timeout: 120m}
+  b: {type: llm, prompt: p, system: s, on_error: continue, timeout: 6m}
   c: {type: template, template: t, join: {at_least: 2}, description: D}
 edges: ["start -> a, b -> c -> end"]
 """
@@ -251,8 +251,11 @@ edges: ["start -> a, b -> c -> end"]
 )
 def test_durations(given: Any, seconds: float) -> None:
     flow = WorkflowBuilder("d")
-    flow.edge(flow.start, flow.node.template("a", "x", timeout=given), flow.end)
-    assert flow.build().nodes["a"].timeout == pytest.approx(seconds)
+    node = flow.node.template("a", "x", retry={"backoff": given})
+    flow.edge(flow.start, node, flow.end)
+    retry = flow.build().nodes["a"].retry
+    assert retry is not None
+    assert retry.backoff == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("given", ["3 minutes", "5", 5, timedelta(0), timedelta(seconds=-5)])

@@ -12,6 +12,7 @@ which takes the items' paths from its Task (iterations.py).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,11 @@ class Emitted:
     definition: dict[str, Any]
     info: dict[str, StateInfo]
 
+    def text(self, *, indent: int | None = None) -> str:
+        """Returns the definition as it is published; equal workflows give equal bytes."""
+        separators = None if indent else (",", ":")
+        return json.dumps(self.definition, indent=indent, separators=separators, ensure_ascii=False)
+
 
 @dataclass(slots=True)
 class _Scope:
@@ -45,6 +51,7 @@ class _Scope:
     placed: dict[tuple[str, ...], str] = field(default_factory=dict)
     todo: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
     leave: str | None = None
+    around: tuple[str, ...] = ()
 
 
 def emit(plan: Plan, run_node_arn: str = RUN_NODE_PLACEHOLDER) -> Emitted:
@@ -84,7 +91,7 @@ class _Emitter:
         self, first: Sequence[str], *, stop: frozenset[str], around: tuple[str, ...]
     ) -> dict[str, Any]:
         """Emits everything from `first` up to `stop`, whose nodes belong to the scope outside."""
-        scope = _Scope(stop)
+        scope = _Scope(stop, around=around)
         name, assign = self.enter(scope, first, around)
         if name is None:
             raise AssertionError("a branch without a state")
@@ -166,6 +173,7 @@ class _Emitter:
         scope.states[name] = state
         self.info[name] = StateInfo("task", last.scope, group)
         if last.id == END:
+            state["Output"] = {}
             state["End"] = True
         elif last.ports == ("",):
             wanted = [link.target for link in self.plan.outgoing[last.id][""]]
@@ -198,10 +206,10 @@ class _Emitter:
                 )
             if target is None:
                 scope.leave = scope.leave or self.names.take(f"leave after {node_id}")
-                self.info[scope.leave] = StateInfo("succeed", node.scope)
+                # Entered once, whatever loops inside the scope lead to it.
+                self.info[scope.leave] = StateInfo("succeed", scope.around)
                 target = scope.leave
             ways.append((port, target, assign))
-        task["Output"] = "{% $states.result.Payload %}"
         if all(way[1:] == ways[0][1:] for way in ways):
             task["Next"] = ways[0][1]
             if ways[0][2]:
@@ -222,7 +230,8 @@ class _Emitter:
         if default_assign:
             choice["Assign"] = default_assign
         scope.states[name] = {**choice, "Default": default}
-        self.info[name] = StateInfo("choice", node.scope, (node_id,), frozenset(back))
+        ports = tuple((port, target) for port, target, _ in ways)
+        self.info[name] = StateInfo("choice", node.scope, (node_id,), frozenset(back), ports)
 
     def box(self, scope: _Scope, targets: tuple[str, ...], name: str) -> None:
         """Emits a fork up to its join: a Map over Tasks that are alike, else a Parallel."""

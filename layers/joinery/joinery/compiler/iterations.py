@@ -22,16 +22,6 @@ if TYPE_CHECKING:
 _INPUT = "{% $states.input %}"
 
 
-def items_of(plan: Plan, node_id: str) -> tuple[float, float, float]:
-    """Returns the least, expected and most items of an iterate node.
-
-    Where the workflow does not say how many to expect, it is half of the most.
-    """
-    each = plan.iterate_of[node_id]
-    expected = each.max_items / 2 if each.expected_items is None else each.expected_items
-    return 0, expected, each.max_items
-
-
 def iterate_behind(plan: Plan, head: str) -> str | None:
     """Returns the iterate node that the Task of a node ends with, if it does."""
     last = plan.group(head)[-1]
@@ -55,7 +45,7 @@ def states_behind(
     if node_id is None:
         return task
     name, state = items_map(emitter, node_id)
-    task.update({"Output": "{% $states.result.Payload %}", "Next": name})
+    task["Next"] = name
     states[name] = state
     return state
 
@@ -89,7 +79,7 @@ def _with_path(emitter: Emitter, body: dict[str, Any], node_id: str) -> dict[str
     # A state that is entered a second time has another input then: the first of a loop,
     # which therefore always has a Pass before it.
     if state["Type"] == "Task":
-        state["Arguments"]["Payload"]["path"] = _INPUT
+        state["Arguments"]["path"] = _INPUT
     elif state["Type"] != "Pass":
         entered = emitter.names.take(f"enter {node_id}")
         around = (*emitter.plan.by_id[node_id].scope, node_id)

@@ -48,6 +48,8 @@ class PlanNode:
         default: Output of a failed node when `on_error` is `default`.
         contained: The node that contains its failure, so that the run goes on; `""` when
             nothing does.
+        probabilities: How often ports are taken, as far as the file says.
+        name: What the file calls it for people, `""` where its id will do.
     """
 
     id: str
@@ -67,6 +69,8 @@ class PlanNode:
     default: Any = None
     contained: str = ""
     iterates: tuple[str, ...] = ()
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    name: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the node as JSON-ready data."""
@@ -100,6 +104,7 @@ class PlanLoop:
     entries: tuple[str, ...]
     parent: str | None
     max_rounds: int
+    expected_rounds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +228,14 @@ class Plan:
             "outputs": dict(self.outputs),
             "nodes": [node.to_dict() for node in self.nodes],
             "loops": [
-                [loop.loop, list(loop.body), list(loop.entries), loop.parent, loop.max_rounds]
+                [
+                    loop.loop,
+                    list(loop.body),
+                    list(loop.entries),
+                    loop.parent,
+                    loop.max_rounds,
+                    loop.expected_rounds,
+                ]
                 for loop in self.loops
             ],
             "iterates": [each.to_row() for each in self.iterates],
@@ -244,8 +256,8 @@ class Plan:
             name=data["name"],
             nodes=tuple(PlanNode.from_dict(node) for node in data["nodes"]),
             loops=tuple(
-                PlanLoop(loop, tuple(body), tuple(entries), parent, rounds)
-                for loop, body, entries, parent, rounds in data["loops"]
+                PlanLoop(loop, tuple(body), tuple(entries), *more)
+                for loop, body, entries, *more in data["loops"]
             ),
             iterates=tuple(PlanIterate.from_row(row) for row in data.get("iterates", ())),
             groups={head: tuple(members) for head, members in data["groups"].items()},
@@ -262,3 +274,13 @@ class Plan:
 def end_of(plan: Plan) -> PlanNode:
     """Returns the node that closes a run of the plan."""
     return plan.by_id[END]
+
+
+def items_of(plan: Plan, node_id: str) -> tuple[float, float, float]:
+    """Returns the least, expected and most items of an iterate node.
+
+    Where the workflow does not say how many to expect, it is half of the most.
+    """
+    each = plan.iterate_of[node_id]
+    expected = each.max_items / 2 if each.expected_items is None else each.expected_items
+    return 0, expected, each.max_items

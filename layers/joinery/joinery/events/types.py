@@ -45,6 +45,12 @@ class _OfNode(TypedDict):
     path: str
 
 
+class _EventOfNode(_OfNode):
+    """Which node an event is about."""
+
+    node_name: NotRequired[str]
+
+
 class Usage(TypedDict):
     """What models were used for, over all attempts."""
 
@@ -79,6 +85,7 @@ class GraphNode(TypedDict):
 
     node_id: str
     type: str
+    name: NotRequired[str]
     loops: list[str]
 
 
@@ -213,7 +220,7 @@ class NodeStartedData(TypedDict):
     type: str
 
 
-class NodeStarted(_Event, _OfNode):
+class NodeStarted(_Event, _EventOfNode):
     """An attempt of a node begins."""
 
     event: Literal["node.started"]
@@ -231,7 +238,7 @@ class NodeCompletedData(TypedDict):
     items: NotRequired[int]
 
 
-class NodeCompleted(_Event, _OfNode):
+class NodeCompleted(_Event, _EventOfNode):
     """A node has ended well."""
 
     event: Literal["node.completed"]
@@ -246,7 +253,7 @@ class NodeFailedData(TypedDict):
     on_error: Literal["fail", "continue", "default", "route", "contained"]
 
 
-class NodeFailed(_Event, _OfNode):
+class NodeFailed(_Event, _EventOfNode):
     """A node has ended badly, after its last attempt."""
 
     event: Literal["node.failed"]
@@ -260,7 +267,7 @@ class NodeRetryingData(TypedDict):
     error: ErrorInfo
 
 
-class NodeRetrying(_Event, _OfNode):
+class NodeRetrying(_Event, _EventOfNode):
     """An attempt failed and another will follow."""
 
     event: Literal["node.retrying"]
@@ -273,7 +280,7 @@ class NodesSkippedData(TypedDict):
     nodes: list[NodeAt]
 
 
-class NodesSkipped(_Event, _OfNode):
+class NodesSkipped(_Event, _EventOfNode):
     """Nodes that will not run, because the node named in the envelope took another port."""
 
     event: Literal["nodes.skipped"]
@@ -288,7 +295,7 @@ class LoopRoundData(TypedDict):
     max_rounds: int
 
 
-class LoopRound(_Event, _OfNode):
+class LoopRound(_Event, _EventOfNode):
     """A loop begins another round."""
 
     event: Literal["loop.round"]
@@ -302,14 +309,14 @@ class InputCutData(TypedDict):
     total_chars: int
 
 
-class InputCut(_Event, _OfNode):
+class InputCut(_Event, _EventOfNode):
     """A prompt did not fit the model's window and was cut, because the node says `fit."""
 
     event: Literal["input.cut"]
     data: InputCutData
 
 
-class UsageRecorded(_Event, _OfNode):
+class UsageRecorded(_Event, _EventOfNode):
     """What the models of a node were used for, over all its attempts at this path."""
 
     event: Literal["usage.recorded"]

@@ -82,7 +82,12 @@ def create_run(
 def started_event(run: RunRecord, plan: Plan, *, at: float) -> Event:
     """Returns `run.started`; it tells a watcher the graph, so that it can draw it."""
     nodes = [
-        {"node_id": node.id, "type": node.type, "loops": list(node.scope)}
+        {
+            "node_id": node.id,
+            "type": node.type,
+            **({"name": node.name} if node.name else {}),
+            "loops": list(node.scope),
+        }
         for node in plan.nodes
         if node.type != "end"
     ]

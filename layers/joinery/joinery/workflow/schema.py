@@ -45,6 +45,8 @@ _DESCRIPTIONS: Final = {
     "max_items": "A longer list fails the node.",
     "expected_items": "So many items a run has as a rule; what 'joinery plan' reckons with.",
     "on_item_error": "What follows when a node fails for an item: the run fails, or others go on.",
+    "expected_rounds": "How many rounds are usual, 1 to max_rounds; for joinery plan alone.",
+    "probabilities": "How often each port is taken, 0 to 1; for joinery plan alone.",
     "join": "Which parents must have ended before the node runs.",
     "on_error": "What follows when the node fails in the end.",
     "retry": "How often the node is tried; attempts count the first.",
