@@ -155,6 +155,9 @@ class RunState:
         elif name == "nodes.skipped":
             for row in data["nodes"]:
                 self._visit(row["node_id"], row["path"]).status = "skipped"
+        elif name == "nodes.cancelled":
+            for row in data["nodes"]:
+                self._cancelled(self._visit(row["node_id"], row["path"]), data["join"], at)
         elif name == "loop.round":
             self._round(event, data)
         elif "node_id" in event:
@@ -198,6 +201,13 @@ class RunState:
                 node.visit = Visit(node.node_id, ".".join([path, *["1"] * inner]))
                 for below in node.loops[depth:]:
                     self.rounds[below] = (1, self.rounds.get(below, (1, 1))[1])
+
+    @staticmethod
+    def _cancelled(visit: Visit, join: str, at: float) -> None:
+        """A join needs a node no more."""
+        visit.status, visit.error, visit.note = "cancelled", "", f"{join} was decided without it"
+        if visit.started_at:
+            visit.ended_at = at
 
     def _node(self, name: str, visit: Visit, data: Mapping[str, Any], at: float) -> None:
         match name:

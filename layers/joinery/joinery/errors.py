@@ -12,7 +12,7 @@
     └── NodeError                 raised while a node runs; the class name is what ASL matches on
         ├── Transient…            Step Functions retries it
         ├── Permanent…            never retried
-        └── RunCancelled, RunSuspended, DeadlineNear      control flow, not failures
+        └── RunCancelled, RunSuspended, DeadlineNear, Quorum_…      control flow, not failures
 
 Class names of `NodeError` are a public contract: compiled state machines name
 them in Retry and Catch, and machines live as long as the runs that use them.
@@ -280,6 +280,12 @@ class PermanentAttemptsExhausted(Permanent):
     code = "attempts_exhausted"
 
 
+class PermanentQuorumNotReached(Permanent):
+    """Too few edges into a join can still be taken; `details.lost` says what became of the rest."""
+
+    code = "quorum_not_reached"
+
+
 class PermanentInternal(Permanent):
     """A defect in Joinery or in a node: an unexpected exception."""
 
@@ -308,6 +314,25 @@ class DeadlineNear(NodeError):
 
     code = "deadline_near"
     retryable = True
+
+
+class QuorumDecided(NodeError):
+    """A join that does not wait for all is decided: what else runs for it ends here.
+
+    Raised as a subclass named after the join, which the state around catches by name.
+    """
+
+    code = "quorum_decided"
+    http_status = 409
+
+
+QUORUM_PREFIX = "Quorum_"
+
+
+def quorum_decided(join_id: str) -> QuorumDecided:
+    """Returns the error whose ASL name carries the join: `Quorum_<join>`."""
+    kind: type[QuorumDecided] = type(f"{QUORUM_PREFIX}{join_id}", (QuorumDecided,), {})
+    return kind(f"the join '{join_id}' is decided", join=join_id)
 
 
 def transient_names() -> list[str]:

@@ -10,11 +10,13 @@ from joinery.aws.documents import Documents
 from joinery.aws.dynamo_nodes import NodeTable
 from joinery.aws.event_log import EventLog
 from joinery.aws.finish import Finisher
+from joinery.aws.losers import Losers
 from joinery.aws.run_table import RunPage, RunTable
 from joinery.aws.subscribers import Subscriber, SubscriberTable
 from joinery.aws.table import Table
 from joinery.aws.texts import TextTable
 from joinery.events.make import Event
+from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
 from joinery.runs.ports import Loaded, TextPiece
 
@@ -45,6 +47,7 @@ class DynamoRunStore:
         self._runs = RunTable(state, documents, self._log)
         self._nodes = NodeTable(state, documents, self._log)
         self._finisher = Finisher(state, documents, self._log)
+        self._losers = Losers(state, self._log)
         self._texts = TextTable(state, self._log, clock)
         self._subscribers = SubscriberTable(state, self._log, clock)
 
@@ -114,9 +117,11 @@ class DynamoRunStore:
 
     # -- nodes -------------------------------------------------------------------------
 
-    def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
+    def load(
+        self, run_id: str, addresses: Iterable[Address], joins: Iterable[NodeKey] = ()
+    ) -> Loaded:
         """See `RunStore.load`."""
-        return self._nodes.load(run_id, addresses)
+        return self._nodes.load(run_id, addresses, joins)
 
     def result(self, run_id: str, record: NodeRecord) -> Mapping[str, Any]:
         """See `RunStore.result`."""
@@ -151,9 +156,18 @@ class DynamoRunStore:
         skipped: Sequence[NodeRecord] = (),
         *,
         fenced: bool = True,
+        joins: Sequence[JoinState] = (),
     ) -> list[Event]:
         """See `RunStore.finish`."""
-        return self._finisher.finish(run_id, record, events, skipped, fenced=fenced)
+        return self._finisher.finish(run_id, record, events, skipped, fenced=fenced, joins=joins)
+
+    def cancel_nodes(self, run_id: str, records: Sequence[NodeRecord], event: Event) -> list[Event]:
+        """See `RunStore.cancel_nodes`."""
+        return self._losers.cancel(run_id, records, event)
+
+    def settle(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+        """See `RunStore.settle`."""
+        return self._losers.settle(run_id, record, events)
 
     # -- events and text ---------------------------------------------------------------
 

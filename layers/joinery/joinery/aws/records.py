@@ -135,6 +135,7 @@ def node_item(run_id: str, record: NodeRecord, documents: Documents) -> Item:
                 "error": document(record.error) if record.error is not None else None,
                 "reason": string(record.reason) if record.reason else None,
                 "handled": boolean(True) if record.handled else None,
+                "contained": boolean(True) if record.contained else None,
                 "refused": document(list(record.refused)) if record.refused else None,
                 "seq": number(record.seq) if record.seq else None,
             }
@@ -163,6 +164,7 @@ def node_record(item: Mapping[str, Any]) -> NodeRecord:
         error=get_json(item, "error"),
         reason=get_string(item, "reason"),
         handled=get_bool(item, "handled"),
+        contained=get_bool(item, "contained"),
         refused=tuple(get_json(item, "refused") or ()),
         seq=get_int(item, "seq"),
     )

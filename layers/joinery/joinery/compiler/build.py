@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import joinery
 from joinery import limits
 from joinery.compiler.plan import PURE_TYPES, Plan, PlanLoop, PlanNode
+from joinery.compiler.races import with_races
 from joinery.errors import InvalidWorkflow, Problem
 from joinery.workflow.expressions import references
 from joinery.workflow.graph import END, START, Link, Structure, analyse
@@ -76,6 +77,7 @@ def build_plan(workflow: m.Workflow, *, opt: int = 1) -> Plan:
         compiler=joinery.__version__,
         links=forward,
     )
+    plan = with_races(plan)
     groups = fold(plan) if opt >= 1 else {}
     return Plan(**{**_fields(plan), "groups": groups})
 
@@ -92,16 +94,6 @@ def _max_rounds(workflow: m.Workflow, loop: str) -> int:
 def _refuse_what_cannot_run(workflow: m.Workflow, structure: Structure, links: list[Link]) -> None:
     """Raises for parts of the format that validate but do not run in this release."""
     problems: list[Problem] = []
-    for name, node in workflow.nodes.items():
-        if node.join != "all":
-            problems.append(
-                Problem(
-                    "plan.join_not_available",
-                    f"node '{name}': only join: all runs in this release",
-                    node_id=name,
-                    pointer=f"/nodes/{name}/join",
-                )
-            )
     for link in links:
         if link.when is not None and (link.source == START or link in structure.back_edges):
             problems.append(
@@ -188,7 +180,15 @@ def _node(
         timeout_s=node.timeout or workflow.defaults.timeout,
         on_error="default" if has_default else str(node.on_error),
         default=node.on_error.default if isinstance(node.on_error, DefaultOutput) else None,
+        join=_join(node.join),
     )
+
+
+def _join(said: Any) -> int:
+    """Returns how many edges a join waits for; 0 is all of them."""
+    if isinstance(said, str):
+        return {"all": 0, "any": 1}[said]
+    return int(said.at_least)
 
 
 def _spec(node: Any, workflow: m.Workflow) -> dict[str, Any]:
@@ -276,7 +276,7 @@ def fold(plan: Plan) -> dict[str, tuple[str, ...]]:
         members[node.id] = [node.id]
     effects = {node.id: int(node.type not in PURE_TYPES) for node in plan.nodes}
     for node in plan.nodes:
-        if node.id == END or len(node.incoming) != 1:
+        if node.id == END or node.join or len(node.incoming) != 1:
             continue
         source = node.incoming[0].source
         if source == START or not _straight(plan, source, node):

@@ -45,6 +45,10 @@ class PlanNode:
         timeout_s: From the start of the first attempt to the end of the last.
         on_error: `fail`, `continue`, `default` or `route`.
         default: Output of a failed node when `on_error` is `default`.
+        join: 0 waits for all parents; k runs as soon as k edges into it were taken.
+        contained: The node that a failure is left to, which else would fail the run:
+            the join whose region this node is in; empty when there is none.
+        hides: Of a join that waits for k, the parents it sees only if they are winners.
     """
 
     id: str
@@ -62,12 +66,15 @@ class PlanNode:
     timeout_s: float = 300.0
     on_error: str = "fail"
     default: Any = None
+    join: int = 0
+    contained: str = ""
+    hides: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the node as JSON-ready data."""
         data: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
         data["incoming"] = [[e.source, e.port, e.target, e.when] for e in self.incoming]
-        for name in ("scope", "ports", "reads", "previous"):
+        for name in ("scope", "ports", "reads", "previous", "hides"):
             data[name] = list(data[name])
         if self.retry_errors is not None:
             data["retry_errors"] = list(self.retry_errors)
@@ -78,7 +85,7 @@ class PlanNode:
         """Returns the node that `to_dict` wrote; unknown fields are ignored."""
         known = {name: data[name] for name in PlanNode.__slots__ if name in data}
         known["incoming"] = tuple(Link(*row) for row in data.get("incoming", ()))
-        for name in ("scope", "ports", "reads", "previous"):
+        for name in ("scope", "ports", "reads", "previous", "hides"):
             if name in known:
                 known[name] = tuple(known[name])
         if known.get("retry_errors") is not None:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NotRequired, TypedDict
 EVENT_NAMES: Final = (
     "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out",
     "node.started", "node.completed", "node.failed", "node.retrying", "nodes.skipped",
-    "loop.round", "input.cut", "usage.recorded", "void",
+    "nodes.cancelled", "loop.round", "input.cut", "usage.recorded", "void",
 )  # fmt: skip
 DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
 FRAME_NAMES: Final = ("ack", "error", "pong", "resync",)  # fmt: skip
@@ -192,7 +192,7 @@ class NodeFailedData(TypedDict):
 
     attempt: int
     error: ErrorInfo
-    on_error: Literal["fail", "continue", "default", "route"]
+    on_error: Literal["fail", "continue", "default", "route", "contained"]
 
 
 class NodeFailed(_Event, _OfNode):
@@ -227,6 +227,20 @@ class NodesSkipped(_Event, _OfNode):
 
     event: Literal["nodes.skipped"]
     data: NodesSkippedData
+
+
+class NodesCancelledData(TypedDict):
+    """`data` of `nodes.cancelled`."""
+
+    join: str
+    nodes: list[NodeAt]
+
+
+class NodesCancelled(_Event, _OfNode):
+    """Nodes that a join has no need of any more."""
+
+    event: Literal["nodes.cancelled"]
+    data: NodesCancelledData
 
 
 class LoopRoundData(TypedDict):
@@ -393,6 +407,7 @@ AnyEvent = (
     | NodeFailed
     | NodeRetrying
     | NodesSkipped
+    | NodesCancelled
     | LoopRound
     | InputCut
     | UsageRecorded

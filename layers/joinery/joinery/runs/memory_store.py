@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from joinery.errors import NotFound
-from joinery.events.make import Event, without_skips
+from joinery.events.make import Event, with_nodes, without_skips
+from joinery.runs.joins import JoinState
 from joinery.runs.model import RUN_OPEN, Address, Control, NodeKey, NodeRecord, RunRecord
-from joinery.runs.ports import AlreadyTerminal, ClaimHeld, ClaimLost, Loaded, TextPiece
+from joinery.runs.ports import (
+    AlreadyTerminal,
+    ClaimHeld,
+    ClaimLost,
+    JoinChanged,
+    Loaded,
+    TextPiece,
+)
 
 
 @dataclass(slots=True)
@@ -26,6 +34,7 @@ class _Run:
     nodes: dict[NodeKey, NodeRecord] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     texts: list[TextPiece] = field(default_factory=list)
+    joins: dict[NodeKey, JoinState] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -85,8 +94,6 @@ class MemoryStore:
 
     def mark_started(self, run_id: str, execution_arn: str, at: float) -> None:
         """See `RunStore.mark_started`."""
-        from dataclasses import replace
-
         with self._lock:
             run = self._run(run_id)
             status = "running" if run.record.status == "queued" else run.record.status
@@ -116,8 +123,6 @@ class MemoryStore:
         usage: Mapping[str, Any] | None = None,
     ) -> list[Event]:
         """See `RunStore.close_run`."""
-        from dataclasses import replace
-
         with self._lock:
             held = self._run(run.run_id)
             if held.record.status not in RUN_OPEN or held.record.incarnation != run.incarnation:
@@ -130,7 +135,9 @@ class MemoryStore:
 
     # -- nodes -------------------------------------------------------------------------
 
-    def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
+    def load(
+        self, run_id: str, addresses: Iterable[Address], joins: Iterable[NodeKey] = ()
+    ) -> Loaded:
         """See `RunStore.load`."""
         with self._lock:
             run = self._run(run_id)
@@ -139,7 +146,8 @@ class MemoryStore:
                 record = self._find(run, address)
                 if record is not None:
                     found[address] = record
-            return Loaded(run.control, found)
+            held = {key: run.joins[key] for key in joins if key in run.joins}
+            return Loaded(run.control, found, held)
 
     @staticmethod
     def _find(run: _Run, address: Address) -> NodeRecord | None:
@@ -215,6 +223,7 @@ class MemoryStore:
         skipped: Sequence[NodeRecord] = (),
         *,
         fenced: bool = True,
+        joins: Sequence[JoinState] = (),
     ) -> list[Event]:
         """See `RunStore.finish`."""
         with self._lock:
@@ -224,13 +233,47 @@ class MemoryStore:
                 raise AlreadyTerminal(held)
             if fenced:
                 self._mine(run, record.key, record.attempt)
+            for join in joins:
+                stored_join = run.joins.get(join.key)
+                if (stored_join.version if stored_join else 0) != join.version:
+                    raise JoinChanged
             gone = {(r.node_id, r.key.path) for r in skipped if r.key in run.nodes}
             stored = self._stamp(run, [without_skips(event, gone) for event in events])
             seq = stored[0]["seq"] if stored else 0
             run.nodes[record.key] = record.with_(claim_until=0.0, seq=seq)
             for other in skipped:
                 run.nodes.setdefault(other.key, other)
+            for join in joins:
+                run.joins[join.key] = replace(join, version=join.version + 1)
             return stored
+
+    def cancel_nodes(self, run_id: str, records: Sequence[NodeRecord], event: Event) -> list[Event]:
+        """See `RunStore.cancel_nodes`."""
+        with self._lock:
+            run = self._run(run_id)
+            open_ = [r for r in records if r.key not in run.nodes or not run.nodes[r.key].terminal]
+            if not open_:
+                return []
+            stored = self._stamp(run, [with_nodes(event, open_)])
+            for record in open_:
+                run.nodes[record.key] = run.nodes.get(record.key, record).with_(
+                    status="cancelled",
+                    ended_at=record.ended_at,
+                    claim_until=0.0,
+                    error=None,
+                    seq=stored[0]["seq"],
+                )
+            return stored
+
+    def settle(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+        """See `RunStore.settle`."""
+        with self._lock:
+            run = self._run(run_id)
+            held = run.nodes.get(record.key)
+            if held is None or (held.status, held.attempt) != ("cancelled", record.attempt):
+                return []
+            run.nodes[record.key] = held.with_(usage=record.usage, streams=record.streams)
+            return self._stamp(run, events)
 
     # -- events and text ---------------------------------------------------------------
 

@@ -47,6 +47,7 @@ class NodeRecord:
         error: `{code, message, …}` of the last failure.
         reason: Why a loop ended.
         handled: Whether a failure was dealt with as `on_error` says, so that the run goes on.
+        contained: Whether a failure was left to the node's container: no edge was taken.
         refused: Nodes that the edges at its port do not lead to, since their `when` is false.
         seq: Place in the log of the first event that its end stored; set by the store.
     """
@@ -68,6 +69,7 @@ class NodeRecord:
     error: Mapping[str, Any] | None = None
     reason: str = ""
     handled: bool = False
+    contained: bool = False
     refused: tuple[str, ...] = ()
     seq: int = 0
 

@@ -1,0 +1,36 @@
+"""Puts into a plan what its quorum joins may stop, and what they may read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from joinery.compiler.plan import Plan
+from joinery.compiler.regions import Regions
+from joinery.workflow.graph import START
+from joinery.workflow.races import Shape, find_races
+
+
+def with_races(plan: Plan) -> Plan:
+    """Returns the plan with `contained` and `hides` set."""
+    joins = {node.id for node in plan.nodes if node.join}
+    if not joins:
+        return plan
+    regions = Regions(plan)
+    races = find_races(
+        Shape(
+            order=[START, *(node.id for node in plan.nodes)],
+            followers=regions.followers,
+            scopes={node.id: node.scope for node in plan.nodes},
+            entries={loop.loop: loop.entries for loop in plan.loops},
+            joins=joins,
+        )
+    )
+    nodes = tuple(
+        replace(
+            node,
+            contained=races.around.get(node.id, ""),
+            hides=tuple(p for p in races.unsure.get(node.id, ()) if p != START),
+        )
+        for node in plan.nodes
+    )
+    return replace(plan, nodes=nodes)
