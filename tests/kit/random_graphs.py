@@ -22,6 +22,7 @@ class Builder:
     edges: list[Any] = field(default_factory=list)
     inputs: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
+    quorums: bool = False
 
     def name(self, prefix: str) -> str:
         return f"{prefix}{len(self.nodes)}"
@@ -45,13 +46,14 @@ class Builder:
 
     def leaf(self, depth: int) -> tuple[list[str], list[End]]:
         name = self.name("t")
-        behaviour = self.draw(st.sampled_from(["fine"] * 8 + ["continue", "route"]))
+        behaviours = ["fine"] * 8 + ["continue", "route"] + ["fail"] * self.quorums
+        behaviour = self.draw(st.sampled_from(behaviours))
         if behaviour == "fine":
             self.nodes[name] = {"type": "template", "template": name}
             return [name], [(name, "")]
         template = "{{ inputs.missing }}"
         self.nodes[name] = {"type": "template", "template": template, "on_error": behaviour}
-        if behaviour == "continue":
+        if behaviour in ("continue", "fail"):
             return [name], [(name, "")]
         return [name], [(name, ""), (name, "error")]
 
@@ -69,7 +71,16 @@ class Builder:
         join, exits = self.leaf(0)
         for _, leave in parts:
             self.link(leave, join)
+        self.quorum(join)
         return entries, exits
+
+    def quorum(self, names: list[str]) -> None:
+        """Lets joins wait for fewer than all, where such are drawn."""
+        for name in names if self.quorums else ():
+            edges = sum(edge["to"] == name and edge.get("port") != "repeat" for edge in self.edges)
+            if edges > 1 and self.draw(st.integers(0, 2)):
+                needed = self.draw(st.integers(1, edges))
+                self.nodes[name]["join"] = "any" if needed == 1 else {"at_least": needed}
 
     def mesh(self, depth: int) -> tuple[list[str], list[End]]:
         """Parts with random edges between them: N shapes, shared parents, bypasses."""
@@ -87,6 +98,10 @@ class Builder:
         for index, (_, leave) in enumerate(parts):
             if index not in needed:
                 self.link(leave, join)
+        self.quorum(join)
+        for begin, _ in parts:
+            if len(begin) == 1 and "join" not in self.nodes[begin[0]]:
+                self.quorum(begin)
         return entries, exits
 
     def condition(self, depth: int) -> tuple[list[str], list[End]]:
@@ -121,9 +136,11 @@ class Builder:
 
 
 @st.composite
-def workflows(draw: Any, depth: int = 3) -> tuple[Workflow, dict[str, Any]]:
-    """Draws a workflow and inputs for it."""
-    builder = Builder(draw, inputs={"missing": {"type": "string"}})
+def workflows(
+    draw: Any, depth: int = 3, *, quorums: bool = False
+) -> tuple[Workflow, dict[str, Any]]:
+    """Draws a workflow and inputs for it; with `quorums`, joins that do not wait for all."""
+    builder = Builder(draw, inputs={"missing": {"type": "string"}}, quorums=quorums)
     entries, exits = builder.part(depth)
     builder.link([("start", "")], entries)
     builder.link(exits, ["end"])

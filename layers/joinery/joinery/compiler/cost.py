@@ -2,17 +2,19 @@
 
 Least, expected and most are found on the definition itself, not on the workflow,
 so they hold for what really runs. Expected values weigh the ports of a node
-evenly; a loop's expected rounds follow from that.
+evenly; a loop's expected rounds follow from that. The least counts on joins that are
+decided at once; expected and most on losers that run to their end.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from joinery import limits
+from joinery.compiler.catchers import regions_of
 from joinery.compiler.emit import Emitted, StateInfo
 from joinery.compiler.plan import MODEL_TYPES, Plan
 
@@ -72,16 +74,17 @@ class Report:
         }
 
 
-def measure(plan: Plan, emitted: Emitted, weight: Weight) -> Range:
-    """Sums a weight over the states that a run visits."""
-    return _scope(plan, emitted, emitted.definition, weight, ())
+def measure(plan: Plan, emitted: Emitted, weight: Weight, least: Weight | None = None) -> Range:
+    """Sums a weight over the states that a run visits; `least` is what a visit adds at least."""
+    weights = (least or weight, weight)
+    return _scope(plan, emitted, emitted.definition, weights, ())
 
 
 def _scope(
     plan: Plan,
     emitted: Emitted,
     scope: Mapping[str, Any],
-    weight: Weight,
+    weights: tuple[Weight, Weight],
     around: tuple[str, ...],
 ) -> Range:
     """Walks one `States` map as a graph without its back edges, last states first.
@@ -90,6 +93,7 @@ def _scope(
     """
     states: Mapping[str, Any] = scope["States"]
     order = _backwards(emitted, scope)
+    lightest, weight = weights
     least: dict[str, float] = {}
     most: dict[str, float] = {}
     chance: dict[str, float] = dict.fromkeys(order, 0.0)
@@ -97,10 +101,13 @@ def _scope(
     own: dict[str, Range] = {}
     for name in order:
         info = emitted.info[name]
-        inner = Range(*([weight(name, info)] * 3))
+        once = weight(name, info)
+        inner = Range(lightest(name, info), once, once)
+        early = _early(states[name])
         for box, times in _boxes(states[name]):
-            part = _scope(plan, emitted, box, weight, info.scope)
-            inner += Range(part.min * times, part.expected * times, part.max * times)
+            part = _scope(plan, emitted, box, weights, info.scope)
+            sure = 0.0 if early else part.min * times
+            inner += Range(sure, part.expected * times, part.max * times)
         rounds = [plan.loop_of[loop].max_rounds for loop in info.scope[len(around) :]]
         own[name] = Range(
             inner.min,
@@ -108,7 +115,7 @@ def _scope(
             inner.max * math.prod(rounds),
         )
         ways = [w for w, _ in _ways(emitted, name, states[name])]
-        least[name] = own[name].min + min((least[w] for w in ways), default=0.0)
+        least[name] = own[name].min + min((least[w] for w in [*ways, *early]), default=0.0)
         most[name] = own[name].max + max((most[w] for w in ways), default=0.0)
     expected = 0.0
     for name in reversed(order):
@@ -129,6 +136,11 @@ def _boxes(state: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], int]]:
         yield state["ItemProcessor"], len(state["Items"])
     for branch in state.get("Branches", ()):
         yield branch, 1
+
+
+def _early(state: Mapping[str, Any]) -> list[str]:
+    """Returns where a state leads that is left before all in it has run."""
+    return [catcher["Next"] for catcher in state.get("Catch", ())]
 
 
 def _ways(emitted: Emitted, name: str, state: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -182,16 +194,23 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
 
     calls = {n.id: 1.0 if n.type in MODEL_TYPES else 0.0 for n in plan.nodes}
     shares = _map_shares(emitted)
+    raced: set[str] = set().union(*regions_of(plan).values())
 
     def model_calls(name: str, info: StateInfo) -> float:
         if info.kind != "task":
             return 0.0
         return sum(calls[node] for node in info.nodes) * shares.get(name, 1.0)
 
+    def sure_calls(name: str, info: StateInfo) -> float:
+        # A node that a join may stop need not have called its model.
+        return 0.0 if any(node in raced for node in info.nodes) else model_calls(name, info)
+
     transitions = measure(plan, emitted, lambda _name, _info: 1.0)
     events = measure(plan, emitted, _events).max + limits.SFN_EVENTS_EXECUTION
     by_service: dict[str, Range] = {
-        service: measure(plan, emitted, _price(plan, shares, weigh))
+        service: measure(
+            plan, emitted, _price(plan, shares, weigh), _price(plan, shares, weigh, besides=raced)
+        )
         for service, weigh in _SERVICES.items()
     }
     by_service["states"] = Range(
@@ -207,7 +226,7 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
         states=len(emitted.info),
         transitions=transitions,
         history_events_max=int(events),
-        model_calls=measure(plan, emitted, model_calls),
+        model_calls=measure(plan, emitted, model_calls, sure_calls),
         price_usd=total,
         price_by_service={name: part.expected for name, part in by_service.items()},
         definition_bytes=size,
@@ -230,11 +249,18 @@ def _map_shares(emitted: Emitted) -> dict[str, float]:
     return shares
 
 
-def _price(plan: Plan, shares: Mapping[str, float], weigh: Callable[[str], float]) -> Weight:
+def _price(
+    plan: Plan,
+    shares: Mapping[str, float],
+    weigh: Callable[[str], float],
+    *,
+    besides: Collection[str] = (),
+) -> Weight:
     def weight(name: str, info: StateInfo) -> float:
         if info.kind != "task":
             return 0.0
-        total = sum(weigh(plan.by_id[node].type) for node in info.nodes)
+        nodes = (plan.by_id[node] for node in info.nodes if node not in besides)
+        total = sum(weigh(node.type) for node in nodes)
         return total * shares.get(name, 1.0)
 
     return weight
