@@ -79,6 +79,7 @@ def record_outcome(
     Raises:
         NodeError: The node failed, or is to be tried again.
     """
+    stopped = watch.cancelled()
     if watch.race_lost or watch.claim_lost:
         refresh(inv)
         lost = over_by(inv)
@@ -88,7 +89,7 @@ def record_outcome(
         raise TransientClaimed(f"another invocation took over node '{inv.node.id}'")
     if isinstance(result, NodeResult):
         return _complete(inv, record, result, summary)
-    if isinstance(result, RunCancelled) or watch.cancelled():
+    if isinstance(result, RunCancelled) or stopped:
         raise RunCancelled("the run was cancelled") from result
     if isinstance(result, Transient) and _may_retry(inv, record, result):
         return _retry(inv, record, result)

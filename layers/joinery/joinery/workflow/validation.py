@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from joinery.workflow.checks.edges import read_graph
 from joinery.workflow.checks.fields import check_fields, read_prompts
 from joinery.workflow.checks.flow import check_flow
+from joinery.workflow.checks.joins import check_joins
 from joinery.workflow.checks.references import check_expressions
 from joinery.workflow.checks.structure import check_structure
 from joinery.workflow.report import Collector, Report
@@ -40,6 +41,7 @@ def validate(source: Source, *, folder: Path | None = None) -> Report:
         workflow = check_structure(_with_prompts(data, prompts), out)
         check_fields(data, graph, out)
         structure = check_flow(graph, out)
+        check_joins(graph, structure, out)
         check_expressions(data, graph, structure, prompts, out)
     problems = out.ordered()
     if any(problem.severity == "error" for problem in problems):

@@ -1,0 +1,72 @@
+"""Checks joins that do not wait for all their parents, and says what they may stop."""
+
+from __future__ import annotations
+
+from joinery.workflow.checks.edges import RawGraph, RawNode
+from joinery.workflow.graph import END, START, Structure
+from joinery.workflow.races import Races, Shape, find_races
+from joinery.workflow.report import Collector
+
+
+def needed(node: RawNode) -> int:
+    """Returns how many edges a node waits for; 0 is all of them."""
+    join = node.data.get("join", "all")
+    if join == "any":
+        return 1
+    least = join.get("at_least") if isinstance(join, dict) else 0
+    return least if isinstance(least, int) and not isinstance(least, bool) else 0
+
+
+def edges_into(graph: RawGraph, structure: Structure) -> dict[str, int]:
+    """Returns how many edges enter each node; those back do not count in joins."""
+    found: dict[str, int] = {}
+    for link in graph.links:
+        if link not in structure.back_edges:
+            found[link.target] = found.get(link.target, 0) + 1
+    return found
+
+
+def check_joins(graph: RawGraph, structure: Structure, out: Collector) -> None:
+    """Reports joins that wait for more edges than there are."""
+    if graph.incomplete:
+        return
+    edges = edges_into(graph, structure)
+    for name, node in graph.nodes.items():
+        least, there = needed(node), edges.get(name, 0)
+        if least <= there or name in graph.loose_targets or not there:
+            continue
+        instead = "join: any" if there == 1 else f"join: {{at_least: {there}}}"
+        out.add(
+            "node.join_too_many",
+            f"node '{name}' waits for {least} edges, and {there} "
+            f"{'enters' if there == 1 else 'enter'} it: it would never run",
+            f"{node.pointer}/join",
+            hint=f"write '{instead}' or less, or add edges",
+            node_id=name,
+        )
+
+
+def races(graph: RawGraph, structure: Structure) -> Races:
+    """Returns what the joins of a graph may stop; nothing as long as its cycles are wrong."""
+    joins = {name for name, node in graph.nodes.items() if needed(node)}
+    if not joins or structure.problems or graph.incomplete:
+        return Races({}, {})
+    leads: dict[str, dict[str, list[str]]] = {
+        name: {port: [] for port in (graph.nodes[name].ports or ("",))} for name in graph.nodes
+    }
+    leads[START] = {"": []}
+    for link in graph.links:
+        if link not in structure.back_edges:
+            leads[link.source].setdefault(link.port, []).append(link.target)
+    loops = {region.loop: region.entries for region in structure.loops}
+    followers = {}
+    for name, ports in leads.items():
+        # A port that leads nowhere leads past everything else: to the end.
+        targets = [
+            target
+            for port, found in ports.items()
+            for target in (found or ([] if name in loops and port == "repeat" else [END]))
+        ]
+        followers[name] = list(dict.fromkeys(targets or [END]))
+    inner = [name for name in structure.order if name not in (START, END)]
+    return find_races(Shape([START, *inner, END], followers, structure.scope_of(), loops, joins))
