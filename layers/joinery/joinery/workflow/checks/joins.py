@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from joinery.workflow.checks.edges import RawGraph, RawNode
+from joinery.workflow.checks.flow import neighbours, reachable
 from joinery.workflow.graph import END, START, Structure
 from joinery.workflow.races import Races, Shape, find_races
 from joinery.workflow.report import Collector
@@ -48,15 +49,18 @@ def check_joins(graph: RawGraph, structure: Structure, out: Collector) -> None:
 
 def races(graph: RawGraph, structure: Structure) -> Races:
     """Returns what the joins of a graph may stop; nothing as long as its cycles are wrong."""
-    joins = {name for name, node in graph.nodes.items() if needed(node)}
+    reached = reachable({START}, neighbours(graph.links))
+    joins = {name for name, node in graph.nodes.items() if needed(node) and name in reached}
     if not joins or structure.problems or graph.incomplete:
         return Races({}, {})
     leads: dict[str, dict[str, list[str]]] = {
-        name: {port: [] for port in (graph.nodes[name].ports or ("",))} for name in graph.nodes
+        name: {port: [] for port in (node.ports or ("",))}
+        for name, node in graph.nodes.items()
+        if name in reached
     }
     leads[START] = {"": []}
     for link in graph.links:
-        if link not in structure.back_edges:
+        if link not in structure.back_edges and link.source in reached:
             leads[link.source].setdefault(link.port, []).append(link.target)
     loops = {region.loop: region.entries for region in structure.loops}
     followers = {}
@@ -68,5 +72,5 @@ def races(graph: RawGraph, structure: Structure) -> Races:
             for target in (found or ([] if name in loops and port == "repeat" else [END]))
         ]
         followers[name] = list(dict.fromkeys(targets or [END]))
-    inner = [name for name in structure.order if name not in (START, END)]
+    inner = [name for name in structure.order if name in reached - {START, END}]
     return find_races(Shape([START, *inner, END], followers, structure.scope_of(), loops, joins))
