@@ -104,10 +104,14 @@ def _scope(
         once = weight(name, info)
         inner = Range(lightest(name, info), once, once)
         early = _early(states[name])
-        for box, times in _boxes(states[name]):
+        boxes = list(_boxes(states[name]))
+        for box, times in boxes:
             part = _scope(plan, emitted, box, weights, info.scope)
             sure = 0.0 if early else part.min * times
             inner += Range(sure, part.expected * times, part.max * times)
+        if early and boxes:
+            first = (box["StartAt"] for box, _ in boxes)
+            inner += Range(min(lightest(begun, emitted.info[begun]) for begun in first))
         rounds = [plan.loop_of[loop].max_rounds for loop in info.scope[len(around) :]]
         own[name] = Range(
             inner.min,
