@@ -224,7 +224,8 @@ class RunState:
                 visit.started_at = visit.started_at or at
                 visit.error = str(data.get("error", {}).get("message", ""))
                 policy = data.get("on_error", "fail")
-                visit.note = "" if policy == "fail" else f"the run goes on ({policy})"
+                how = "without it" if policy == "contained" else f"({policy})"
+                visit.note = "" if policy == "fail" else f"the run goes on {how}"
             case "node.retrying":
                 visit.status = "retrying"
                 visit.error = str(data.get("error", {}).get("message", ""))

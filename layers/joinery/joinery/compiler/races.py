@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from joinery.compiler.plan import Plan
+from joinery.compiler.plan import Plan, PlanNode
 from joinery.compiler.regions import Regions
 from joinery.workflow.graph import START
 from joinery.workflow.races import Shape, find_races
@@ -28,9 +28,16 @@ def with_races(plan: Plan) -> Plan:
     nodes = tuple(
         replace(
             node,
-            contained=races.around.get(node.id, ""),
+            contained=_innermost(plan, node, races.around.get(node.id, "")),
             hides=tuple(p for p in races.unsure.get(node.id, ()) if p != START),
         )
         for node in plan.nodes
     )
     return replace(plan, nodes=nodes)
+
+
+def _innermost(plan: Plan, node: PlanNode, join: str) -> str:
+    """Returns what contains a node's failure: a join, or what is around it inside the region."""
+    if join and node.contained and node.contained not in plan.by_id[join].scope:
+        return node.contained
+    return join or node.contained

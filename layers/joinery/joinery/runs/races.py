@@ -50,13 +50,15 @@ class Races:
 
     def _around(self) -> dict[str, tuple[PlanNode, ...]]:
         found: dict[str, tuple[PlanNode, ...]] = {}
-        if not self.joins:
-            return found
-        for node in reversed(self.plan.nodes):
+        for node in self.plan.nodes if self.joins else ():
+            joins: list[PlanNode] = []
             container = self.plan.by_id.get(node.contained)
-            if container is not None:
-                own = (container,) if container.join else ()
-                found[node.id] = (*own, *found.get(container.id, ()))
+            while container is not None:
+                if container.join:
+                    joins.append(container)
+                container = self.plan.by_id.get(container.contained)
+            if joins:
+                found[node.id] = tuple(joins)
         return found
 
     def _edges_by_decider(self) -> dict[str, list[Vote]]:

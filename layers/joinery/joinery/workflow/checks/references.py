@@ -8,6 +8,7 @@ from typing import Any, Final
 from joinery.workflow.checks import guarantees
 from joinery.workflow.checks.edges import RawGraph, RawNode
 from joinery.workflow.checks.flow import neighbours, reachable
+from joinery.workflow.checks.joins import races
 from joinery.workflow.checks.sites import Site, sites
 from joinery.workflow.expressions import Reference, Template, parse_template, syntax_errors
 from joinery.workflow.graph import END, START, Structure
@@ -53,6 +54,7 @@ class _Checker:
         self.inputs: Mapping[str, Any] = inputs if isinstance(inputs, dict) else {}
         self.inputs_known = inputs is None or isinstance(inputs, dict)
         self.guarantees = guarantees.compute(graph, structure)
+        self.races = races(graph, structure)
         self.loops = structure.scope_of()
         self.bodies = {region.loop: frozenset(region.body) for region in structure.loops}
         self.unsure_here, self.unsure_of, self.circling = _unsure(graph, structure)
@@ -249,7 +251,7 @@ class _Checker:
                 return
             reason = f"'{name}' has an error only after it failed"
         elif not known.has_run(site.node, name):
-            reason = f"'{name}' may have been skipped: not every way here leads through it"
+            reason = self._why_not(site.node, name)
         elif on_error == "continue":
             reason = f"'{name}' may have failed (on_error: continue)"
         elif on_error == "route" and not known.by_normal_port(site.node, name):
@@ -257,6 +259,14 @@ class _Checker:
         else:
             return
         self._not_run(site, ref, reason, self._default(ref))
+
+    def _why_not(self, node: str, name: str) -> str:
+        join = self.races.around.get(name, "")
+        if name in self.races.unsure.get(node, ()):
+            join = node
+        if join:
+            return f"'{join}' does not wait for '{name}', which may be cancelled or fail"
+        return f"'{name}' may have been skipped: not every way here leads through it"
 
     def _not_run(self, site: Site, ref: Reference, reason: str, hint: str) -> None:
         self._add("reference.may_not_have_run", f"{ref.text}: {reason}", site, hint)
