@@ -97,7 +97,7 @@ def compiled_run(compiled: Compiled, given: Mapping[str, Any], models: Any = Non
         try:
             answer = run_task(
                 ended.deps, plan, run, payload["node"], payload["path"],
-                deadline=time.monotonic() + 60,
+                deadline=time.monotonic() + 60, quorum=payload.get("quorum", ()),
             )  # fmt: skip
         except NodeError as error:
             raised = error.for_machine()

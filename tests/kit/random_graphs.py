@@ -23,6 +23,7 @@ class Builder:
     inputs: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
     contained: int = 0
+    quorums: bool = False
 
     def name(self, prefix: str) -> str:
         return f"{prefix}{len(self.nodes)}"
@@ -46,7 +47,8 @@ class Builder:
 
     def leaf(self, depth: int) -> tuple[list[str], list[End]]:
         name = self.name("t")
-        kinds = ["fine"] * 8 + ["continue", "route"] + ["fail"] * (self.contained > 0)
+        may_fail = self.contained > 0 or self.quorums
+        kinds = ["fine"] * 8 + ["continue", "route"] + ["fail"] * may_fail
         behaviour = self.draw(st.sampled_from(kinds))
         if behaviour == "fine":
             self.nodes[name] = {"type": "template", "template": name}
@@ -71,7 +73,16 @@ class Builder:
         join, exits = self.leaf(0)
         for _, leave in parts:
             self.link(leave, join)
+        self.quorum(join)
         return entries, exits
+
+    def quorum(self, names: list[str]) -> None:
+        """Lets joins wait for fewer than all, where such are drawn."""
+        for name in names if self.quorums else ():
+            edges = sum(edge["to"] == name and edge.get("port") != "repeat" for edge in self.edges)
+            if edges > 1 and self.draw(st.integers(0, 2)):
+                needed = self.draw(st.integers(1, edges))
+                self.nodes[name]["join"] = "any" if needed == 1 else {"at_least": needed}
 
     def mesh(self, depth: int) -> tuple[list[str], list[End]]:
         """Parts with random edges between them: N shapes, shared parents, bypasses."""
@@ -89,6 +100,10 @@ class Builder:
         for index, (_, leave) in enumerate(parts):
             if index not in needed:
                 self.link(leave, join)
+        self.quorum(join)
+        for begin, _ in parts:
+            if len(begin) == 1 and "join" not in self.nodes[begin[0]]:
+                self.quorum(begin)
         return entries, exits
 
     def condition(self, depth: int) -> tuple[list[str], list[End]]:
@@ -171,9 +186,11 @@ class Builder:
 
 
 @st.composite
-def workflows(draw: Any, depth: int = 3) -> tuple[Workflow, dict[str, Any]]:
-    """Draws a workflow and inputs for it."""
-    builder = Builder(draw, inputs={"missing": {"type": "string"}})
+def workflows(
+    draw: Any, depth: int = 3, *, quorums: bool = False
+) -> tuple[Workflow, dict[str, Any]]:
+    """Draws a workflow and inputs for it; with `quorums`, joins that do not wait for all."""
+    builder = Builder(draw, inputs={"missing": {"type": "string"}}, quorums=quorums)
     entries, exits = builder.part(depth)
     builder.link([("start", "")], entries)
     builder.link(exits, ["end"])

@@ -174,12 +174,8 @@ class RunState:
             self.status = "paused"
         elif name == "run.resumed":
             self._resumed(data)
-        elif name == "nodes.reused":
-            for row in data["nodes"]:
-                self._visit(row["node_id"], row["path"]).status = row["status"]
-        elif name == "nodes.skipped":
-            for row in data["nodes"]:
-                self._visit(row["node_id"], row["path"]).status = "skipped"
+        elif name in ("nodes.reused", "nodes.skipped", "nodes.cancelled"):
+            self._several(name, data, at)
         elif name == "loop.round":
             self._round(event, data)
         elif "node_id" in event:
@@ -240,6 +236,22 @@ class RunState:
         node = self.nodes.get(node_id)
         return node is not None and node.type == "iterate"
 
+    def _several(self, name: str, data: Mapping[str, Any], at: float) -> None:
+        """Takes an event that tells of several nodes."""
+        for row in data["nodes"]:
+            visit = self._visit(row["node_id"], row["path"])
+            if name == "nodes.cancelled":
+                self._cancelled(visit, data["join"], at)
+            else:
+                visit.status = row.get("status", "skipped")
+
+    @staticmethod
+    def _cancelled(visit: Visit, join: str, at: float) -> None:
+        """A join needs a node no more."""
+        visit.status, visit.error, visit.note = "cancelled", "", f"{join} was decided without it"
+        if visit.started_at:
+            visit.ended_at = at
+
     def _node(self, name: str, visit: Visit, data: Mapping[str, Any], at: float) -> None:
         match name:
             case "node.started":
@@ -257,7 +269,8 @@ class RunState:
                 visit.started_at = visit.started_at or at
                 visit.error = str(data.get("error", {}).get("message", ""))
                 policy = data.get("on_error", "fail")
-                visit.note = "" if policy == "fail" else f"the run goes on ({policy})"
+                how = "without it" if policy == "contained" else f"({policy})"
+                visit.note = "" if policy == "fail" else f"the run goes on {how}"
             case "node.retrying":
                 visit.status = "retrying"
                 visit.error = str(data.get("error", {}).get("message", ""))

@@ -20,6 +20,7 @@ def main() -> None:
     _answer_workers_at_once()
     _keep_aborted_executions_aborted()
     _give_branches_their_own_context()
+    _end_boxes_at_their_first_error()
 
     from ministack.app import main as serve
 
@@ -90,6 +91,13 @@ class _ToldStates(dict[str, Any]):
             details = {"stateEnteredEventDetails": {"name": key}}
             self._add_event(f"{state['Type']}StateEntered", details)
         return state
+
+
+def _end_boxes_at_their_first_error() -> None:
+    """A Map or Parallel with an error waited for its other branches to run to their ends."""
+    from joinery_cli.local.boxes import patch
+
+    patch()
 
 
 if __name__ == "__main__":

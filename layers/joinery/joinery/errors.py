@@ -12,7 +12,7 @@
     └── NodeError                 raised while a node runs
         ├── Transient…            Step Functions retries it
         ├── Permanent…            never retried
-        └── RunCancelled, RunSuspended, DeadlineNear      control flow, not failures
+        └── RunCancelled, RunSuspended, DeadlineNear, Quorum_…      control flow, not failures
 
 What compiled state machines match on (`NodeError.asl_name`) is a public contract:
 `Transient`, `Permanent`, and the class names of control flow. Machines live as long as
@@ -319,6 +319,12 @@ class PermanentAttemptsExhausted(Permanent):
     code = "attempts_exhausted"
 
 
+class PermanentQuorumNotReached(Permanent):
+    """Too few edges into a join can still be taken; `details.lost` says what became of the rest."""
+
+    code = "quorum_not_reached"
+
+
 class PermanentInternal(Permanent):
     """A defect in Joinery or in a node: an unexpected exception."""
 
@@ -347,3 +353,22 @@ class DeadlineNear(NodeError):
 
     code = "deadline_near"
     retryable = True
+
+
+class QuorumDecided(NodeError):
+    """A join that does not wait for all is decided: what else runs for it ends here.
+
+    Raised as a subclass named after the join, which the state around catches by name.
+    """
+
+    code = "quorum_decided"
+    http_status = 409
+
+
+QUORUM_PREFIX = "Quorum_"
+
+
+def quorum_decided(join_id: str) -> QuorumDecided:
+    """Returns the error whose ASL name carries the join: `Quorum_<join>`."""
+    kind: type[QuorumDecided] = type(f"{QUORUM_PREFIX}{join_id}", (QuorumDecided,), {})
+    return kind(f"the join '{join_id}' is decided", join=join_id)

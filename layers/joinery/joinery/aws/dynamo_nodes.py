@@ -9,7 +9,18 @@ from joinery.aws.conditions import claimable, mine, updating
 from joinery.aws.documents import Documents
 from joinery.aws.errors import ConditionFailed, TransactionCancelled
 from joinery.aws.event_log import EventLog, stamped, went_through
-from joinery.aws.items import CTRL, NODES, get_string, key, node_sk, number, run_pk, string
+from joinery.aws.items import (
+    CTRL,
+    NODES,
+    get_string,
+    join_sk,
+    key,
+    node_sk,
+    number,
+    run_pk,
+    string,
+)
+from joinery.aws.joins import join_state
 from joinery.aws.records import node_item, node_record
 from joinery.aws.table import Table
 from joinery.errors import NotFound, PermanentInternal, TransientStore
@@ -40,14 +51,17 @@ class NodeTable:
 
     # -- reading -----------------------------------------------------------------------
 
-    def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
+    def load(
+        self, run_id: str, addresses: Iterable[Address], joins: Iterable[NodeKey] = ()
+    ) -> Loaded:
         """See `RunStore.load`: one batch for exact keys, one query for each other."""
         wanted = list(dict.fromkeys(addresses))
         pk = run_pk(run_id)
+        voted = {join_sk(join): join for join in joins}
         exact = {node_sk(a.key): a for a in wanted if not (a.last or a.every)}
         items = {
             get_string(item, "sk"): item
-            for item in self._table.batch_get([key(pk, sk) for sk in (CTRL, *exact)])
+            for item in self._table.batch_get([key(pk, sk) for sk in (CTRL, *exact, *voted)])
         }
         if CTRL not in items:
             raise NotFound(f"no run {run_id}")
@@ -55,7 +69,8 @@ class NodeTable:
         others = [address for address in wanted if address.last or address.every]
         for found in self._queried(pk, others):
             records.update(found)
-        return Loaded(self._events.note(run_id, items[CTRL]), records)
+        states = {join: join_state(items[sk]) for sk, join in voted.items() if sk in items}
+        return Loaded(self._events.note(run_id, items[CTRL]), records, states)
 
     def _queried(self, pk: str, addresses: Sequence[Address]) -> list[dict[Address, NodeRecord]]:
         def find(address: Address) -> dict[Address, NodeRecord]:

@@ -12,11 +12,13 @@ from joinery.aws.due import DueTable
 from joinery.aws.dynamo_nodes import NodeTable
 from joinery.aws.event_log import EventLog
 from joinery.aws.finish import Finisher
+from joinery.aws.losers import Losers
 from joinery.aws.run_table import RunPage, RunTable
 from joinery.aws.subscribers import Subscriber, SubscriberTable
 from joinery.aws.table import Table
 from joinery.aws.texts import TextTable
 from joinery.events.make import Event
+from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
 from joinery.runs.ports import Loaded, TextPiece
 
@@ -50,6 +52,7 @@ class DynamoRunStore:
         self._nodes = NodeTable(state, documents, self._log)
         self._control = ControlTable(state, documents, self._log, clock)
         self._finisher = Finisher(state, documents, self._log)
+        self._losers = Losers(state, self._log)
         self._texts = TextTable(state, self._log, clock)
         self._subscribers = SubscriberTable(state, self._log, clock)
 
@@ -147,9 +150,11 @@ class DynamoRunStore:
 
     # -- nodes -------------------------------------------------------------------------
 
-    def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
+    def load(
+        self, run_id: str, addresses: Iterable[Address], joins: Iterable[NodeKey] = ()
+    ) -> Loaded:
         """See `RunStore.load`."""
-        return self._nodes.load(run_id, addresses)
+        return self._nodes.load(run_id, addresses, joins)
 
     def result(self, run_id: str, record: NodeRecord) -> Mapping[str, Any]:
         """See `RunStore.result`."""
@@ -184,9 +189,18 @@ class DynamoRunStore:
         skipped: Sequence[NodeRecord] = (),
         *,
         fenced: bool = True,
+        joins: Sequence[JoinState] = (),
     ) -> list[Event]:
         """See `RunStore.finish`."""
-        return self._finisher.finish(run_id, record, events, skipped, fenced=fenced)
+        return self._finisher.finish(run_id, record, events, skipped, fenced=fenced, joins=joins)
+
+    def cancel_nodes(self, run_id: str, records: Sequence[NodeRecord], event: Event) -> list[Event]:
+        """See `RunStore.cancel_nodes`."""
+        return self._losers.cancel(run_id, records, event)
+
+    def settle(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+        """See `RunStore.settle`."""
+        return self._losers.settle(run_id, record, events)
 
     # -- events and text ---------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import joinery
 from joinery import limits
 from joinery.compiler.iterates import ITEM_READ, iterates_of, with_bodies
 from joinery.compiler.plan import PURE_TYPES, Plan, PlanLoop, PlanNode
+from joinery.compiler.races import with_races
 from joinery.errors import InvalidWorkflow, Problem
 from joinery.workflow.bodies import ITEM, analyse_all
 from joinery.workflow.expressions import references
@@ -81,6 +82,7 @@ def build_plan(workflow: m.Workflow, *, opt: int = 1) -> Plan:
         compiler=joinery.__version__,
         links=forward,
     )
+    plan = with_races(plan)
     groups = fold(plan) if opt >= 1 else {}
     return Plan(**{**_fields(plan), "groups": groups})
 
@@ -97,16 +99,6 @@ def _rounds(workflow: m.Workflow, loop: str) -> tuple[int, float | None]:
 def _refuse_what_cannot_run(workflow: m.Workflow, structure: Structure, links: list[Link]) -> None:
     """Raises for parts of the format that validate but do not run in this release."""
     problems: list[Problem] = []
-    for name, node in workflow.nodes.items():
-        if node.join != "all":
-            problems.append(
-                Problem(
-                    "plan.join_not_available",
-                    f"node '{name}': only join: all runs in this release",
-                    node_id=name,
-                    pointer=f"/nodes/{name}/join",
-                )
-            )
     for link in links:
         if link.when is None:
             continue
@@ -198,7 +190,15 @@ def _node(
         default=node.on_error.default if isinstance(node.on_error, DefaultOutput) else None,
         probabilities=dict(node.probabilities),
         name=node.name,
+        join=_join(node.join),
     )
+
+
+def _join(said: Any) -> int:
+    """Returns how many edges a join waits for; 0 is all of them."""
+    if isinstance(said, str):
+        return {"all": 0, "any": 1}[said]
+    return int(said.at_least)
 
 
 def _spec(node: Any, workflow: m.Workflow) -> dict[str, Any]:
@@ -290,7 +290,7 @@ def fold(plan: Plan) -> dict[str, tuple[str, ...]]:
         members[node.id] = [node.id]
     effects = {node.id: int(node.type not in PURE_TYPES) for node in plan.nodes}
     for node in plan.nodes:
-        if node.id == END or len(node.incoming) != 1:
+        if node.id == END or node.join or len(node.incoming) != 1:
             continue
         source = node.incoming[0].source
         if source == START or not _straight(plan, source, node):

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joinery import limits
+from joinery.compiler.catchers import catch, nodes_in, regions_of
 from joinery.compiler.closing import closed
 from joinery.compiler.iterations import iterate_behind, place_map, states_behind
 from joinery.compiler.levels import Chain, levels_of, units_of
@@ -73,6 +74,7 @@ class _Emitter:
         self.plan = plan
         self.arn = run_node_arn
         self.regions = Regions(plan)
+        self.races = regions_of(plan)
         self.names = Names()
         self.info: dict[str, StateInfo] = {}
 
@@ -109,6 +111,7 @@ class _Emitter:
                 self.box(scope, targets, state)
         if scope.leave:
             scope.states[scope.leave] = {"Type": "Succeed"}
+        self.catch(scope)
         return {"StartAt": name, "States": scope.states}
 
     def enter(
@@ -163,6 +166,18 @@ class _Emitter:
                 state["Output"] = {}
         else:
             state["Next"] = name
+
+    def catch(self, scope: _Scope) -> None:
+        """Adds what leaves a scope's states early, at the joins that stand beside them."""
+        for targets in [targets for targets in scope.placed if len(targets) == 1]:
+            region = self.races.get(targets[0])
+            if not region:
+                continue
+            for name, state in scope.states.items():
+                nodes = nodes_in(self.plan, state)
+                if nodes and nodes <= region:
+                    target, assign = self.enter(scope, targets, self.info[name].scope)
+                    catch(state, targets[0], str(target), assign)
 
     # -- states ------------------------------------------------------------------------
 

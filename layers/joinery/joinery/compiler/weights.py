@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from joinery import limits
+from joinery.compiler.catchers import regions_of
 from joinery.compiler.plan import MODEL_TYPES, Plan, PlanNode, items_of
 from joinery.compiler.ranges import Range, exactly
 from joinery.compiler.states import StateInfo
@@ -46,6 +47,7 @@ def per_node(walk: Walk, weigh: PerNode) -> Weight:
     in a region that runs in levels. Such a node counts nothing at least.
     """
     shares = _map_shares(walk)
+    raced: set[str] = set().union(*regions_of(walk.plan).values())
 
     def weight(name: str, info: StateInfo) -> Range:
         total = Range()
@@ -56,7 +58,8 @@ def per_node(walk: Walk, weigh: PerNode) -> Weight:
             value = weigh(walk.plan.by_id[node]) * shares.get(name, 1.0)
             runs = walk.runs[node]
             usual = value * min(1.0, runs / entered) if entered else 0.0
-            sure = runs >= entered - 1e-9
+            # A node that a join may stop need not have done anything.
+            sure = runs >= entered - 1e-9 and node not in raced
             total += Range(value if sure else 0.0, usual, value)
         return total
 

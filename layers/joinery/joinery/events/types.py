@@ -10,7 +10,8 @@ from typing import Any, Final, Literal, NotRequired, TypedDict
 EVENT_NAMES: Final = (
     "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out", "run.paused",
     "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
-    "node.retrying", "nodes.skipped", "loop.round", "input.cut", "usage.recorded", "void",
+    "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "input.cut",
+    "usage.recorded", "void",
 )  # fmt: skip
 DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
 FRAME_NAMES: Final = ("ack", "error", "pong", "resync",)  # fmt: skip
@@ -287,6 +288,20 @@ class NodesSkipped(_Event, _EventOfNode):
     data: NodesSkippedData
 
 
+class NodesCancelledData(TypedDict):
+    """`data` of `nodes.cancelled`."""
+
+    join: str
+    nodes: list[NodeAt]
+
+
+class NodesCancelled(_Event, _OfNode):
+    """Nodes that a join has no need of any more."""
+
+    event: Literal["nodes.cancelled"]
+    data: NodesCancelledData
+
+
 class LoopRoundData(TypedDict):
     """`data` of `loop.round`."""
 
@@ -470,6 +485,7 @@ AnyEvent = (
     | NodeFailed
     | NodeRetrying
     | NodesSkipped
+    | NodesCancelled
     | LoopRound
     | InputCut
     | UsageRecorded

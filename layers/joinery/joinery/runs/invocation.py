@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joinery.compiler.plan import Plan, PlanNode
-from joinery.events.make import Event, make_event
+from joinery.events.make import Event, make_event, with_nodes
 from joinery.runs.deps import Deps
+from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
 
 
@@ -24,6 +25,7 @@ class Invocation:
         path: Its loop rounds and item indexes.
         deadline: `time.monotonic()` at which the invocation ends.
         loaded: Records read so far, shared by the nodes of one Task.
+        joins: What was read of the joins that do not wait for all.
         control: The control item as it was read; `head` grows from its.
         head: Highest seq seen.
     """
@@ -37,6 +39,7 @@ class Invocation:
     loaded: dict[Address, NodeRecord]
     control: Control = field(default_factory=Control)
     head: int = 0
+    joins: dict[NodeKey, JoinState] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -83,8 +86,7 @@ class Invocation:
 
     def skip_event(self, records: Sequence[NodeRecord]) -> Event:
         """Returns the one event that tells of all these skips."""
-        rows = [{"node_id": r.node_id, "path": r.key.path} for r in records]
-        return self.event("nodes.skipped", {"nodes": rows})
+        return with_nodes(self.event("nodes.skipped", {}), records)
 
     def skipped(self, dead: Sequence[tuple[PlanNode, str]], now: float) -> list[NodeRecord]:
         """Returns the records of dead nodes."""

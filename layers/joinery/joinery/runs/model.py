@@ -48,7 +48,7 @@ class NodeRecord:
         reason: Why a loop ended.
         items: For an iterate node that ended well, how many items it has, else None.
         handled: Whether a failure was dealt with as `on_error` says, so that the run goes on.
-        contained: Whether a node around it contains its failure: it leads nowhere then.
+        contained: Whether a failure was left to the node's container: no edge was taken.
         refused: Nodes that the edges at its port do not lead to, since their `when` is false.
         seq: Place in the log of the first event that its end stored; set by the store.
         base: Attempts that do not count any more, since the run was resumed after them.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from joinery.events.make import Event
+from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
 
 
@@ -30,6 +31,10 @@ class ClaimLost(Exception):
     """Another attempt has begun since: nothing that this one writes counts any more."""
 
 
+class JoinChanged(Exception):
+    """A join's state is not the one that a change was computed from: read it and compute again."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextPiece:
     """A stored piece of a stream."""
@@ -47,6 +52,7 @@ class Loaded:
 
     control: Control
     records: Mapping[Address, NodeRecord] = field(default_factory=dict)
+    joins: Mapping[NodeKey, JoinState] = field(default_factory=dict)
 
 
 class RunStore(Protocol):
@@ -125,8 +131,10 @@ class RunStore(Protocol):
         """Deletes all that is stored of a run; False while some of it is left."""
         ...
 
-    def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
-        """Reads the control item and records; what does not exist is left out.
+    def load(
+        self, run_id: str, addresses: Iterable[Address], joins: Iterable[NodeKey] = ()
+    ) -> Loaded:
+        """Reads the control item, records and joins; what does not exist is left out.
 
         All records of an address with `every` are given each at its own exact address.
         """
@@ -165,13 +173,31 @@ class RunStore(Protocol):
         skipped: Sequence[NodeRecord] = (),
         *,
         fenced: bool = True,
+        joins: Sequence[JoinState] = (),
     ) -> list[Event]:
         """Stores a terminal record, the records it skips and the events as one transaction.
 
         `fenced` is False for a record that nobody claimed, such as a skip. A
-        skipped record that exists already is left as it is.
+        skipped record that exists already is left as it is. `joins` are states as they
+        were loaded, with changes: they are stored under the version that follows.
 
-        Raises: ClaimLost, AlreadyTerminal.
+        Raises: ClaimLost, AlreadyTerminal, JoinChanged.
+        """
+        ...
+
+    def cancel_nodes(self, run_id: str, records: Sequence[NodeRecord], event: Event) -> list[Event]:
+        """Records nodes as cancelled that have not ended; the others stay as they are.
+
+        The event, a `nodes.cancelled` without rows, comes to tell of those that it
+        changed; where they do not fit into one transaction, there are several. Of a
+        node that was begun, attempts, times and usage stay.
+        """
+        ...
+
+    def settle(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+        """Adds to a cancelled node what its last attempt had used by its end.
+
+        Returns nothing when it was not that attempt that was cancelled.
         """
         ...
 
