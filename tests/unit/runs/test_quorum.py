@@ -347,6 +347,16 @@ def test_a_join_that_begins_a_loop_is_decided_once() -> None:
     assert statuses(ended)["c"] == "cancelled"
 
 
+def test_a_round_that_the_edge_back_begins_asks_no_join() -> None:
+    edges = ["start -> b, c -> a -> l", "l.repeat -> a", "l.done -> end"]
+    a = node("x", "any", on_error="continue")
+    nodes = {"a": a, "b": BROKEN, "c": BROKEN, "l": loop(2)}
+    for ended in both(compile_workflow(workflow(edges, nodes, inputs=INPUTS))):
+        assert ended.status == "completed"
+        assert statuses(ended)["a1"] == "failed"
+        assert statuses(ended)["a2"] == "completed"
+
+
 # -- Tasks of the machine ------------------------------------------------------------------------
 
 

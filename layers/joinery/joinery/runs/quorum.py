@@ -285,9 +285,9 @@ def visible(inv: Invocation, records: Mapping[str, Seen]) -> dict[str, Seen]:
 
 def not_reached(inv: Invocation) -> PermanentQuorumNotReached | None:
     """Returns why the join cannot run, None when it can."""
-    if not inv.node.join:
-        return None
     races = races_of(inv.plan)
+    if not inv.node.join or races.key(inv.node, inv.path).path != inv.path:
+        return None  # a later round of a loop that begins with it is begun by the edge back
     state = races.state(inv.node, races.key(inv.node, inv.path), inv.joins)
     if state.outcome != MISSED:
         return None
