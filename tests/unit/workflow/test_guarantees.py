@@ -316,5 +316,5 @@ def test_what_may_fail_for_the_join_is_no_promise_to_its_neighbours() -> None:
 
 
 def test_waiting_for_more_edges_than_there_are() -> None:
-    assert race("{at_least: 3}") == [("node.join_too_many", "j")]
+    assert race("{at_least: 3}") == [("graph.join_never", "j")]
     assert race("{at_least: 2}") == []
