@@ -11,7 +11,7 @@ from kit.random_graphs import workflows
 from statelint.config import Config
 from statelint.linter import Linter
 
-from joinery.compiler.compile import compile_workflow
+from joinery.compiler.compile import OPT_LEVELS, compile_workflow
 from joinery.workflow.model import Workflow
 
 EXAMPLES = int(os.environ.get("JOINERY_EXAMPLES", "60"))
@@ -24,7 +24,8 @@ EXAMPLES = int(os.environ.get("JOINERY_EXAMPLES", "60"))
 def test_machine_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> None:
     graph, given_inputs = case
     reference = None
-    for opt in (0, 1):
+    before = None
+    for opt in OPT_LEVELS:
         compiled = compile_workflow(graph, opt=opt)
         reference = reference or interpreted(compiled.plan, given_inputs)
         machine = compiled_run(compiled, given_inputs)
@@ -33,4 +34,6 @@ def test_machine_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> No
         assert machine.nodes() == reference.nodes()
         report = compiled.report.transitions
         assert report.min <= machine.transitions <= report.max
+        assert before is None or report.max <= before.max, f"level {opt} costs more"
+        before = report
         assert Linter.validate(compiled.definition_json(), Config([], False, True)) == []

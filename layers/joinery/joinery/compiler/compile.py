@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from joinery.workflow.model import Workflow
 
 DEFAULT_OPT = 1
-OPT_LEVELS = (0, 1)
+OPT_LEVELS = (0, 1, 2)
 
 
 @dataclass(frozen=True, slots=True)

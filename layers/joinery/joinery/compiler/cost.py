@@ -15,6 +15,7 @@ from typing import Any
 from joinery import limits
 from joinery.compiler.emit import Emitted, StateInfo
 from joinery.compiler.plan import MODEL_TYPES, Plan
+from joinery.compiler.walks import measure_walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,16 @@ class Range:
         }
 
 
-Weight = Callable[[str, StateInfo], float]
+Weight = Callable[[str, StateInfo], float | Range]
 """What one visit of a state adds, by its name; boxes count themselves only."""
+
+Combine = Callable[[Range, Range], Range]
+"""What the branches of a box come to together."""
+
+
+def longest(a: Range, b: Range) -> Range:
+    """Returns the longer of two branches that run side by side."""
+    return Range(max(a.min, b.min), max(a.expected, b.expected), max(a.max, b.max))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +81,11 @@ class Report:
         }
 
 
-def measure(plan: Plan, emitted: Emitted, weight: Weight) -> Range:
-    """Sums a weight over the states that a run visits."""
-    return _scope(plan, emitted, emitted.definition, weight, ())
+def measure(
+    plan: Plan, emitted: Emitted, weight: Weight, combine: Combine = Range.__add__
+) -> Range:
+    """Sums a weight over the states that a run visits; of branches, what `combine` says."""
+    return _scope(plan, emitted, emitted.definition, weight, (), combine=combine)
 
 
 def _scope(
@@ -83,6 +94,8 @@ def _scope(
     scope: Mapping[str, Any],
     weight: Weight,
     around: tuple[str, ...],
+    *,
+    combine: Combine,
 ) -> Range:
     """Walks one `States` map as a graph without its back edges, last states first.
 
@@ -97,10 +110,14 @@ def _scope(
     own: dict[str, Range] = {}
     for name in order:
         info = emitted.info[name]
-        inner = Range(*([weight(name, info)] * 3))
+        once = weight(name, info)
+        inner = once if isinstance(once, Range) else Range(once, once, once)
+        boxed = Range()
         for box, times in _boxes(states[name]):
-            part = _scope(plan, emitted, box, weight, info.scope)
-            inner += Range(part.min * times, part.expected * times, part.max * times)
+            part = _scope(plan, emitted, box, weight, info.scope, combine=combine)
+            for _ in range(times):
+                boxed = combine(boxed, part)
+        inner += boxed
         rounds = [plan.loop_of[loop].max_rounds for loop in info.scope[len(around) :]]
         own[name] = Range(
             inner.min,
@@ -183,9 +200,11 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
     calls = {n.id: 1.0 if n.type in MODEL_TYPES else 0.0 for n in plan.nodes}
     shares = _map_shares(emitted)
 
-    def model_calls(name: str, info: StateInfo) -> float:
+    def model_calls(name: str, info: StateInfo) -> float | Range:
         if info.kind != "task":
             return 0.0
+        if info.walks:
+            return _walked(info, calls.__getitem__)
         return sum(calls[node] for node in info.nodes) * shares.get(name, 1.0)
 
     transitions = measure(plan, emitted, lambda _name, _info: 1.0)
@@ -231,13 +250,28 @@ def _map_shares(emitted: Emitted) -> dict[str, float]:
 
 
 def _price(plan: Plan, shares: Mapping[str, float], weigh: Callable[[str], float]) -> Weight:
-    def weight(name: str, info: StateInfo) -> float:
+    # A walk is one request, however many nodes it runs.
+    once = limits.LAMBDA_USD_PER_REQUEST if weigh is _lambda else 0.0
+
+    def weight(name: str, info: StateInfo) -> float | Range:
         if info.kind != "task":
             return 0.0
+        if info.walks:
+            more = _walked(info, lambda node: weigh(plan.by_id[node].type) - once)
+            return more + Range(once, once, once)
         total = sum(weigh(plan.by_id[node].type) for node in info.nodes)
         return total * shares.get(name, 1.0)
 
     return weight
+
+
+def _walked(info: StateInfo, weigh: Callable[[str], float]) -> Range:
+    """Sums a weight of nodes over a walk; for the Task inside a Map over the mean branch."""
+    total = Range()
+    for walk in info.walks:
+        total += Range(*measure_walk(walk, weigh, expected_rounds))
+    share = 1.0 / len(info.walks)
+    return Range(total.min * share, total.expected * share, total.max * share)
 
 
 def _seconds(node_type: str) -> float:

@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joinery import limits
+from joinery.compiler.flow import deciding_ports, flow_of
 from joinery.compiler.levels import Chain, levels_of, units_of
 from joinery.compiler.names import Names
 from joinery.compiler.plan import Plan
 from joinery.compiler.regions import Regions
 from joinery.compiler.states import RUN_NODE_PLACEHOLDER, invoke, likeness
+from joinery.compiler.walks import Walk, walk_of
 from joinery.workflow.graph import END, START
 
 
@@ -32,6 +34,8 @@ class StateInfo:
     scope: tuple[str, ...]
     nodes: tuple[str, ...] = ()
     back: frozenset[str] = frozenset()
+    walks: tuple[Walk, ...] = ()
+    """For a Task of level 2 how it goes through its group; in a Map one for each branch."""
 
 
 @dataclass(slots=True)
@@ -67,6 +71,7 @@ class _Emitter:
         self.plan = plan
         self.arn = run_node_arn
         self.regions = Regions(plan)
+        self.flow = flow_of(plan) if plan.opt >= 2 else None
         self.names = Names()
         self.info: dict[str, StateInfo] = {}
 
@@ -153,36 +158,36 @@ class _Emitter:
 
     def task(self, scope: _Scope, head: str, name: str) -> None:
         group = self.plan.group(head)
-        last = self.plan.by_id[group[-1]]
-        state = self._task(head, last.scope)
+        last, around = self.plan.by_id[group[-1]], self.plan.task_scope(head)
+        state = self._task(head, around)
         scope.states[name] = state
-        self.info[name] = StateInfo("task", last.scope, group)
+        self.info[name] = self._task_info(around, (head,))
         if last.id == END:
             state["End"] = True
         elif last.ports == ("",):
             wanted = [link.target for link in self.plan.outgoing[last.id][""]]
-            self.follow(scope, state, wanted, last.scope)
+            self.follow(scope, state, wanted, around)
         else:
-            self.choice(scope, state, last.id)
+            self.choice(scope, state, last.id, around)
 
-    def choice(self, scope: _Scope, task: dict[str, Any], node_id: str) -> None:
+    def choice(
+        self, scope: _Scope, task: dict[str, Any], node_id: str, around: tuple[str, ...]
+    ) -> None:
         """Emits the Choice behind a Task that decides a port."""
         node = self.plan.by_id[node_id]
-        loop = self.plan.loop_of.get(node_id)
+        loop = self.plan.loop_of.get(node_id) if around == node.scope else None
         ways: list[tuple[str, str, dict[str, str]]] = []
         back: set[str] = set()
-        for port in node.ports:
+        for port in node.ports if loop else deciding_ports(self.plan, node):
             if loop and port == "repeat":
-                target, assign = self.enter(scope, loop.entries, node.scope)
+                target, assign = self.enter(scope, loop.entries, around)
                 assign = {f"path_{node_id}": "{% $states.input.path %}", **assign}
                 back.add(str(target))
             else:
-                target, assign = self.enter(
-                    scope, self.regions.port_targets(node_id, port), node.scope
-                )
+                target, assign = self.enter(scope, self.regions.port_targets(node_id, port), around)
             if target is None:
                 scope.leave = scope.leave or self.names.take(f"leave after {node_id}")
-                self.info[scope.leave] = StateInfo("succeed", node.scope)
+                self.info[scope.leave] = StateInfo("succeed", around)
                 target = scope.leave
             ways.append((port, target, assign))
         task["Output"] = "{% $states.result.Payload %}"
@@ -206,7 +211,7 @@ class _Emitter:
         if default_assign:
             choice["Assign"] = default_assign
         scope.states[name] = {**choice, "Default": default}
-        self.info[name] = StateInfo("choice", node.scope, (node_id,), frozenset(back))
+        self.info[name] = StateInfo("choice", around, (node_id,), frozenset(back))
 
     def box(self, scope: _Scope, targets: tuple[str, ...], name: str) -> None:
         """Emits a fork up to its join: a Map over Tasks that are alike, else a Parallel."""
@@ -216,11 +221,7 @@ class _Emitter:
         if branches is None:
             self.levels(scope, targets, join, name)
             return
-        plain = all(
-            set(self.plan.group(branch.entries[0])) == branch.nodes
-            and self.plan.by_id[self.plan.group(branch.entries[0])[-1]].ports == ("",)
-            for branch in branches
-        )
+        plain = all(set(self.plan.group(branch.entries[0])) == branch.nodes for branch in branches)
         if plain and self._are_alike(targets):
             state = self._map(targets, around)
             self.info[name] = StateInfo("map", around, targets)
@@ -258,8 +259,7 @@ class _Emitter:
         heads = tuple(chain[0].name for chain in chains)
         tasks = all(len(chain) == 1 and not chain[0].is_loop for chain in chains)
         if tasks and len(heads) == 1:
-            group = self.plan.group(heads[0])
-            self.info[name] = StateInfo("task", around, group)
+            self.info[name] = self._task_info(around, heads)
             return self._task(heads[0], around)
         if tasks and self._are_alike(heads):
             self.info[name] = StateInfo("map", around, heads)
@@ -278,20 +278,18 @@ class _Emitter:
         names = [self.names.take(unit.name) for unit in chain]
         states: dict[str, Any] = {}
         for unit, name, following in zip(chain, names, [*names[1:], None], strict=True):
-            group = self.plan.group(unit.name)
             way: dict[str, Any] = {"Next": following} if following else {"End": True}
             states[name] = {
                 **self._task(unit.name, around),
                 **way,
             }
-            self.info[name] = StateInfo("task", around, group)
+            self.info[name] = self._task_info(around, (unit.name,))
         return {"StartAt": names[0], "States": states}
 
     def _map(self, targets: tuple[str, ...], around: tuple[str, ...]) -> dict[str, Any]:
         inner = self.names.take_list("", list(targets))
-        every = tuple(node for target in targets for node in self.plan.group(target))
         task = invoke(self.plan, self.arn, targets[0], around, item=True)
-        self.info[inner] = StateInfo("task", around, every)
+        self.info[inner] = self._task_info(around, targets)
         return {
             "Type": "Map",
             "Items": list(targets),
@@ -304,14 +302,21 @@ class _Emitter:
             "Output": {},
         }
 
+    def _task_info(self, around: tuple[str, ...], heads: Sequence[str]) -> StateInfo:
+        """Returns what a Task runs: one group, or in a Map one of several."""
+        groups = [self.plan.group(head) for head in heads]
+        nodes = tuple(node for group in groups for node in group)
+        walks = tuple(walk_of(self.plan, self.flow, group) for group in groups if self.flow)
+        return StateInfo("task", around, nodes, walks=walks)
+
     def _task(self, head: str, around: tuple[str, ...]) -> dict[str, Any]:
         return invoke(self.plan, self.arn, head, around)
 
     def _around(self, targets: Sequence[str]) -> tuple[str, ...]:
         """Returns the loops that are around all of some nodes."""
-        common = self.plan.by_id[targets[0]].scope
+        common = self.plan.task_scope(targets[0])
         for target in targets[1:]:
-            common = _common(common, self.plan.by_id[target].scope)
+            common = _common(common, self.plan.task_scope(target))
         return common
 
     def _are_alike(self, heads: Sequence[str]) -> bool:

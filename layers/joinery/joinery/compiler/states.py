@@ -6,6 +6,7 @@ from typing import Any
 
 from joinery import limits
 from joinery.compiler.plan import PURE_TYPES, Plan
+from joinery.compiler.times import Worst, worst_of
 from joinery.errors import transient_names
 
 RUN_NODE_PLACEHOLDER = "${RunNodeArn}"
@@ -68,20 +69,33 @@ def invoke(
 def likeness(plan: Plan, head: str) -> tuple[Any, ...]:
     """What must be equal for branches to share one Task state."""
     group = plan.group(head)
+    walked = _walked(plan, group)
     return (
-        plan.by_id[head].scope,
+        plan.task_scope(head),
         _attempts(plan, group),
         plan.by_id[head].backoff_s,
         _timeout(plan, group),
+        walked.short if walked else 0,
     )
 
 
+def _walked(plan: Plan, group: tuple[str, ...]) -> Worst | None:
+    """Returns the worst case of a group that is walked; None for Tasks of levels 0 and 1."""
+    if plan.opt < 2 or len(group) < 2:
+        return None
+    return worst_of(plan, group, len(plan.task_scope(group[0])))
+
+
 def _attempts(plan: Plan, group: tuple[str, ...]) -> int:
+    if walked := _walked(plan, group):
+        return walked.attempts
     return max(plan.by_id[name].attempts for name in group)
 
 
 def _timeout(plan: Plan, group: tuple[str, ...]) -> int:
     """Seconds after which Step Functions gives an invocation up: the nodes' own, and a margin."""
+    if walked := _walked(plan, group):
+        return int(min(walked.seconds + 30, limits.LAMBDA_TIMEOUT_S))
     nodes = [plan.by_id[name] for name in group]
     # A pure node is done at once; its own timeout is only its bound inside the invocation.
     total = sum(node.timeout_s for node in nodes if node.type not in PURE_TYPES) + 30
@@ -94,9 +108,21 @@ def _retry(plan: Plan, group: tuple[str, ...]) -> list[dict[str, Any]]:
     Attempts are counted in the table, where a crash counts too; the bounds here
     only have to be wider, and end what can no longer even be counted.
     """
-    names = [name for name in transient_names() if name != "TransientClaimed"]
     backoff = max(1, round(min(plan.by_id[name].backoff_s for name in group)))
-    return [
+    walked = _walked(plan, group)
+    return retriers(backoff, _attempts(plan, group), walked.short if walked else 0)
+
+
+def retriers(backoff: int, attempts: int, short: int) -> list[dict[str, Any]]:
+    """Returns the Retriers of a Task.
+
+    Args:
+        backoff: Seconds before the first new attempt.
+        attempts: Attempts that its nodes may make in all.
+        short: How often an invocation may run short of time and ask for another one.
+    """
+    names = [name for name in transient_names() if name != "TransientClaimed"]
+    found: list[dict[str, Any]] = [
         {
             "ErrorEquals": ["TransientClaimed"],
             "IntervalSeconds": 2,
@@ -110,7 +136,17 @@ def _retry(plan: Plan, group: tuple[str, ...]) -> list[dict[str, Any]]:
             "IntervalSeconds": backoff,
             "BackoffRate": 2.0,
             "MaxDelaySeconds": max(30, backoff + 1),
-            "MaxAttempts": _attempts(plan, group) + 2,
+            "MaxAttempts": attempts + 2,
             "JitterStrategy": "FULL",
         },
     ]
+    if short:
+        found.append(
+            {
+                "ErrorEquals": ["DeadlineNear"],
+                "IntervalSeconds": 1,
+                "BackoffRate": 1.0,
+                "MaxAttempts": short,
+            }
+        )
+    return found

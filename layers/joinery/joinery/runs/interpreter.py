@@ -20,6 +20,7 @@ from joinery.runs.deps import Deps
 from joinery.runs.end import close_completed, close_failed
 from joinery.runs.model import NodeRecord, RunRecord, common_depth, path_of
 from joinery.runs.task import run_nodes
+from joinery.runs.walk import Pace, pause, run_member
 from joinery.workflow.graph import END, START, Link
 
 THREADS = 40
@@ -54,6 +55,22 @@ def run_inline(deps: Deps, plan: Plan, run: RunRecord, *, sleep: Sleep = time.sl
         close_failed(deps, run, error)
 
 
+def run_in_one(deps: Deps, plan: Plan, run: RunRecord, *, deadline: float) -> None:
+    """Runs a whole plan in one invocation of a function, on from what is stored.
+
+    Args:
+        deps: Ports.
+        plan: The plan.
+        run: The run; it was started, and may have been walked in part before.
+        deadline: `time.monotonic()` at which the invocation ends.
+
+    Raises:
+        NodeError: What ended a node, and with it the run; or what another invocation cures.
+    """
+    _Walk(deps, plan, run, time.sleep, pace=Pace(deadline)).walk()
+    close_completed(deps, plan, run)
+
+
 @dataclass(slots=True)
 class _Walk:
     """One walk through a plan.
@@ -72,6 +89,7 @@ class _Walk:
     taken: set[Place] = field(default_factory=set)
     ready: deque[Place] = field(default_factory=deque)
     last: dict[Place, NodeRecord | None] = field(default_factory=dict)
+    pace: Pace | None = None
 
     def walk(self) -> None:
         for link in self.plan.outgoing[START][""]:
@@ -112,6 +130,8 @@ class _Walk:
         """Runs a node to its end, over all attempts, and returns its record."""
         node_id, path = place
         node = self.plan.by_id[node_id]
+        if self.pace is not None:
+            return run_member(self.deps, self.plan, self.run, node, path, pace=self.pace, loaded={})
         attempt = 1
         while True:
             try:
@@ -120,16 +140,9 @@ class _Walk:
                     self.deps, _bare(self.plan), self.run, node_id, path, deadline=deadline
                 )
             except Transient:
-                self._pause(node.backoff_s * 2 ** (attempt - 1))
+                wait = node.backoff_s * 2 ** (attempt - 1)
+                pause(self.deps, self.run.run_id, wait, self.sleep)
                 attempt += 1
-
-    def _pause(self, seconds: float) -> None:
-        """Waits before the next attempt, a second at a time, so that a cancel is seen."""
-        end = time.monotonic() + seconds
-        while (rest := end - time.monotonic()) > 0:
-            if self.deps.store.control(self.run.run_id).cancel:
-                return
-            self.sleep(min(1.0, rest))
 
     # -- deciding edges ----------------------------------------------------------------
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.plan import Plan, PlanNode
 from joinery.events.make import Event, make_event
 from joinery.runs.deps import Deps
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
+
+if TYPE_CHECKING:
+    from joinery.runs.walk import Pace
 
 
 @dataclass(slots=True)
@@ -26,6 +29,7 @@ class Invocation:
         loaded: Records read so far, shared by the nodes of one Task.
         control: The control item as it was read; `head` grows from its.
         head: Highest seq seen.
+        pace: What is left of an invocation that runs several nodes; None for one alone.
     """
 
     deps: Deps
@@ -37,6 +41,7 @@ class Invocation:
     loaded: dict[Address, NodeRecord]
     control: Control = field(default_factory=Control)
     head: int = 0
+    pace: Pace | None = None
 
     @property
     def run_id(self) -> str:
@@ -48,13 +53,17 @@ class Invocation:
         """The node's address."""
         return NodeKey(self.node.ord, self.path)
 
+    def knows(self, address: Address) -> bool:
+        """Whether a record was read that cannot have changed since."""
+        held = self.loaded.get(address)
+        return held is not None and held.terminal and not address.last
+
     def find(self, address: Address) -> NodeRecord | None:
         """Returns a record, read once; None when there is none yet.
 
         What has ended stays as it is, but which round is a loop's last one does not.
         """
-        held = self.loaded.get(address)
-        if held is None or address.last or not held.terminal:
+        if not self.knows(address):
             self.loaded.update(self.deps.store.load(self.run_id, [address]).records)
         return self.loaded.get(address)
 

@@ -11,9 +11,9 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from joinery.compiler.plan import Plan
+from joinery.compiler.plan import Plan, PlanNode
 from joinery.errors import (
     NodeError,
     PermanentInternal,
@@ -39,6 +39,9 @@ from joinery.runs.scope import build_scope
 from joinery.runs.watch import Watch
 from joinery.workflow.graph import END, START
 
+if TYPE_CHECKING:
+    from joinery.runs.walk import Pace
+
 log = logging.getLogger(__name__)
 
 
@@ -51,7 +54,7 @@ def run_task(
         deps: Ports.
         plan: The plan that the run is pinned to.
         run: The run.
-        head: The first node of the Task.
+        head: The first node of the Task; `start` for the whole plan.
         path: Its loop rounds and item indexes.
         deadline: `time.monotonic()` at which this invocation ends.
 
@@ -61,6 +64,11 @@ def run_task(
     Raises:
         NodeError: By its class name, what Retry and Catch of the state match on.
     """
+    if head == START:
+        from joinery.runs.interpreter import run_in_one
+
+        run_in_one(deps, plan, run, deadline=deadline)
+        return {"port": "", "path": ""}
     if head == END:
         close_completed(deps, plan, run)
         return {"port": "", "path": ""}
@@ -76,13 +84,38 @@ def run_nodes(
     Raises:
         NodeError: See `run_task`.
     """
-    loaded: dict[Address, NodeRecord] = {}
-    record: NodeRecord | None = None
-    for name in plan.group(head):
-        record = _Runner(deps, plan, run, plan.by_id[name], path, deadline, loaded).execute()
-        loaded[Address(record.key)] = record
-    assert record is not None
-    return record
+    from joinery.runs.walk import walk_group
+
+    return walk_group(deps, plan, run, head, path, deadline=deadline)
+
+
+def run_node(
+    deps: Deps,
+    plan: Plan,
+    run: RunRecord,
+    node: PlanNode,
+    path: str,
+    *,
+    deadline: float,
+    loaded: dict[Address, NodeRecord],
+    pace: Pace | None = None,
+) -> NodeRecord:
+    """Runs one node and returns its record.
+
+    Args:
+        deps: Ports.
+        plan: The plan.
+        run: The run.
+        node: The node.
+        path: Its loop rounds and item indexes.
+        deadline: `time.monotonic()` at which this invocation ends.
+        loaded: Records that nodes before it in this invocation have read.
+        pace: Whether the invocation can still hold it; None when it is alone there.
+
+    Raises:
+        NodeError: See `run_task`.
+    """
+    return _Runner(deps, plan, run, node, path, deadline, loaded, pace=pace).execute()
 
 
 class _Runner(Invocation):
@@ -95,7 +128,7 @@ class _Runner(Invocation):
         own = Address(self.key)
         read = self.deps.store.load(
             self.run_id,
-            [own, *(address for address in wanted.values() if address not in self.loaded)],
+            [own, *(address for address in wanted.values() if not self.knows(address))],
         )
         self.loaded.update(read.records)
         self.control, self.head = read.control, read.control.head
@@ -106,6 +139,8 @@ class _Runner(Invocation):
             raise RunCancelled("the run was cancelled")
         if not self._alive():
             return self._skip()
+        if self.pace is not None:
+            self.pace.admit(self.node)
         try:
             record = self._claim()
         except AlreadyTerminal as ended:

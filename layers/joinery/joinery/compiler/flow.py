@@ -1,0 +1,88 @@
+"""Where the machine goes from each node, at the level of one Task a node.
+
+The compiler fuses and measures on this: a way is what a port leads to, reduced as
+the emitter reduces it (an edge that passes by is none), so a fork is a way with
+several targets and everything else has one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from joinery.compiler.plan import Plan, PlanNode
+from joinery.compiler.regions import Regions
+from joinery.workflow.graph import END, START
+
+Way = tuple[str, ...]
+"""The nodes that run next, side by side; mostly one."""
+
+
+@dataclass(slots=True)
+class Flow:
+    """The ways of a plan.
+
+    Attributes:
+        ways: By node, one way a port; `repeat` of a loop is left out.
+        entered_from: By node, the nodes that lead to it and to nothing beside it.
+        heads: Nodes that something else leads to as well: `start`, or a box of branches.
+    """
+
+    ways: dict[str, list[Way]] = field(default_factory=dict)
+    entered_from: dict[str, set[str]] = field(default_factory=dict)
+    heads: set[str] = field(default_factory=set)
+
+    def _add(self, regions: Regions, source: str, way: Way) -> None:
+        if len(way) == 1 and source != START:
+            self.entered_from.setdefault(way[0], set()).add(source)
+            return
+        self.heads.update(way)
+        if len(way) > 1:
+            self._add_box(regions, way)
+
+    def _add_box(self, regions: Regions, targets: Way) -> None:
+        """Notes what a box leads to: its branches, those of boxes inside, and the joins."""
+        join = regions.join_of(targets)
+        self.heads.update((*targets, join))
+        for branch in regions.branches(targets, join) or ():
+            inner = regions.forked(branch.entries, (join,))
+            if len(inner) > 1:
+                self._add_box(regions, inner)
+
+
+def flow_of(plan: Plan) -> Flow:
+    """Returns the ways of a plan."""
+    regions = Regions(plan)
+    flow = Flow()
+    starts = [link.target for link in plan.outgoing[START][""]]
+    flow._add(regions, START, regions.forked(starts, ()))
+    for node in plan.nodes:
+        flow.ways[node.id] = []
+        if node.id == END:
+            continue
+        for port in deciding_ports(plan, node):
+            way = regions.forked(regions.port_targets(node.id, port), ())
+            flow.ways[node.id].append(way)
+            flow._add(regions, node.id, way)
+    for loop in plan.loops:
+        if len(loop.entries) > 1:
+            flow._add(regions, START, regions.forked(loop.entries, ()))
+    return flow
+
+
+def deciding_ports(plan: Plan, node: PlanNode) -> tuple[str, ...]:
+    """Returns the ports by which a node goes on: a loop's way back is none."""
+    if node.id not in plan.loop_of:
+        return node.ports
+    return tuple(port for port in node.ports if port != "repeat")
+
+
+def ancestors_of(plan: Plan) -> dict[str, int]:
+    """Returns, for each node, the ordinals of all nodes before it, as the bits of a number."""
+    found: dict[str, int] = {START: 0}
+    bit = {START: 0, **{node.id: 1 << node.ord for node in plan.nodes}}
+    for node in plan.nodes:
+        before = 0
+        for link in node.incoming:
+            before |= found[link.source] | bit[link.source]
+        found[node.id] = before
+    return found
