@@ -7,6 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from joinery.errors import PermanentModelRejected, TransientModelUnavailable
+from joinery.llm.types import CallContext, ModelRequest
 from joinery.workflow.model import Workflow
 
 End = tuple[str, str]
@@ -45,7 +47,10 @@ class Builder:
 
     def leaf(self, depth: int) -> tuple[list[str], list[End]]:
         name = self.name("t")
-        behaviour = self.draw(st.sampled_from(["fine"] * 8 + ["continue", "route"]))
+        behaviour = self.draw(st.sampled_from(["fine"] * 5 + ["model"] * 3 + ["continue", "route"]))
+        if behaviour == "model":
+            self.nodes[name] = self.model()
+            return [name], [(name, "")]
         if behaviour == "fine":
             self.nodes[name] = {"type": "template", "template": name}
             return [name], [(name, "")]
@@ -54,6 +59,13 @@ class Builder:
         if behaviour == "continue":
             return [name], [(name, "")]
         return [name], [(name, ""), (name, "error")]
+
+    def model(self) -> dict[str, Any]:
+        """A node that calls a model; `answer` does as the prompt says."""
+        prompt = self.draw(st.sampled_from(["fine", "fine", "flaky", "broken"]))
+        policy = "continue" if prompt == "broken" else "fail"
+        retry = {"attempts": 2, "backoff": "1ms"}
+        return {"type": "llm", "prompt": prompt, "on_error": policy, "retry": retry}
 
     def sequence(self, depth: int) -> tuple[list[str], list[End]]:
         entries, exits = self.part(depth - 1)
@@ -118,6 +130,16 @@ class Builder:
         self.link(exits, [name])
         self.link([(name, "repeat")], head)
         return head, [(name, "done")]
+
+
+def answer(request: ModelRequest, call: CallContext) -> str:
+    """What the models of random workflows say: a flaky one fails at first, a broken one always."""
+    prompt = request.messages[-1].content
+    if prompt == "broken":
+        raise PermanentModelRejected("broken")
+    if prompt == "flaky" and call.call == 1:
+        raise TransientModelUnavailable("not at once")
+    return prompt
 
 
 @st.composite

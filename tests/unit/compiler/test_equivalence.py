@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from kit.engines import compiled_run, interpreted
-from kit.random_graphs import workflows
+from kit.models import Says
+from kit.random_graphs import answer, workflows
 from statelint.config import Config
 from statelint.linter import Linter
 
@@ -27,8 +28,8 @@ def test_machine_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> No
     before = None
     for opt in OPT_LEVELS:
         compiled = compile_workflow(graph, opt=opt)
-        reference = reference or interpreted(compiled.plan, given_inputs)
-        machine = compiled_run(compiled, given_inputs)
+        reference = reference or interpreted(compiled.plan, given_inputs, Says(answer))
+        machine = compiled_run(compiled, given_inputs, Says(answer))
 
         assert machine.status == reference.status == "completed"
         assert machine.nodes() == reference.nodes()
