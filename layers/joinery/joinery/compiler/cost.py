@@ -15,7 +15,7 @@ from typing import Any
 from joinery import limits
 from joinery.compiler.emit import Emitted, StateInfo
 from joinery.compiler.plan import MODEL_TYPES, Plan
-from joinery.compiler.walks import measure_walk
+from joinery.compiler.steps import measure_walk
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from joinery.compiler.names import Names
 from joinery.compiler.plan import Plan
 from joinery.compiler.regions import Regions
 from joinery.compiler.states import RUN_NODE_PLACEHOLDER, invoke, likeness
-from joinery.compiler.walks import Walk, walk_of
+from joinery.compiler.steps import Walk, walk_of
 from joinery.workflow.graph import END, START
 
 
