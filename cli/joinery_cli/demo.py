@@ -141,7 +141,8 @@ def bill(played: _Played) -> Iterator[str]:
     tokens = result["tokens"]
     yield _row("tokens", f"{tokens['input']:,} in, {tokens['output']:,} out")
     yield _row("model calls", f"{result['model_calls']:,}")
-    yield _row("state transitions", f"{result['transitions']:,}")
+    predicted = f"({result['transitions_predicted']:,} predicted)"
+    yield _row("state transitions", f"{result['transitions']:,}  {predicted}")
     services: Counter[str] = Counter()
     for name, count in result["aws_calls"].items():
         services[name.split(".")[0]] += count

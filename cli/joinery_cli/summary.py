@@ -54,7 +54,8 @@ def print_summary(result: Mapping[str, Any], state: RunState, *, nodes: bool = T
 def _figures(result: Mapping[str, Any], state: RunState) -> list[str]:
     parts = footer_parts(state, state.ended_at)
     if result["transitions"]:
-        parts.append(f"{result['transitions']:,} transitions")
+        predicted = f"({result['transitions_predicted']:,} predicted)"
+        parts.append(f"{result['transitions']:,} transitions {predicted}")
         parts.append(f"{sum(result['aws_calls'].values()):,} AWS calls")
         parts.append(f"{dollars(result['price_usd'])} on AWS without model fees")
     return parts

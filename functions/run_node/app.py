@@ -25,18 +25,18 @@ RESERVE_S = 5.0
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Runs the node `{run_id, plan, node, path}`; returns `{port, path}`.
 
-    Whatever is raised is a NodeError: its class name is what the machine matches on.
+    Whatever is raised is a NodeError, by the class name that the machine matches on.
     """
     if event.get("warm"):
         return {"warm": True}
     deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE_S
     try:
         return _counted(event, deadline)
-    except NodeError:
-        raise
+    except NodeError as error:
+        raise error.for_machine() from None
     except Exception as error:
         log.exception("node %s of run %s", event.get("node"), event.get("run_id"))
-        raise _node_error(error) from None
+        raise _node_error(error).for_machine() from None
 
 
 def _counted(event: dict[str, Any], deadline: float) -> dict[str, Any]:

@@ -94,8 +94,7 @@ def compiled_run(compiled: Compiled, given: Mapping[str, Any], models: Any = Non
     ended = begin(plan, given, models)
 
     def task(call: sfnx.testing.Call) -> object:
-        arguments: Any = call.arguments
-        payload = arguments["Payload"]
+        payload: Any = call.arguments
         assert payload["run_id"] == ended.run.run_id
         run = ended.store.get_run(payload["run_id"])
         try:
@@ -104,8 +103,9 @@ def compiled_run(compiled: Compiled, given: Mapping[str, Any], models: Any = Non
                 deadline=time.monotonic() + INVOCATION_S,
             )  # fmt: skip
         except NodeError as error:
-            raise sfnx.testing.Failure(error.asl_name(), error.message) from error
-        return {"Payload": answer, "StatusCode": 200}
+            raised = error.for_machine()
+            raise sfnx.testing.Failure(type(raised).__name__, raised.message) from error
+        return answer
 
     ended.store.mark_started(ended.run.run_id, "arn", time.time())
     execution = sfnx.testing.run(

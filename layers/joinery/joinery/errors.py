@@ -9,13 +9,14 @@
     ├── NotFound                  there is no such thing, or it is somebody else's
     ├── Conflict                  the thing is in another state than the request needs
     ├── Unavailable               a part we depend on does not answer
-    └── NodeError                 raised while a node runs; the class name is what ASL matches on
+    └── NodeError                 raised while a node runs
         ├── Transient…            Step Functions retries it
         ├── Permanent…            never retried
         └── RunCancelled, RunSuspended, DeadlineNear      control flow, not failures
 
-Class names of `NodeError` are a public contract: compiled state machines name
-them in Retry and Catch, and machines live as long as the runs that use them.
+What compiled state machines match on (`NodeError.asl_name`) is a public contract:
+`Transient`, `Permanent`, and the class names of control flow. Machines live as long as
+the runs that use them, so a class that is added later must need no new name in them.
 This module imports nothing but the standard library.
 """
 
@@ -166,8 +167,16 @@ class NodeError(JoineryError):
 
     @classmethod
     def asl_name(cls) -> str:
-        """The error name that Step Functions sees: the class name."""
+        """The error name that Step Functions sees: `Transient`, `Permanent` or the class name."""
         return cls.__name__
+
+    def for_machine(self) -> NodeError:
+        """Returns the error to leave a Task by: its class is called what `asl_name` says.
+
+        Its message begins with the exact class, as in `PermanentModelAuth: the key was
+        refused`: the console shows it as the cause.
+        """
+        return self
 
 
 # -- transient: the same node runs again ------------------------------------------
@@ -178,6 +187,15 @@ class Transient(NodeError):
 
     code = "transient"
     retryable = True
+
+    @classmethod
+    def asl_name(cls) -> str:
+        """See `NodeError.asl_name`."""
+        return "Transient"
+
+    def for_machine(self) -> NodeError:
+        """See `NodeError.for_machine`."""
+        return Transient(f"{type(self).__name__}: {self.message}", **self.details)
 
 
 class TransientClaimed(Transient):
@@ -230,6 +248,15 @@ class Permanent(NodeError):
     """Base of node errors that end the node."""
 
     code = "permanent"
+
+    @classmethod
+    def asl_name(cls) -> str:
+        """See `NodeError.asl_name`."""
+        return "Permanent"
+
+    def for_machine(self) -> NodeError:
+        """See `NodeError.for_machine`."""
+        return Permanent(f"{type(self).__name__}: {self.message}", **self.details)
 
 
 class PermanentModelRejected(Permanent):
@@ -308,8 +335,3 @@ class DeadlineNear(NodeError):
 
     code = "deadline_near"
     retryable = True
-
-
-def transient_names() -> list[str]:
-    """Returns the ASL names of all transient errors, sorted."""
-    return sorted(cls.asl_name() for cls in Transient.__subclasses__())

@@ -27,6 +27,9 @@ ATTEMPTS_MAX: Final = 10
 NODES_MAX: Final = 2_000
 """Largest workflow."""
 
+PLAN_BYTES: Final = 8 * 1_048_576
+"""Largest plan: each worker reads it once, and parsed it takes up to five times as much memory."""
+
 INLINE_BYTES: Final = 8_192
 """Values above go to S3: one PUT ($5/M) costs what 8 write units ($0.625/M each) cost."""
 

@@ -184,6 +184,7 @@ def test_run_prints_the_result_as_json_and_nothing_else(joinery, pure):
             "no": {"status": "skipped", "attempts": 0},
         },
         "transitions": 0,
+        "transitions_predicted": 0,
         "aws_calls": {},
         "tokens": {"input": 0, "output": 0},
         "model_calls": 0,

@@ -12,7 +12,9 @@ from kit.random_graphs import answer, workflows
 from statelint.config import Config
 from statelint.linter import Linter
 
+from joinery import limits
 from joinery.compiler.compile import OPT_LEVELS, compile_workflow
+from joinery.compiler.predict import history_events_of, states_of_run, transitions_of
 from joinery.workflow.model import Workflow
 
 EXAMPLES = int(os.environ.get("JOINERY_EXAMPLES", "60"))
@@ -33,8 +35,17 @@ def test_machine_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> No
 
         assert machine.status == reference.status == "completed"
         assert machine.nodes() == reference.nodes()
+        records = machine.store.nodes(machine.run.run_id)
+        assert sorted(states_of_run(compiled.plan, compiled.emitted, records)) == sorted(
+            machine.states
+        )
+        assert machine.transitions == transitions_of(compiled.plan, compiled.emitted, records)
         report = compiled.report.transitions
         assert report.min <= machine.transitions <= report.max
         assert before is None or report.max <= before.max, f"level {opt} costs more"
         before = report
+        assert report.min <= round(report.expected, 9) <= report.max
+        events = history_events_of(compiled.plan, compiled.emitted, records)
+        history = compiled.report.history_events
+        assert history.min <= events + limits.SFN_EVENTS_EXECUTION <= history.max
         assert Linter.validate(compiled.definition_json(), Config([], False, True)) == []

@@ -13,6 +13,7 @@ from statelint.linter import Linter
 
 from joinery.compiler.compile import compile_workflow
 from joinery.compiler.cost import expected_rounds
+from joinery.compiler.predict import transitions_of
 from joinery.errors import InvalidWorkflow
 from joinery.workflow.model import Workflow
 
@@ -296,6 +297,8 @@ def test_machine_is_clean_and_within_its_price(name: str, opt: int) -> None:
     if machine.status == "completed":
         assert report.min <= machine.transitions
     assert report.min <= report.expected <= report.max
+    records = machine.store.nodes(machine.run.run_id)
+    assert machine.transitions == transitions_of(compiled.plan, compiled.emitted, records)
 
 
 def states(graph: Workflow, opt: int) -> dict[str, Any]:

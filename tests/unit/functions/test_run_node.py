@@ -18,9 +18,10 @@ from joinery.aws.clients import CallCounter
 from joinery.catalog.ports import Version
 from joinery.compiler.compile import compile_workflow
 from joinery.errors import (
-    PermanentInternal,
+    Permanent,
     PermanentModelAuth,
     RunCancelled,
+    Transient,
     TransientStore,
     Unavailable,
 )
@@ -108,7 +109,9 @@ def test_counts_are_those_of_one_invocation(world: World, capsys: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [PermanentModelAuth, TransientStore])
-def test_what_a_node_raises_goes_out_as_it_is(world: World, kind: Any, capsys: Any) -> None:
+def test_what_a_node_raises_goes_out_by_the_name_that_machines_match(
+    world: World, kind: Any, capsys: Any
+) -> None:
     def fails(*_: Any) -> str:
         raise kind("no")
 
@@ -116,7 +119,8 @@ def test_what_a_node_raises_goes_out_as_it_is(world: World, kind: Any, capsys: A
     run_id = world.begin()
     with pytest.raises(Exception) as raised:
         world.invoke(run_id)
-    name = type(raised.value).__name__
+    assert type(raised.value) is Permanent
+    name = str(raised.value).partition(": ")[0]
     assert name == ("PermanentAttemptsExhausted" if kind is TransientStore else kind.__name__)
     assert len(calls(capsys)) == 1
     assert world.drained == 1
@@ -132,9 +136,9 @@ def test_a_cancelled_run_stops_at_its_next_node(world: World) -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (Unavailable("later"), TransientStore),
-        (ValueError("password=hunter2"), PermanentInternal),
-        (KeyError("x"), PermanentInternal),
+        (Unavailable("later"), Transient),
+        (ValueError("password=hunter2"), Permanent),
+        (KeyError("x"), Permanent),
     ],
 )
 def test_nothing_else_escapes(
@@ -156,7 +160,7 @@ def test_nothing_else_escapes(
 def test_a_run_that_does_not_exist_and_events_that_are_none(world: World) -> None:
     world.begin()
     for event in ({"run_id": "run_0"}, {}, {"run_id": None, "plan": "x"}):
-        with pytest.raises(PermanentInternal):
+        with pytest.raises(Permanent, match=r"^PermanentInternal: "):
             world.app.handler(event, Context())
 
 

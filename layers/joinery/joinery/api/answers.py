@@ -65,11 +65,13 @@ class PlanReport(_Exact):
 
     states: int
     transitions: Range
-    history_events_max: int
+    history_events: Range
     model_calls: Range
     price_usd: Range
-    price_by_service: dict[str, float]
+    price_by_service: dict[str, Range]
+    payload_bytes_max: int
     definition_bytes: int
+    plan_bytes: int
     warnings: list[str]
 
 
@@ -206,6 +208,7 @@ class Cost(_Exact):
     run_id: str
     status: RunStatus
     transitions: int
+    transitions_predicted: int
     aws_calls: dict[str, int]
     model_calls: int
     tokens: Tokens

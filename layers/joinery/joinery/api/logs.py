@@ -12,6 +12,7 @@ from joinery.api.runs import owned_run
 from joinery.api.services import Caller, Needs
 from joinery.api.wire import RESPONSE_BYTES, Answer, StrictRoute
 from joinery.errors import InvalidRequest
+from joinery.runs.model import NodeRecord, RunRecord
 from joinery.runs.replay import read_page, text_rows
 from joinery.strictjson import to_json
 
@@ -111,4 +112,16 @@ def cost(run_id: str, owner: Caller, services: Needs) -> Answer:
     transitions = services.executions().transitions(arn) if arn else 0
     records = services.run_deps().store.nodes(run_id)
     calls = services.calls_of_run(run_id, run.created_at)
-    return Answer(run_cost(run, records, transitions, calls))
+    predicted = _predicted(services, run, records) if arn else 0
+    return Answer(run_cost(run, records, transitions, calls, predicted=predicted))
+
+
+def _predicted(services: Needs, run: RunRecord, records: Sequence[NodeRecord]) -> int:
+    """Returns the transitions of the run's machine for the way that its nodes took."""
+    from joinery.compiler.emit import emit
+    from joinery.compiler.plan import Plan
+    from joinery.compiler.predict import transitions_of
+
+    version = services.catalog().version(run.workflow_id, run.version)
+    plan = Plan.from_dict(version.plan)
+    return transitions_of(plan, emit(plan), records)

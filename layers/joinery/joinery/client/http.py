@@ -167,7 +167,8 @@ class Client:
         """Returns what a run used.
 
         Returns:
-            `{transitions, aws_calls, tokens, model_calls, price_usd, price_by_service}`.
+            `{transitions, transitions_predicted, aws_calls, tokens, model_calls, price_usd,
+            price_by_service}`.
         """
         return self._ask("GET", _run_path(run_id, "/cost"))
 

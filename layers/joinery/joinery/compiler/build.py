@@ -56,7 +56,7 @@ def build_plan(workflow: m.Workflow, *, opt: int = 1) -> Plan:
         for ordinal, name in enumerate(order)
     )
     loops = tuple(
-        PlanLoop(r.loop, r.body, r.entries, r.parent, _max_rounds(workflow, r.loop))
+        PlanLoop(r.loop, r.body, r.entries, r.parent, *_rounds(workflow, r.loop))
         for r in structure.loops
     )
     canonical = workflow.model_dump(mode="json", by_alias=True, exclude_unset=True)
@@ -91,9 +91,9 @@ def _fields(plan: Plan) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
 
 
-def _max_rounds(workflow: m.Workflow, loop: str) -> int:
+def _rounds(workflow: m.Workflow, loop: str) -> tuple[int, float | None]:
     node: Any = workflow.nodes[loop]
-    return int(node.max_rounds)
+    return int(node.max_rounds), node.expected_rounds
 
 
 def _refuse_what_cannot_run(workflow: m.Workflow, structure: Structure, links: list[Link]) -> None:
@@ -195,6 +195,8 @@ def _node(
         timeout_s=node.timeout or workflow.defaults.timeout,
         on_error="default" if has_default else str(node.on_error),
         default=node.on_error.default if isinstance(node.on_error, DefaultOutput) else None,
+        probabilities=dict(node.probabilities),
+        name=node.name,
     )
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from joinery import limits
 from joinery.compiler.build import build_plan
 from joinery.compiler.cost import Report, analyse_cost
 from joinery.compiler.emit import Emitted, emit
 from joinery.compiler.plan import Plan
 from joinery.compiler.states import RUN_NODE_PLACEHOLDER
-from joinery.errors import InvalidWorkflow, Problem
+from joinery.errors import InvalidWorkflow
 
 if TYPE_CHECKING:
     from joinery.workflow.model import Workflow
@@ -36,8 +34,7 @@ class Compiled:
 
     def definition_json(self, *, indent: int | None = None) -> str:
         """Returns the definition as text; equal workflows give equal bytes."""
-        separators = None if indent else (",", ":")
-        return json.dumps(self.definition, indent=indent, separators=separators, ensure_ascii=False)
+        return self.emitted.text(indent=indent)
 
 
 def compile_workflow(
@@ -52,31 +49,6 @@ def compile_workflow(
     plan = build_plan(workflow, opt=opt)
     emitted = emit(plan, run_node_arn)
     report = analyse_cost(plan, emitted)
-    _refuse_what_passes_a_limit(report)
+    if any(problem.severity == "error" for problem in report.problems):
+        raise InvalidWorkflow(report.problems)
     return Compiled(plan, emitted, report)
-
-
-def _refuse_what_passes_a_limit(report: Report) -> None:
-    problems = []
-    most = int(limits.SFN_HISTORY_EVENTS * limits.SFN_HISTORY_REFUSE)
-    if report.history_events_max > most:
-        problems.append(
-            Problem(
-                "limit.history",
-                f"the longest run would make {report.history_events_max:,} history events; "
-                f"{most:,} is the most ({limits.SFN_HISTORY_REFUSE:.0%} of Step Functions' limit)",
-                hint="fewer rounds or fewer nodes inside loops",
-                pointer="/nodes",
-            )
-        )
-    if report.definition_bytes > limits.SFN_DEFINITION_BYTES:
-        problems.append(
-            Problem(
-                "limit.definition",
-                f"the state machine would have {report.definition_bytes:,} bytes; "
-                f"Step Functions takes {limits.SFN_DEFINITION_BYTES:,}",
-                pointer="/nodes",
-            )
-        )
-    if problems:
-        raise InvalidWorkflow(problems)

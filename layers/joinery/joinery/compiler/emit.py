@@ -11,6 +11,7 @@ over branches: its input is the item, which is the node to run.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,7 @@ from joinery.compiler.names import Names
 from joinery.compiler.plan import Plan
 from joinery.compiler.regions import Regions
 from joinery.compiler.states import RUN_NODE_PLACEHOLDER, invoke, likeness
-from joinery.compiler.steps import Walk, walk_of
+from joinery.compiler.steps import Steps, steps_of
 from joinery.workflow.graph import END, START
 
 
@@ -34,8 +35,10 @@ class StateInfo:
     scope: tuple[str, ...]
     nodes: tuple[str, ...] = ()
     back: frozenset[str] = frozenset()
-    walks: tuple[Walk, ...] = ()
+    walks: tuple[Steps, ...] = ()
     """For a Task of level 2 how it goes through its group; in a Map one for each branch."""
+    ports: tuple[tuple[str, str], ...] = ()
+    """Of a Choice: the ports of its node, each with the state that it leads to."""
 
 
 @dataclass(slots=True)
@@ -44,6 +47,11 @@ class Emitted:
 
     definition: dict[str, Any]
     info: dict[str, StateInfo]
+
+    def text(self, *, indent: int | None = None) -> str:
+        """Returns the definition as it is published; equal workflows give equal bytes."""
+        separators = None if indent else (",", ":")
+        return json.dumps(self.definition, indent=indent, separators=separators, ensure_ascii=False)
 
 
 @dataclass(slots=True)
@@ -163,6 +171,7 @@ class _Emitter:
         scope.states[name] = state
         self.info[name] = self._task_info(around, (head,))
         if last.id == END:
+            state["Output"] = {}
             state["End"] = True
         elif last.ports == ("",):
             wanted = [link.target for link in self.plan.outgoing[last.id][""]]
@@ -190,7 +199,6 @@ class _Emitter:
                 self.info[scope.leave] = StateInfo("succeed", around)
                 target = scope.leave
             ways.append((port, target, assign))
-        task["Output"] = "{% $states.result.Payload %}"
         if all(way[1:] == ways[0][1:] for way in ways):
             task["Next"] = ways[0][1]
             if ways[0][2]:
@@ -211,7 +219,8 @@ class _Emitter:
         if default_assign:
             choice["Assign"] = default_assign
         scope.states[name] = {**choice, "Default": default}
-        self.info[name] = StateInfo("choice", around, (node_id,), frozenset(back))
+        ports = tuple((port, target) for port, target, _ in ways)
+        self.info[name] = StateInfo("choice", around, (node_id,), frozenset(back), ports=ports)
 
     def box(self, scope: _Scope, targets: tuple[str, ...], name: str) -> None:
         """Emits a fork up to its join: a Map over Tasks that are alike, else a Parallel."""
@@ -306,7 +315,7 @@ class _Emitter:
         """Returns what a Task runs: one group, or in a Map one of several."""
         groups = [self.plan.group(head) for head in heads]
         nodes = tuple(node for group in groups for node in group)
-        walks = tuple(walk_of(self.plan, self.flow, group) for group in groups if self.flow)
+        walks = tuple(steps_of(self.plan, self.flow, group) for group in groups if self.flow)
         return StateInfo("task", around, nodes, walks=walks)
 
     def _task(self, head: str, around: tuple[str, ...]) -> dict[str, Any]:

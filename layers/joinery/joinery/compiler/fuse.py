@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from joinery import limits
-from joinery.compiler.cost import expected_rounds
+from joinery.compiler.chances import rounds_of
 from joinery.compiler.flow import Way, ancestors_of, flow_of
 from joinery.compiler.plan import Plan, PlanNode
 from joinery.compiler.times import WAITING_TYPES, has_effects, need_of, seconds_of
@@ -129,7 +129,7 @@ class _Fuser:
         body = set(loop.body)
         if growth.inside != body or growth.closed or growth.effects:
             return None
-        seconds = growth.longest * expected_rounds(loop.max_rounds)
+        seconds = growth.longest * rounds_of(self.plan, loop).expected
         need = max(unit.need for unit in growth.taken)
         if seconds > limits.FUSE_BUDGET_S or seconds + need > limits.INVOCATION_S:
             return None

@@ -45,6 +45,8 @@ class PlanNode:
         timeout_s: From the start of the first attempt to the end of the last.
         on_error: `fail`, `continue`, `default` or `route`.
         default: Output of a failed node when `on_error` is `default`.
+        probabilities: How often ports are taken, as far as the file says.
+        name: What the file calls it for people, `""` where its id will do.
     """
 
     id: str
@@ -62,6 +64,8 @@ class PlanNode:
     timeout_s: float = 300.0
     on_error: str = "fail"
     default: Any = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    name: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the node as JSON-ready data."""
@@ -95,6 +99,7 @@ class PlanLoop:
     entries: tuple[str, ...]
     parent: str | None
     max_rounds: int
+    expected_rounds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -192,7 +197,14 @@ class Plan:
             "outputs": dict(self.outputs),
             "nodes": [node.to_dict() for node in self.nodes],
             "loops": [
-                [loop.loop, list(loop.body), list(loop.entries), loop.parent, loop.max_rounds]
+                [
+                    loop.loop,
+                    list(loop.body),
+                    list(loop.entries),
+                    loop.parent,
+                    loop.max_rounds,
+                    loop.expected_rounds,
+                ]
                 for loop in self.loops
             ],
             "groups": {head: list(members) for head, members in self.groups.items()},
@@ -214,8 +226,8 @@ class Plan:
             name=data["name"],
             nodes=tuple(PlanNode.from_dict(node) for node in data["nodes"]),
             loops=tuple(
-                PlanLoop(loop, tuple(body), tuple(entries), parent, rounds)
-                for loop, body, entries, parent, rounds in data["loops"]
+                PlanLoop(loop, tuple(body), tuple(entries), *more)
+                for loop, body, entries, *more in data["loops"]
             ),
             groups={head: tuple(members) for head, members in data["groups"].items()},
             inputs=data["inputs"],

@@ -7,27 +7,26 @@ from typing import Any
 from joinery import limits
 from joinery.compiler.plan import PURE_TYPES, Plan
 from joinery.compiler.times import Worst, worst_of
-from joinery.errors import transient_names
 
-RUN_NODE_PLACEHOLDER = "${RunNodeArn}"
+RUN_NODE_PLACEHOLDER = "arn:aws:lambda:REGION:ACCOUNT:function:joinery-run-node:live"
 """Stands for the function in a definition that is not yet published."""
 
-INFRASTRUCTURE_ERRORS = (
-    # What Lambda and its worker raise when the node's own code had no say in it.
-    # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
-    "Lambda.AWSLambdaException",
-    "Lambda.SdkClientException",
-    "Lambda.ServiceException",
-    "Lambda.TooManyRequestsException",
-    "Lambda.Unknown",
-    "Runtime.ExitError",
-    "Runtime.Unknown",
-    "Sandbox.Timedout",
-    "States.Timeout",
-)
+NEVER_RETRIED = ("Permanent", "RunCancelled")
+"""Error names that end a Task; see `NodeError.asl_name`.
 
-CLAIM_RETRIES = 12
-"""Waits for another invocation's claim: 2 s growing to 10 s, well past the longest lease."""
+Anything else is tried again: what a node raises as transient, and whatever Lambda and
+its worker raise when the node's own code had no say in it, under names that are theirs
+to add to. An error that a Catch around the Task waits for belongs here: Retry comes
+first. https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+"""
+
+CLAIM_RETRIES = 8
+"""Beyond a node's own attempts: waits for a claim that a dead invocation left.
+
+From 1 s, doubling to 30 s, with full jitter: about 100 s on average for a lease of 15 s.
+"""
+
+RETRY_DELAY_MAX_S = 30
 
 
 def invoke(
@@ -48,19 +47,18 @@ def invoke(
         state["Comment"] = "runs " + ", ".join(group)
     state.update(
         {
-            "Resource": "arn:aws:states:::lambda:invoke",
+            # By its ARN alone the result is what the function returns. Through
+            # `lambda:invoke` each state would be 70 bytes larger, and 2,000 states
+            # have to fit into a definition.
+            "Resource": arn,
             "Arguments": {
-                "FunctionName": arn,
-                "Payload": {
-                    "run_id": "{% $states.context.Execution.Input.run_id %}",
-                    "plan": "{% $states.context.Execution.Input.plan %}",
-                    "node": "{% $states.input %}" if item else head,
-                    "path": "{% $path_" + scope[-1] + " %}" if scope else "",
-                },
+                "run_id": "{% $states.context.Execution.Input.run_id %}",
+                "plan": "{% $states.context.Execution.Input.plan %}",
+                "node": "{% $states.input %}" if item else head,
+                "path": "{% $path_" + scope[-1] + " %}" if scope else "",
             },
             "TimeoutSeconds": _timeout(plan, group),
             "Retry": _retry(plan, group),
-            "Output": {},
         }
     )
     return state
@@ -103,10 +101,10 @@ def _timeout(plan: Plan, group: tuple[str, ...]) -> int:
 
 
 def _retry(plan: Plan, group: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Returns the Retriers of a Task.
+    """Returns the Retriers of a Task; what they leave out is the language's default.
 
-    Attempts are counted in the table, where a crash counts too; the bounds here
-    only have to be wider, and end what can no longer even be counted.
+    Attempts are counted in the table, where a crash counts too; the bound here only
+    has to be wider, and ends what can no longer even be counted.
     """
     backoff = max(1, round(min(plan.by_id[name].backoff_s for name in group)))
     walked = _walked(plan, group)
@@ -121,32 +119,17 @@ def retriers(backoff: int, attempts: int, short: int) -> list[dict[str, Any]]:
         attempts: Attempts that its nodes may make in all.
         short: How often an invocation may run short of time and ask for another one.
     """
-    names = [name for name in transient_names() if name != "TransientClaimed"]
-    found: list[dict[str, Any]] = [
+    found: list[dict[str, Any]] = [{"ErrorEquals": list(NEVER_RETRIED), "MaxAttempts": 0}]
+    if short:
+        asks = {"ErrorEquals": ["DeadlineNear"], "BackoffRate": 1.0, "MaxAttempts": short}
+        found.append(asks)
+    return [
+        *found,
         {
-            "ErrorEquals": ["TransientClaimed"],
-            "IntervalSeconds": 2,
-            "BackoffRate": 1.5,
-            "MaxDelaySeconds": 10,
-            "MaxAttempts": CLAIM_RETRIES,
-            "JitterStrategy": "FULL",
-        },
-        {
-            "ErrorEquals": [*names, *INFRASTRUCTURE_ERRORS],
-            "IntervalSeconds": backoff,
-            "BackoffRate": 2.0,
-            "MaxDelaySeconds": max(30, backoff + 1),
-            "MaxAttempts": attempts + 2,
+            "ErrorEquals": ["States.ALL"],
+            **({"IntervalSeconds": backoff} if backoff > 1 else {}),
+            "MaxDelaySeconds": max(RETRY_DELAY_MAX_S, backoff + 1),
+            "MaxAttempts": attempts + CLAIM_RETRIES,
             "JitterStrategy": "FULL",
         },
     ]
-    if short:
-        found.append(
-            {
-                "ErrorEquals": ["DeadlineNear"],
-                "IntervalSeconds": 1,
-                "BackoffRate": 1.0,
-                "MaxAttempts": short,
-            }
-        )
-    return found

@@ -23,6 +23,9 @@ _NAME: Final = re.compile(rf"({RUN_ID})(?:-(\d{{1,6}}))?")
 
 _CAUSE_CHARS: Final = 2_000
 
+_EXACT: Final = re.compile(r"((?:Transient|Permanent)[A-Z]\w*): ")
+"""The class that a node's error has inside; see `NodeError.for_machine`."""
+
 
 def close_ended(deps: Deps, detail: Mapping[str, Any]) -> str:
     """Closes the run of an execution that did not succeed, if it is still open.
@@ -73,6 +76,8 @@ def execution_error(detail: Mapping[str, Any]) -> dict[str, Any]:
         message = "the execution was stopped from outside"
         return {"code": "execution_aborted", "message": message, "retryable": True}
     message = _message(str(detail.get("cause") or "")) or "the execution failed"
+    if exact := _EXACT.match(message):
+        name, message = exact[1], message[exact.end() :]
     shown = {"code": "execution_failed", "message": message, "retryable": False}
     return {**shown, "details": {"error": name}} if name else shown
 

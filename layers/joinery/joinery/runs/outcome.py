@@ -206,7 +206,7 @@ def _retry(inv: Invocation, record: NodeRecord, failure: Transient) -> NodeRecor
 
 def _may_retry(inv: Invocation, record: NodeRecord, failure: Transient) -> bool:
     allowed = inv.node.retry_errors
-    if allowed is not None and not {failure.code, failure.asl_name()} & set(allowed):
+    if allowed is not None and not {failure.code, type(failure).__name__} & set(allowed):
         return False
     if record.attempt >= inv.node.attempts:
         return False

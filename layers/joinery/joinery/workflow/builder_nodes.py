@@ -99,6 +99,7 @@ class Nodes:
         *,
         max_rounds: int,
         until: Text | None = None,
+        expected_rounds: float | None = None,
         **options: Unpack[NodeOptions],
     ) -> LoopHandle:
         """Adds the end of a round; its ways out are `.repeat` and `.done`.
@@ -107,8 +108,10 @@ class Nodes:
             node_id: Its id.
             max_rounds: The loop ends after so many rounds in any case.
             until: The condition that ends it before.
+            expected_rounds: How many rounds are usual; `joinery plan` uses it.
             options: As every node takes.
         """
-        keys = {"max_rounds": max_rounds, **({} if until is None else {"until": until})}
+        said = {"until": until, "expected_rounds": expected_rounds}
+        keys = {"max_rounds": max_rounds, **{k: v for k, v in said.items() if v is not None}}
         self._add(node_id, "loop", keys, options)
         return LoopHandle(self._draft.owner, node_id)

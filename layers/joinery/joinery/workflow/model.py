@@ -47,6 +47,9 @@ Seconds = Annotated[
 ]
 
 
+Probability = Annotated[float, Field(ge=0, le=1, strict=False)]
+
+
 class _Strict(BaseModel):
     """Base of all parts of the model: unknown keys are errors, nothing is coerced."""
 
@@ -129,6 +132,7 @@ class _NodeBase(_Strict):
     on_error: Literal["fail", "continue", "route"] | DefaultOutput = "fail"
     retry: Retry | None = None
     timeout: Seconds | None = None
+    probabilities: dict[PortName, Probability] = {}
 
 
 class AgentNode(_NodeBase):
@@ -202,6 +206,7 @@ class LoopNode(_NodeBase):
     type: Literal["loop"]
     until: str | None = None
     max_rounds: Annotated[int, Field(ge=1, le=limits.LOOP_ROUNDS_MAX)]
+    expected_rounds: Annotated[float, Field(ge=1, strict=False)] | None = None
 
 
 Node = Annotated[

@@ -40,6 +40,8 @@ _DESCRIPTIONS: Final = {
     "until": "One expression that gives true or false; true ends the loop.",
     "cases": "Ports by name, each with what the value must be, or a condition.",
     "max_rounds": "The loop ends after so many rounds in any case.",
+    "expected_rounds": "How many rounds are usual, 1 to max_rounds; for joinery plan alone.",
+    "probabilities": "How often each port is taken, 0 to 1; for joinery plan alone.",
     "join": "Which parents must have ended before the node runs.",
     "on_error": "What follows when the node fails in the end.",
     "retry": "How often the node is tried; attempts count the first.",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joinery.workflow.checks.edges import read_graph
+from joinery.workflow.checks.expected import check_expected
 from joinery.workflow.checks.fields import check_fields, read_prompts
 from joinery.workflow.checks.flow import check_flow
 from joinery.workflow.checks.references import check_expressions
@@ -39,6 +40,7 @@ def validate(source: Source, *, folder: Path | None = None) -> Report:
         prompts = read_prompts(graph, folder, out)
         workflow = check_structure(_with_prompts(data, prompts), out)
         check_fields(data, graph, out)
+        check_expected(graph, out)
         structure = check_flow(graph, out)
         check_expressions(data, graph, structure, prompts, out)
     problems = out.ordered()

@@ -1,0 +1,151 @@
+"""What one visit of a state weighs: history events, model calls, seconds, dollars.
+
+Retries are left out everywhere: how many there are no plan can tell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from joinery import limits
+from joinery.compiler.chances import repeats
+from joinery.compiler.emit import StateInfo
+from joinery.compiler.plan import MODEL_TYPES, PlanNode
+from joinery.compiler.ranges import Range
+from joinery.compiler.steps import measure_steps
+from joinery.compiler.walk import Walk, Weight, boxes
+
+PerNode = Callable[[PlanNode], float]
+"""What one node adds when it runs."""
+
+
+def history_events(name: str, info: StateInfo) -> float:
+    """Events that entering and leaving a state writes into the history."""
+    match info.kind:
+        case "task":
+            return limits.SFN_EVENTS_TASK
+        case "map":
+            return limits.SFN_EVENTS_MAP + limits.SFN_EVENTS_MAP_ITEM * len(info.nodes)
+        case "parallel":
+            return limits.SFN_EVENTS_PARALLEL
+    return limits.SFN_EVENTS_PLAIN
+
+
+def per_node(walk: Walk, weigh: PerNode) -> Weight:
+    """Returns the weight of a Task by the nodes it runs.
+
+    A Task may be entered although its node is skipped: behind an edge with `when`, or
+    in a region that runs in levels. Such a node counts nothing at least.
+    """
+    shares = _map_shares(walk.emitted.definition)
+
+    def weight(name: str, info: StateInfo) -> Range:
+        total = Range()
+        if info.kind != "task":
+            return total
+        entered = walk.chance[name]
+        if info.walks:
+            return _of_group(walk, info, weigh, entered)
+        for node in info.nodes:
+            value = weigh(walk.plan.by_id[node]) * shares.get(name, 1.0)
+            runs = walk.runs[node]
+            usual = value * min(1.0, runs / entered) if entered else 0.0
+            sure = runs >= entered - 1e-9
+            total += Range(value if sure else 0.0, usual, value)
+        return total
+
+    return weight
+
+
+def _of_group(walk: Walk, info: StateInfo, weigh: PerNode, entered: float) -> Range:
+    """Returns what a walk through a group weighs; in a Map, through the mean branch."""
+    total = Range()
+    for steps in info.walks:
+        bounds = measure_steps(walk.plan, steps, weigh)
+        usual = 0.0
+        for step in steps:
+            node = walk.plan.by_id[step.node]
+            rounds = repeats(walk.plan, step.loops).expected
+            runs = min(1.0, walk.runs[node.id] / entered) if entered else 0.0
+            usual += weigh(node) * runs * rounds
+        total += Range(bounds.min, usual, bounds.max)
+    return total.scaled(1.0 / len(info.walks))
+
+
+def per_invocation(value: float) -> Weight:
+    """Returns the weight of a Task by its being entered, whatever its nodes do."""
+    return lambda _name, info: value if info.kind == "task" else 0.0
+
+
+def _map_shares(definition: Mapping[str, Any]) -> dict[str, float]:
+    """Returns, for the Task inside a Map over branches, the share of its nodes one item runs."""
+    shares: dict[str, float] = {}
+
+    def visit(scope: Mapping[str, Any]) -> None:
+        for state in scope["States"].values():
+            if state["Type"] == "Map":
+                shares[state["ItemProcessor"]["StartAt"]] = 1.0 / len(state["Items"])
+            for box, _ in boxes(state):
+                visit(box)
+
+    visit(definition)
+    return shares
+
+
+# -- single nodes ---------------------------------------------------------------------------
+
+
+def model_calls(node: PlanNode) -> float:
+    """Calls of a model by one attempt of a node."""
+    return 1.0 if node.type in MODEL_TYPES else 0.0
+
+
+def seconds(node: PlanNode) -> float:
+    """How long a node is assumed to take."""
+    if node.type in MODEL_TYPES:
+        return limits.ASSUMED_MODEL_CALL_S
+    return limits.ASSUMED_PLAIN_NODE_S
+
+
+def lambda_usd(node: PlanNode) -> float:
+    """Memory and time; a request is paid per Task."""
+    return seconds(node) * limits.RUN_NODE_MEMORY_GB * limits.LAMBDA_USD_PER_GB_S
+
+
+def dynamodb_usd(node: PlanNode) -> float:
+    """Claim, started event, counter twice, and the result's transaction (double price)."""
+    result = math.ceil(limits.ASSUMED_RESULT_BYTES / limits.DYNAMODB_WRITE_UNIT_BYTES)
+    writes = 4 + 2 * (result + 1)
+    chunks = seconds(node) / limits.DURABLE_INTERVAL_S if node.type in MODEL_TYPES else 0
+    reads = 4 + math.ceil(seconds(node))
+    return (writes + chunks) * limits.DYNAMODB_USD_PER_WRITE_UNIT + (
+        reads * limits.DYNAMODB_USD_PER_READ_UNIT
+    )
+
+
+def websocket_usd(node: PlanNode) -> float:
+    """Two events, and of a model's text one post an interval."""
+    posts = 2.0
+    if node.type in MODEL_TYPES:
+        posts += seconds(node) / limits.DELTA_INTERVAL_S
+    return posts * limits.ASSUMED_VIEWERS * limits.WEBSOCKET_USD_PER_MESSAGE
+
+
+# -- services -------------------------------------------------------------------------------
+
+_PER_NODE: Final[Mapping[str, PerNode]] = {
+    "lambda": lambda_usd,
+    "dynamodb": dynamodb_usd,
+    "apigateway": websocket_usd,
+}
+
+
+def prices(walk: Walk, transitions: Range) -> dict[str, Range]:
+    """Returns the price of a run in dollars, by service; model fees are not in it."""
+    found = {"states": transitions.scaled(limits.SFN_USD_PER_TRANSITION)}
+    for service, weigh in _PER_NODE.items():
+        found[service] = walk.sum(per_node(walk, weigh))
+    found["lambda"] += walk.sum(per_invocation(limits.LAMBDA_USD_PER_REQUEST))
+    return found
