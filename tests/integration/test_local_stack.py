@@ -151,7 +151,12 @@ def test_a_used_name_is_refused(probe: Probe) -> None:
 
 
 def test_history_lists_the_states_entered(probe: Probe) -> None:
-    states = {"a": probe.task({}, Next="b"), "b": {"Type": "Pass", "End": True}}
+    inside = {"StartAt": "c", "States": {"c": {"Type": "Pass", "End": True}}}
+    states = {
+        "a": probe.task({}, Next="b"),
+        "b": {"Type": "Parallel", "Branches": [inside], "Next": "d"},
+        "d": map_of({"Type": "Pass", "End": True}, [1, 2], End=True),
+    }
     ended = probe.run(states, "a")
     events = probe.stack.client("stepfunctions").get_execution_history(
         executionArn=ended["executionArn"]
@@ -161,7 +166,7 @@ def test_history_lists_the_states_entered(probe: Probe) -> None:
         for event in events
         if event["type"].endswith("StateEntered")
     ]
-    assert entered == ["a", "b"]
+    assert entered == ["a", "b", "c", "d", "item", "item"]
 
 
 def test_a_status_event_reaches_the_lifecycle_function(probe: Probe) -> None:

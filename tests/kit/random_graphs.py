@@ -15,6 +15,9 @@ End = tuple[str, str]
 """A node and the port through which a part is left."""
 
 
+LEAVES = {"template", "llm"}
+
+
 @dataclass
 class Builder:
     """Collects nodes and edges; parts are `(entries, exits)`."""
@@ -24,6 +27,7 @@ class Builder:
     edges: list[Any] = field(default_factory=list)
     inputs: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
+    models: bool = False
 
     def name(self, prefix: str) -> str:
         return f"{prefix}{len(self.nodes)}"
@@ -47,7 +51,8 @@ class Builder:
 
     def leaf(self, depth: int) -> tuple[list[str], list[End]]:
         name = self.name("t")
-        behaviour = self.draw(st.sampled_from(["fine"] * 5 + ["model"] * 3 + ["continue", "route"]))
+        kinds = ["fine"] * 8 + ["continue", "route"] + ["model"] * 4 * self.models
+        behaviour = self.draw(st.sampled_from(kinds))
         if behaviour == "model":
             self.nodes[name] = self.model()
             return [name], [(name, "")]
@@ -119,17 +124,41 @@ class Builder:
 
     def loop(self, depth: int) -> tuple[list[str], list[End]]:
         head, exits = self.leaf(0)
+        first = len(self.nodes) - 1
         if self.draw(st.booleans()):
             entries, after = self.part(depth - 1)
             self.link(exits, entries)
             exits = after
+        exits = self.round(head, exits)
+        if not self.draw(st.integers(0, 3)):  # a loop around it that begins at the same node
+            entries, after = self.part(depth - 1)
+            self.link(exits, entries)
+            exits = self.round(head, after)
+        return head, [*exits, *self.leaving(first)]
+
+    def round(self, head: list[str], exits: list[End]) -> list[End]:
+        """Ends the rounds that begin at `head`, sometimes after a way out before the loop node."""
+        broken: list[End] = []
+        if not self.draw(st.integers(0, 3)):
+            name = self.name("c")
+            late = "{{ loop.round >= " + str(self.draw(st.integers(1, 3))) + " }}"
+            self.nodes[name] = {"type": "condition", "if": late}
+            self.link(exits, [name])
+            exits, broken = [(name, "false")], [(name, "true")]
         name = self.name("l")
         rounds = self.draw(st.integers(1, 3))
         until = "{{ loop.round >= " + str(rounds) + " }}"
         self.nodes[name] = {"type": "loop", "until": until, "max_rounds": 3}
         self.link(exits, [name])
         self.link([(name, "repeat")], head)
-        return head, [(name, "done")]
+        return [(name, "done"), *broken]
+
+    def leaving(self, first: int) -> list[End]:
+        """Edges out of the loop, which ends with the last node, from anywhere in it."""
+        if self.draw(st.integers(0, 3)):
+            return []
+        inside = [n for n in list(self.nodes)[first:] if self.nodes[n]["type"] in LEAVES]
+        return [(self.draw(st.sampled_from(inside)), "")]
 
 
 def answer(request: ModelRequest, call: CallContext) -> str:
@@ -143,9 +172,11 @@ def answer(request: ModelRequest, call: CallContext) -> str:
 
 
 @st.composite
-def workflows(draw: Any, depth: int = 3) -> tuple[Workflow, dict[str, Any]]:
-    """Draws a workflow and inputs for it."""
-    builder = Builder(draw, inputs={"missing": {"type": "string"}})
+def workflows(
+    draw: Any, depth: int = 3, *, models: bool = False
+) -> tuple[Workflow, dict[str, Any]]:
+    """Draws a workflow and inputs for it; nodes with `models` need some that say `answer`."""
+    builder = Builder(draw, inputs={"missing": {"type": "string"}}, models=models)
     entries, exits = builder.part(depth)
     builder.link([("start", "")], entries)
     builder.link(exits, ["end"])

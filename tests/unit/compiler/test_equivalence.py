@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from kit.engines import compiled_run, interpreted
 from kit.models import Says
+from kit.order import check_order
 from kit.random_graphs import answer, workflows
 from statelint.config import Config
 from statelint.linter import Linter
@@ -23,7 +24,7 @@ EXAMPLES = int(os.environ.get("JOINERY_EXAMPLES", "60"))
 @settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
-@given(workflows())
+@given(workflows(models=True))
 def test_machine_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> None:
     graph, given_inputs = case
     reference = None
@@ -40,6 +41,8 @@ def test_machine_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> No
             machine.states
         )
         assert machine.transitions == transitions_of(compiled.plan, compiled.emitted, records)
+        check_order(compiled.plan, machine.store.events(machine.run.run_id, 0, 10_000))
+        check_order(compiled.plan, reference.store.events(reference.run.run_id, 0, 10_000))
         report = compiled.report.transitions
         assert report.min <= machine.transitions <= report.max
         assert before is None or report.max <= before.max, f"level {opt} costs more"

@@ -350,15 +350,30 @@ def test_an_n_shape_takes_two_levels() -> None:
     assert compile_workflow(n_shape, opt=0).report.transitions.max == 2 + 4 + 1
 
 
-def test_a_branch_that_leaves_its_loop_is_refused_by_name() -> None:
+def test_a_branch_that_leaves_its_loop_waits_for_its_end() -> None:
     graph = workflow(
         ["start -> h -> x, l", "x -> end", "l.repeat -> h", "l.done -> end"], {"l": loop(2)}
     )
-    with pytest.raises(InvalidWorkflow) as refused:
-        compile_workflow(graph)
-    (problem,) = refused.value.problems
-    assert problem.code == "plan.shape_not_available"
-    assert problem.node_id == "l"
+    found = states(graph, 0)
+    # Nothing leads back from x, so it runs once, after the last round.
+    assert found["h"]["Next"] == "l"
+    assert found["after l"]["Default"] == "x"
+
+
+def test_loops_that_begin_at_the_same_node_nest() -> None:
+    graph = workflow(
+        ["start -> h -> i", "i.repeat -> h", "i.done -> x -> o", "o.repeat -> h", "o.done -> end"],
+        {"i": loop(1, 2), "o": loop(1, 3)},
+    )
+    found = states(graph, 0)
+    assert found["enter o"]["Assign"] == {"path_o": "1", "path_i": "1.1"}
+    (again,) = found["after o"]["Choices"]
+    assert again["Assign"] == {
+        "path_o": "{% $states.input.path %}",
+        "path_i": "{% $states.input.path & '.1' %}",
+    }
+    # Rounds times (h, i and its Choice), and per outer round x, o and its Choice.
+    assert compile_workflow(graph, opt=0).report.transitions.max == 1 + 3 * (2 * 3 + 3) + 1
 
 
 def test_history_beyond_the_limit_is_refused() -> None:

@@ -74,8 +74,7 @@ class StepFunctionsExecutions:
         """See `Executions.transitions`.
 
         Counts as AWS bills: a Task by its attempts, since each retry is a transition,
-        every other state by being entered. Emulators tell of states inside a Map only
-        the Tasks' attempts, which this sees as well. Raises: Unavailable.
+        every other state by being entered. Raises: Unavailable.
         """
         return sum(map(_is_transition, self._history(execution_arn)))
 

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joinery import limits
+from joinery.compiler.closing import closed
 from joinery.compiler.flow import deciding_ports, flow_of
 from joinery.compiler.levels import Chain, levels_of, units_of
 from joinery.compiler.names import Names
 from joinery.compiler.plan import Plan
-from joinery.compiler.regions import Regions
+from joinery.compiler.regions import LeavesLoop, Regions
 from joinery.compiler.states import RUN_NODE_PLACEHOLDER, invoke, likeness
 from joinery.compiler.steps import Steps, steps_of
 from joinery.workflow.graph import END, START
@@ -66,12 +67,17 @@ class _Scope:
 
 
 def emit(plan: Plan, run_node_arn: str = RUN_NODE_PLACEHOLDER) -> Emitted:
-    """Returns the state machine of a plan; equal plans give equal bytes.
-
-    Raises:
-        InvalidWorkflow: A region has a shape that this release cannot compile.
-    """
-    return _Emitter(plan, run_node_arn).machine()
+    """Returns the state machine of a plan; equal plans give equal bytes."""
+    drawn = plan
+    loops: set[str] = set()
+    while True:
+        try:
+            return _Emitter(drawn, run_node_arn).machine()
+        except LeavesLoop as found:
+            if found.loop in loops:
+                raise AssertionError(f"loop {found.loop} cannot be closed") from found
+            loops.add(found.loop)
+            drawn = closed(plan, loops)
 
 
 class _Emitter:
@@ -119,20 +125,29 @@ class _Emitter:
         return {"StartAt": name, "States": scope.states}
 
     def enter(
-        self, scope: _Scope, wanted: Sequence[str], around: tuple[str, ...]
+        self,
+        scope: _Scope,
+        wanted: Sequence[str],
+        around: tuple[str, ...],
+        *,
+        repeated: str = "",
     ) -> tuple[str | None, dict[str, str]]:
         """Names the state that runs `wanted` next, and what must be assigned on the way.
 
-        Returns None for the name where the way leaves the scope.
+        `repeated` is where the path of the innermost loop around comes from when it is
+        not assigned yet. Returns None for the name where the way leaves the scope.
         """
         targets = self.regions.forked(wanted, scope.stop)
         if not targets:
             return None, {}
         common = self._around(targets)
         assign: dict[str, str] = {}
-        for depth in range(len(_common(around, common)), len(common)):
-            first = "{% $path_" + common[depth - 1] + " & '.1' %}" if depth else "1"
-            assign[f"path_{common[depth]}"] = first
+        shared = len(_common(around, common))
+        from_ = f"$path_{common[shared - 1]}" if shared else ""
+        for depth in range(shared, len(common)):
+            first = ".".join(["1"] * (depth - shared + 1))
+            path = "{% " + (repeated or from_) + " & '." + first + "' %}"
+            assign[f"path_{common[depth]}"] = path if shared else first
         if targets not in scope.placed:
             if len(targets) == 1:
                 name = self.names.take(targets[0])
@@ -189,8 +204,9 @@ class _Emitter:
         back: set[str] = set()
         for port in node.ports if loop else deciding_ports(self.plan, node):
             if loop and port == "repeat":
-                target, assign = self.enter(scope, loop.entries, around)
-                assign = {f"path_{node_id}": "{% $states.input.path %}", **assign}
+                following = "$states.input.path"
+                target, assign = self.enter(scope, loop.entries, around, repeated=following)
+                assign = {f"path_{node_id}": "{% " + following + " %}", **assign}
                 back.add(str(target))
             else:
                 target, assign = self.enter(scope, self.regions.port_targets(node_id, port), around)

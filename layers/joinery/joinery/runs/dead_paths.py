@@ -14,6 +14,7 @@ from joinery.runs.model import (
     NodeKey,
     NodeRecord,
     address_of,
+    begins_round,
     common_depth,
     path_of,
 )
@@ -75,7 +76,7 @@ class _Decision:
             self.found[(target.id, path)] = target
             if target.id in self.plan.loop_of:
                 # Without its loop node the loop is at its end.
-                todo.extend(self._exits(target.id, besides=target.id))
+                todo.extend(self._exits(target.id, target, path))
             for links in self.plan.outgoing[target.id].values():
                 todo.extend((after, path) for after in links)
         ranked = sorted(self.found.items(), key=lambda item: item[1].ord)
@@ -92,21 +93,25 @@ class _Decision:
             or self.record is None
         ]
         if depth < len(self.node.scope):
-            first.extend(self._exits(self.node.scope[depth], besides=self.node.id))
+            first.extend(self._exits(self.node.scope[depth], self.node, self.path))
         return first
 
-    def _exits(self, loop_id: str, *, besides: str) -> list[tuple[Link, str]]:
-        """The edges that leave a loop, as its round that is ending decides them."""
+    def _exits(self, loop_id: str, last: PlanNode, path: str) -> list[tuple[Link, str]]:
+        """The edges that leave a loop, as its round that ends with `last` at `path` decides them.
+
+        Those of `last` itself are left out.
+        """
         loop = self.plan.loop_of[loop_id]
         inside = set(loop.body)
-        return [
-            (link, self._round_of(self.plan.by_id[name]))
-            for name in loop.body
-            if name != besides
-            for links in self.plan.outgoing[name].values()
-            for link in links
-            if link.target not in inside
-        ]
+        found: list[tuple[Link, str]] = []
+        for name in loop.body:
+            if name == last.id:
+                continue
+            shared = common_depth(last.scope, self.plan.by_id[name].scope)
+            round_ = path_of(tuple(path.split(".")[:shared]))
+            links = (link for at_port in self.plan.outgoing[name].values() for link in at_port)
+            found.extend((link, round_) for link in links if link.target not in inside)
+        return found
 
     def _takes(self, link: Link) -> bool:
         return self.record is not None and is_taken(link, self.record)
@@ -126,11 +131,6 @@ class _Decision:
             common_depth(self.node.scope, self.plan.by_id[link.target].scope) for link in taken
         )
 
-    def _round_of(self, other: PlanNode) -> str:
-        """The path, in the round that is ending, of another node of the loop."""
-        depth = common_depth(self.node.scope, other.scope)
-        return path_of(tuple(self.path.split(".")[:depth]))
-
     @staticmethod
     def _path_of(target: PlanNode, source: PlanNode, source_path: str) -> str:
         """The path at which an edge enters its target; a loop is entered in round 1."""
@@ -139,6 +139,8 @@ class _Decision:
         return path_of((*parts, *["1"] * (len(target.scope) - depth)))
 
     def _all_dead(self, target: PlanNode, path: str) -> bool:
+        if begins_round(self.plan, target, path):
+            return False
         return all(self._is_dead(link, target, path) for link in target.incoming)
 
     def _is_dead(self, link: Link, target: PlanNode, path: str) -> bool:

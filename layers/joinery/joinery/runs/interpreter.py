@@ -18,7 +18,7 @@ from joinery.errors import NodeError, RunCancelled, Transient
 from joinery.runs.dead_paths import is_taken
 from joinery.runs.deps import Deps
 from joinery.runs.end import close_completed, close_failed
-from joinery.runs.model import NodeRecord, RunRecord, common_depth, path_of
+from joinery.runs.model import NodeRecord, RunRecord, common_depth, next_round, path_of
 from joinery.runs.task import run_nodes
 from joinery.runs.walk import Pace, pause, run_member
 from joinery.workflow.graph import END, START, Link
@@ -187,12 +187,12 @@ class _Walk:
             self._leave(node, node.scope[depth], path)
 
     def _begin_round(self, entries: tuple[str, ...], path: str) -> None:
-        *outer, current = path.split(".")
-        following = path_of((*outer, int(current) + 1))
+        following = tuple(next_round(path).split("."))
         for entry in entries:
-            self.undecided[(entry, following)] = 0
-            self.taken.add((entry, following))
-            self.ready.append((entry, following))
+            place = (entry, self._entered(entry, following))
+            self.undecided[place] = 0
+            self.taken.add(place)
+            self.ready.append(place)
 
     def _ends_loop(self, node: PlanNode) -> int:
         """How many of the loops around a node go on after it has ended."""

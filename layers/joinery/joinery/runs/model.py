@@ -175,6 +175,16 @@ def next_round(path: str) -> str:
     return path_of((*outer, int(last) + 1))
 
 
+def begins_round(plan: Plan, node: PlanNode, path: str) -> bool:
+    """Whether a node is where a second or later round begins: the edge back was taken to it."""
+    parts = path.split(".")
+    for depth in reversed(range(len(node.scope))):
+        loop = plan.loop_of.get(node.scope[depth])
+        if parts[depth] != "1":
+            return loop is not None and node.id in loop.entries
+    return False
+
+
 def addresses_for(plan: Plan, node: PlanNode, path: str) -> dict[str, Address]:
     """Returns where everything that running a node needs is stored, by a local name.
 

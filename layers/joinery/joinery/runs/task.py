@@ -32,6 +32,7 @@ from joinery.runs.model import (
     NodeRecord,
     RunRecord,
     addresses_for,
+    begins_round,
 )
 from joinery.runs.outcome import again, crashed, fail, record_outcome
 from joinery.runs.ports import AlreadyTerminal, ClaimHeld, TextPiece
@@ -151,9 +152,8 @@ class _Runner(Invocation):
 
     def _alive(self) -> bool:
         """Whether an edge into the node was taken; its parents have all ended."""
-        loop = self.plan.loop_of.get(self.node.scope[-1]) if self.node.scope else None
-        if loop and self.node.id in loop.entries and self.path.split(".")[-1] != "1":
-            return True  # taken by the edge back
+        if begins_round(self.plan, self.node, self.path):
+            return True
         wanted = addresses_for(self.plan, self.node, self.path)
         alive = False
         for link in self.node.incoming:

@@ -233,13 +233,37 @@ def _region(
         sorted_entries = tuple(node for node in nodes if node in entered)
         structure.problems.append(LoopProblem(kind, members, sorted_entries))
         return None
-    if len(covering) > 1:
+    loop = covering[0] if len(covering) == 1 else _outermost(covering, component, uncut)
+    if loop is None:
         structure.problems.append(LoopProblem("shared", members, tuple(sorted(covering))))
         return None
-    loop = covering[0]
     cut = [link for link in repeats if link.source == loop]
     structure.back_edges.update(cut)
     if not any(link.source in component and link.target not in component for link in uncut):
         structure.problems.append(LoopProblem("no_exit", members))
     entries = tuple(dict.fromkeys(link.target for link in cut))
     return loop, entries
+
+
+def _outermost(loops: Sequence[str], component: set[str], links: Sequence[Link]) -> str | None:
+    """Returns which of the loops that begin at the same place is around the others.
+
+    It is the one that all others lead to when none repeats. None when there is no such
+    loop, as when two end on exclusive branches.
+    """
+    followers: dict[str, list[str]] = {node: [] for node in component}
+    before: dict[str, list[str]] = {node: [] for node in component}
+    for link in links:
+        repeats = link.port == "repeat" and link.source in loops
+        if link.source in component and link.target in component and not repeats:
+            followers[link.source].append(link.target)
+            before[link.target].append(link.source)
+    # What another leads to is left before it in a depth-first search.
+    last = next(node for node in _finished(sorted(component), followers) if node in loops)
+    leading = {last}
+    todo = [last]
+    while todo:
+        new = [node for node in before[todo.pop()] if node not in leading]
+        leading.update(new)
+        todo.extend(new)
+    return last if leading.issuperset(loops) else None

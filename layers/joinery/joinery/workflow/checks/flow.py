@@ -147,8 +147,8 @@ def _explain_cycle(problem: LoopProblem, graph: RawGraph, out: Collector) -> Non
             hint = f"lead '{looped[0] if looped else path[0]}.done' to a node after the loop"
         case "shared":
             loops = " and ".join(f"'{name}'" for name in problem.entries)
-            message = f"the loops {loops} repeat the same nodes {shown}"
-            hint = "use one loop node, or nest one loop in the other"
+            message = f"the loops {loops} repeat {shown}, and neither is in the other"
+            hint = "lead the ways to one loop node, or 'done' of the inner loop to the outer one"
         case _:
             message = f"the edges go round in a cycle without a loop node: {shown}"
             hint = (
