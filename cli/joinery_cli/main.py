@@ -26,7 +26,10 @@ app.add_typer(local_app, name="local")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Workflow file, YAML or JSON.")]
 Opt = Annotated[
-    int, typer.Option(min=0, max=1, help="0: a state a node; 1: pure nodes are folded.")
+    int,
+    typer.Option(
+        min=0, max=2, help="0: a state a node; 1: pure nodes are folded; 2: steps are fused."
+    ),
 ]
 
 
@@ -161,6 +164,7 @@ def run_(
         str | None,
         typer.Option(metavar="PROVIDER:NAME", help="Use this model for every node."),
     ] = None,
+    opt: Opt = 1,
     json: Json = False,
 ) -> None:
     """Run a workflow and show its outputs.
@@ -173,7 +177,7 @@ def run_(
     def body() -> int:
         from joinery_cli.commands.run import Request, run_command
 
-        request = Request(file, tuple(inputs or ()), engine, scripted, model, json)
+        request = Request(file, tuple(inputs or ()), engine, scripted, model, json, opt)
         return run_command(request)
 
     raise typer.Exit(guarded(body))

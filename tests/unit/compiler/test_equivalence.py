@@ -15,6 +15,7 @@ from statelint.linter import Linter
 
 from joinery import limits
 from joinery.compiler.compile import OPT_LEVELS, compile_workflow
+from joinery.compiler.places import ALL_NODES
 from joinery.compiler.predict import history_events_of, states_of_run, transitions_of
 from joinery.workflow.model import Workflow
 
@@ -52,3 +53,26 @@ def test_machine_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> No
         history = compiled.report.history_events
         assert history.min <= events + limits.SFN_EVENTS_EXECUTION <= history.max
         assert Linter.validate(compiled.definition_json(), Config([], False, True)) == []
+
+
+@settings(
+    max_examples=max(20, EXAMPLES // 4),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+@given(workflows(models=True))
+def test_one_task_for_all_nodes_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> None:
+    graph, given_inputs = case
+    compiled = compile_workflow(graph.model_copy(update={"run_on": "inline"}))
+    assert compiled.plan.run_on == "inline"
+    reference = interpreted(compiled.plan, given_inputs, Says(answer))
+    machine = compiled_run(compiled, given_inputs, Says(answer))
+
+    assert machine.status == reference.status == "completed"
+    assert machine.nodes() == reference.nodes()
+    assert machine.states == (ALL_NODES,)
+    records = machine.store.nodes(machine.run.run_id)
+    assert transitions_of(compiled.plan, compiled.emitted, records) == 1
+    check_order(compiled.plan, machine.store.events(machine.run.run_id, 0, 10_000))
+    assert Linter.validate(compiled.definition_json(), Config([], False, True)) == []

@@ -7,6 +7,7 @@ from typing import Any
 from joinery import limits
 from joinery.compiler.plan import PURE_TYPES, Plan
 from joinery.compiler.times import Worst, worst_of
+from joinery.workflow.graph import START
 
 RUN_NODE_PLACEHOLDER = "arn:aws:lambda:REGION:ACCOUNT:function:joinery-run-node:live"
 """Stands for the function in a definition that is not yet published."""
@@ -51,17 +52,40 @@ def invoke(
             # `lambda:invoke` each state would be 70 bytes larger, and 2,000 states
             # have to fit into a definition.
             "Resource": arn,
-            "Arguments": {
-                "run_id": "{% $states.context.Execution.Input.run_id %}",
-                "plan": "{% $states.context.Execution.Input.plan %}",
-                "node": "{% $states.input %}" if item else head,
-                "path": "{% $path_" + scope[-1] + " %}" if scope else "",
-            },
+            "Arguments": _arguments(
+                "{% $states.input %}" if item else head,
+                "{% $path_" + scope[-1] + " %}" if scope else "",
+            ),
             "TimeoutSeconds": _timeout(plan, group),
             "Retry": _retry(plan, group),
         }
     )
     return state
+
+
+def invoke_all(plan: Plan, arn: str) -> dict[str, Any]:
+    """Returns the Task that runs a whole plan inline."""
+    nodes = [node.id for node in plan.nodes]
+    worst = worst_of(plan, nodes, 0)
+    backoff = max(1, round(min(node.backoff_s for node in plan.nodes)))
+    return {
+        "Type": "Task",
+        "Comment": f"runs {len(nodes) - 1} nodes inline",
+        "Resource": arn,
+        "Arguments": _arguments(START, ""),
+        "TimeoutSeconds": int(min(worst.seconds + 30, limits.LAMBDA_TIMEOUT_S)),
+        "Retry": retriers(backoff, worst.attempts, worst.short),
+        "Output": {},
+    }
+
+
+def _arguments(node: str, path: str) -> dict[str, str]:
+    return {
+        "run_id": "{% $states.context.Execution.Input.run_id %}",
+        "plan": "{% $states.context.Execution.Input.plan %}",
+        "node": node,
+        "path": path,
+    }
 
 
 def likeness(plan: Plan, head: str) -> tuple[Any, ...]:

@@ -73,6 +73,7 @@ def worst_of(plan: Plan, nodes: Sequence[str], depth: int) -> Worst:
     for name in nodes:
         node = plan.by_id[name]
         if is_pure(node):
+            seconds += node.timeout_s if name == END else 0.0
             continue
         loops = (plan.loop_of[loop] for loop in node.scope[depth:] if loop in plan.loop_of)
         rounds = math.prod(loop.max_rounds for loop in loops)
