@@ -25,12 +25,10 @@ app = typer.Typer(
 app.add_typer(local_app, name="local")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Workflow file, YAML or JSON.")]
-Opt = Annotated[
-    int,
-    typer.Option(
-        min=0, max=2, help="0: a state a node; 1: pure nodes are folded; 2: steps are fused."
-    ),
-]
+_OPT = typer.Option(
+    min=0, max=2, help="0: a state a node; 1: pure nodes are folded; 2: steps are fused."
+)
+Opt = Annotated[int, _OPT]
 
 
 def _known_engine(name: str | None) -> str | None:
@@ -164,7 +162,7 @@ def run_(
         str | None,
         typer.Option(metavar="PROVIDER:NAME", help="Use this model for every node."),
     ] = None,
-    opt: Opt = 1,
+    opt: Annotated[int | None, _OPT] = None,
     json: Json = False,
 ) -> None:
     """Run a workflow and show its outputs.

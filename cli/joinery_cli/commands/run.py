@@ -41,7 +41,7 @@ class Request:
         scripted: File with a model's answers.
         model: `provider:name` for every node.
         json: Whether stdout is for a program.
-        opt: Optimisation level that it is published with on the local stack.
+        opt: Optimisation level that the local stack compiles it at; None for its default.
     """
 
     file: Path
@@ -50,7 +50,7 @@ class Request:
     scripted: Path | None = None
     model: str | None = None
     json: bool = False
-    opt: int = 1
+    opt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
     return InlineEngine(ready.plan, ready.inputs, models)
 
 
-def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack, *, opt: int) -> Engine:
+def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack, *, opt: int | None) -> Engine:
     from joinery_cli.engines.local import LocalEngine, client_of
 
     model = None

@@ -140,9 +140,11 @@ class _Walk:
                     self.deps, _bare(self.plan), self.run, node_id, path, deadline=deadline
                 )
             except Transient:
-                wait = node.backoff_s * 2 ** (attempt - 1)
-                pause(self.deps, self.run.run_id, wait, self.sleep)
+                self._pause(node.backoff_s * 2 ** (attempt - 1))
                 attempt += 1
+
+    def _pause(self, seconds: float) -> None:
+        pause(self.deps, self.run.run_id, seconds, self.sleep)
 
     # -- deciding edges ----------------------------------------------------------------
 
