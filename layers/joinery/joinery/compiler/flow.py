@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from joinery.compiler.plan import Plan, PlanNode
-from joinery.compiler.regions import Regions
+from joinery.compiler.regions import Regions, branch_nodes
 from joinery.workflow.graph import END, START
 
 Way = tuple[str, ...]
@@ -31,30 +31,20 @@ class Flow:
     entered_from: dict[str, set[str]] = field(default_factory=dict)
     heads: set[str] = field(default_factory=set)
 
-    def _add(self, regions: Regions, source: str, way: Way) -> None:
+    def add(self, source: str, way: Way) -> None:
+        """Notes where a way leads to."""
         if len(way) == 1 and source != START:
             self.entered_from.setdefault(way[0], set()).add(source)
-            return
-        self.heads.update(way)
-        if len(way) > 1:
-            self._add_box(regions, way)
-
-    def _add_box(self, regions: Regions, targets: Way) -> None:
-        """Notes what a box leads to: its branches, those of boxes inside, and the joins."""
-        join = regions.join_of(targets)
-        self.heads.update((*targets, join))
-        for branch in regions.branches(targets, join) or ():
-            inner = regions.forked(branch.entries, (join,))
-            if len(inner) > 1:
-                self._add_box(regions, inner)
+        else:
+            self.heads.update(way)
 
 
 def flow_of(plan: Plan) -> Flow:
     """Returns the ways of a plan."""
     regions = Regions(plan)
     flow = Flow()
-    starts = [link.target for link in plan.outgoing[START][""]]
-    flow._add(regions, START, regions.forked(starts, ()))
+    first = regions.forked([link.target for link in plan.outgoing[START][""]], ())
+    flow.add(START, first)
     for node in plan.nodes:
         flow.ways[node.id] = []
         if node.id == END:
@@ -62,11 +52,37 @@ def flow_of(plan: Plan) -> Flow:
         for port in deciding_ports(plan, node):
             way = regions.forked(regions.port_targets(node.id, port), ())
             flow.ways[node.id].append(way)
-            flow._add(regions, node.id, way)
+            flow.add(node.id, way)
     for loop in plan.loops:
         if len(loop.entries) > 1:
-            flow._add(regions, START, regions.forked(loop.entries, ()))
+            flow.heads.update(loop.entries)
+    _add_joins(plan, regions, flow, first)
     return flow
+
+
+def _add_joins(plan: Plan, regions: Regions, flow: Flow, first: Way) -> None:
+    """Follows the ways as the emitter does and notes each place where a box of it ends."""
+    todo = [first]
+    seen: set[Way] = set()
+    while todo:
+        way = todo.pop()
+        if not way or way in seen:
+            continue
+        seen.add(way)
+        if len(way) == 1:
+            todo.extend(flow.ways[way[0]])
+            continue
+        join = regions.join_of(way)
+        flow.heads.update((*way, join))
+        todo.append((join,))
+        branches = regions.branches(way, join)
+        if branches is not None:
+            todo.extend(regions.forked(branch.entries, (join,)) for branch in branches)
+            continue
+        # It runs in levels, where only whole loops have states of their own inside.
+        inside = {node for target in way for node in branch_nodes(regions, target, join)}
+        loops = [plan.loop_of[name] for name in sorted(inside & plan.loop_of.keys())]
+        todo.extend(regions.forked(loop.entries, ()) for loop in loops)
 
 
 def deciding_ports(plan: Plan, node: PlanNode) -> tuple[str, ...]:
