@@ -15,7 +15,7 @@ from statelint.linter import Linter
 
 from joinery import limits
 from joinery.compiler.compile import OPT_LEVELS, compile_workflow
-from joinery.compiler.places import ALL_NODES
+from joinery.compiler.one_task import ALL_NODES
 from joinery.compiler.predict import history_events_of, states_of_run, transitions_of
 from joinery.workflow.model import Workflow
 

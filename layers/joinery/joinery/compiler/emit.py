@@ -68,6 +68,10 @@ class _Scope:
 
 def emit(plan: Plan, run_node_arn: str = RUN_NODE_PLACEHOLDER) -> Emitted:
     """Returns the state machine of a plan; equal plans give equal bytes."""
+    if plan.run_on == "inline":
+        from joinery.compiler.one_task import one_task
+
+        return one_task(plan, run_node_arn)
     drawn = plan
     loops: set[str] = set()
     while True:

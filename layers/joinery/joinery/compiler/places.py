@@ -16,16 +16,12 @@ from joinery import limits
 from joinery.compiler.chances import repeats, run_chances
 from joinery.compiler.compile import Compiled, compile_standard
 from joinery.compiler.cost import Report, analyse_cost
-from joinery.compiler.emit import Emitted, StateInfo, emit
+from joinery.compiler.emit import Emitted, emit
 from joinery.compiler.plan import Plan, PlanNode
 from joinery.compiler.ranges import Range, exactly
-from joinery.compiler.states import invoke_all
 from joinery.compiler.times import WAITING_TYPES, seconds_of
 from joinery.errors import InvalidWorkflow, Problem
 from joinery.workflow.graph import START
-
-ALL_NODES = "all nodes"
-"""Name of the one state."""
 
 STANDARD, INLINE = "standard", "inline"
 
@@ -94,16 +90,7 @@ def choose(run_on: str, places: Mapping[str, Place]) -> Compiled:
 
 def _compile_inline(plan: Plan, arn: str, nodes: Report) -> Compiled:
     plan = Plan(**{**_fields(plan), "groups": {}, "whole": (), "run_on": INLINE})
-    state = {**invoke_all(plan, arn), "End": True}
-    definition = {
-        "Comment": (
-            f"{plan.name} | graph sha256:{plan.graph_hash[:16]} | joinery {plan.compiler} inline"
-        ),
-        "QueryLanguage": "JSONata",
-        "StartAt": ALL_NODES,
-        "States": {ALL_NODES: state},
-    }
-    emitted = Emitted(definition, {ALL_NODES: StateInfo("task", ())})
+    emitted = emit(plan, arn)
     report = analyse_cost(plan, emitted)
     seconds = longest_way(plan)
     paid = seconds.scaled(limits.RUN_NODE_MEMORY_GB * limits.LAMBDA_USD_PER_GB_S)
