@@ -21,6 +21,9 @@ from joinery.runs.model import RunRecord
 from joinery.runs.start import create_run
 from joinery.runs.task import run_task
 
+INVOCATION_S = 895.0
+"""What `run_node` has, once it has kept its reserve."""
+
 
 @dataclass
 class Listener:
@@ -97,7 +100,7 @@ def compiled_run(compiled: Compiled, given: Mapping[str, Any], models: Any = Non
         try:
             answer = run_task(
                 ended.deps, plan, run, payload["node"], payload["path"],
-                deadline=time.monotonic() + 60, quorum=payload.get("quorum", ()),
+                deadline=time.monotonic() + INVOCATION_S, quorum=payload.get("quorum", ()),
             )  # fmt: skip
         except NodeError as error:
             raised = error.for_machine()

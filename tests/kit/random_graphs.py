@@ -7,10 +7,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from joinery.errors import PermanentModelRejected, TransientModelUnavailable
+from joinery.llm.types import CallContext, ModelRequest
 from joinery.workflow.model import Workflow
 
 End = tuple[str, str]
 """A node and the port through which a part is left."""
+
+
+LEAVES = {"template", "llm"}
 
 
 @dataclass
@@ -24,9 +29,16 @@ class Builder:
     given: dict[str, Any] = field(default_factory=dict)
     contained: int = 0
     quorums: bool = False
+    models: bool = False
+
+    around: list[str] = field(default_factory=lambda: [""])
+    """The iterate nodes whose bodies are being drawn."""
+    body_of: dict[str, str] = field(default_factory=dict)
 
     def name(self, prefix: str) -> str:
-        return f"{prefix}{len(self.nodes)}"
+        name = f"{prefix}{len(self.nodes)}"
+        self.body_of[name] = self.around[-1]
+        return name
 
     def link(self, exits: list[End], entries: list[str]) -> None:
         for source, port in exits:
@@ -49,7 +61,10 @@ class Builder:
         name = self.name("t")
         may_fail = self.contained > 0 or self.quorums
         kinds = ["fine"] * 8 + ["continue", "route"] + ["fail"] * may_fail
-        behaviour = self.draw(st.sampled_from(kinds))
+        behaviour = self.draw(st.sampled_from(kinds + ["model"] * 4 * self.models))
+        if behaviour == "model":
+            self.nodes[name] = self.model()
+            return [name], [(name, "")]
         if behaviour == "fine":
             self.nodes[name] = {"type": "template", "template": name}
             return [name], [(name, "")]
@@ -58,6 +73,13 @@ class Builder:
         if behaviour in ("continue", "fail"):
             return [name], [(name, "")]
         return [name], [(name, ""), (name, "error")]
+
+    def model(self) -> dict[str, Any]:
+        """A node that calls a model; `answer` does as the prompt says."""
+        prompt = self.draw(st.sampled_from(["fine", "fine", "flaky", "broken"]))
+        policy = "continue" if prompt == "broken" else "fail"
+        retry = {"attempts": 2, "backoff": "1ms"}
+        return {"type": "llm", "prompt": prompt, "on_error": policy, "retry": retry}
 
     def sequence(self, depth: int) -> tuple[list[str], list[End]]:
         entries, exits = self.part(depth - 1)
@@ -157,7 +179,8 @@ class Builder:
         """Edges out of the loop, which ends with the last node, from anywhere in it."""
         if self.draw(st.integers(0, 3)):
             return []
-        inside = [n for n in list(self.nodes)[first:] if self.nodes[n]["type"] == "template"]
+        here = [n for n in list(self.nodes)[first:] if self.body_of[n] == self.around[-1]]
+        inside = [n for n in here if self.nodes[n]["type"] in LEAVES]
         return [(self.draw(st.sampled_from(inside)), "")]
 
     def iterate(self, depth: int) -> tuple[list[str], list[End]]:
@@ -179,18 +202,35 @@ class Builder:
             exits += [(name, "error")] * (node["on_error"] == "route")
             node["items"] = self.draw(st.sampled_from([node["items"], "{{ run.id }}"]))
         self.contained += node["on_item_error"] == "continue"
+        self.around.append(name)
         entries, _ = self.part(depth - 1)
+        self.around.pop()
         self.contained -= node["on_item_error"] == "continue"
         self.link([(name, "item")], entries)
         return [name], exits
 
 
+def answer(request: ModelRequest, call: CallContext) -> str:
+    """What the models of random workflows say: a flaky one fails at first, a broken one always."""
+    prompt = request.messages[-1].content
+    if prompt == "broken":
+        raise PermanentModelRejected("broken")
+    if prompt == "flaky" and call.call == 1:
+        raise TransientModelUnavailable("not at once")
+    return prompt
+
+
 @st.composite
 def workflows(
-    draw: Any, depth: int = 3, *, quorums: bool = False
+    draw: Any, depth: int = 3, *, quorums: bool = False, models: bool = False
 ) -> tuple[Workflow, dict[str, Any]]:
-    """Draws a workflow and inputs for it; with `quorums`, joins that do not wait for all."""
-    builder = Builder(draw, inputs={"missing": {"type": "string"}}, quorums=quorums)
+    """Draws a workflow and inputs for it.
+
+    With `quorums`, joins that do not wait for all; nodes with `models` need some that say
+    `answer`.
+    """
+    inputs = {"missing": {"type": "string"}}
+    builder = Builder(draw, inputs=inputs, quorums=quorums, models=models)
     entries, exits = builder.part(depth)
     builder.link([("start", "")], entries)
     builder.link(exits, ["end"])

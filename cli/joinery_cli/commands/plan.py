@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from joinery_cli.workflow_file import read_workflow
 
 if TYPE_CHECKING:
     from joinery.compiler.cost import Range, Report
+    from joinery.compiler.places import Place
 
 SERVICES = {
     "states": "Step Functions",
@@ -30,16 +31,22 @@ def plan_command(file: Path, *, opt: int, json: bool) -> int:
         InvalidRequest: The file cannot be read.
         InvalidWorkflow: The workflow is invalid.
     """
-    from joinery.compiler.compile import compile_workflow
+    from joinery.compiler.build import build_plan
+    from joinery.compiler.places import choose, places_of
+    from joinery.compiler.states import RUN_NODE_PLACEHOLDER
 
     workflow = read_workflow(file).require()
-    report = compile_workflow(workflow, opt=opt).report
+    places = places_of(build_plan(workflow, opt=opt), RUN_NODE_PLACEHOLDER)
+    compiled = choose(workflow.run_on, places)
+    report, chosen = compiled.report, compiled.plan.run_on
     if json:
-        print_json(report.to_dict())
+        shown = {name: place.to_dict() for name, place in places.items()}
+        print_json({"run_on": chosen, **report.to_dict(), "places": shown})
         return exits.OK
-    show(clean(f"{workflow.name}: what one run takes on AWS, compiled at level {opt}"))
-    for line in plan_lines(report):
-        show(line)
+    how = f"compiled at level {opt}" if chosen == "standard" else "all nodes in one invocation"
+    show(clean(f"{workflow.name}: what one run takes on AWS, {how}"))
+    for line in [*plan_lines(report), *place_lines(places, chosen)]:
+        show(clean(line))
     for warning in report.warnings:
         say(clean(f"warning: {warning}"))
     return exits.OK
@@ -67,6 +74,21 @@ def plan_lines(report: Report) -> Iterator[str]:
         f"  The price takes {limits.ASSUMED_MODEL_CALL_S:g} s for a model call and "
         f"{limits.ASSUMED_VIEWERS} viewer."
     )
+
+
+def place_lines(places: Mapping[str, Place], chosen: str) -> Iterator[str]:
+    """Yields a small table of the places where a workflow may run."""
+    yield ""
+    yield _row("run_on", "transitions", "price", "1,000 runs")
+    for name, place in places.items():
+        cells = ["", "", ""]
+        if place.compiled:
+            price = place.compiled.report.price_usd.expected
+            transitions = _expected(place.compiled.report.transitions.expected)
+            cells = [transitions, dollars(price), dollars(price * 1000)]
+        yield _row(name, *cells) + ("  chosen" if name == chosen else "")
+        errors = [problem for problem in place.ruled_out if problem.severity == "error"]
+        yield from (f"    ruled out: {problem.message}" for problem in errors)
 
 
 def _limits(report: Report) -> Iterator[str]:

@@ -41,6 +41,7 @@ class Request:
         scripted: File with a model's answers.
         model: `provider:name` for every node.
         json: Whether stdout is for a program.
+        opt: Optimisation level that the local stack compiles it at; None for its default.
     """
 
     file: Path
@@ -49,6 +50,7 @@ class Request:
     scripted: Path | None = None
     model: str | None = None
     json: bool = False
+    opt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
 
         raise LocalStackDown
     if stack is not None:
-        return _local_engine(stack, ready, held)
+        return _local_engine(stack, ready, held, opt=request.opt)
     from joinery_cli.engines.inline import InlineEngine
     from joinery_cli.engines.models import inline_models
 
@@ -131,7 +133,7 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
     return InlineEngine(ready.plan, ready.inputs, models)
 
 
-def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack) -> Engine:
+def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack, *, opt: int | None) -> Engine:
     from joinery_cli.engines.local import LocalEngine, client_of
 
     model = None
@@ -146,4 +148,5 @@ def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack) -> Engine:
         node_ids=tuple(node.id for node in ready.plan.nodes),
         cassette=ready.cassette.to_dict() if ready.cassette else None,
         model=model,
+        opt=opt,
     )

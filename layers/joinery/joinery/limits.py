@@ -70,6 +70,24 @@ LAMBDA_TIMEOUT_S: Final = 900
 NODE_TIMEOUT_S: Final = 780
 """Longest node in one invocation: 13 of Lambda's 15 minutes, the rest to record the end."""
 
+INVOCATION_S: Final = 880
+"""What a walk may count on in one invocation: Lambda's limit without what `run_node` keeps
+back to store an end, and without what begins and ends each node."""
+
+FUSE_BUDGET_S: Final = 300
+"""Expected time of all nodes that level 2 fuses into one Task: a third of the limit, so
+that models three times slower than assumed still need no second invocation."""
+
+INLINE_BUDGET_S: Final = 720
+"""Expected time of a workflow that runs inline: the longest node, less a minute."""
+
+INLINE_WIDTH: Final = 40
+"""Most branches at once in one invocation: as many as an inline Map runs."""
+
+RETRY_INSIDE_S: Final = 3.0
+"""A walk waits this long itself before a new attempt: 3.75 s of the function cost what a
+transition costs, and a Retry of the Task is one."""
+
 LAMBDA_SYNC_BYTES: Final = 6 * 1024 * 1024
 LAMBDA_UNZIPPED_BYTES: Final = 250 * 1024 * 1024
 

@@ -7,13 +7,15 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from kit.engines import Ended, compiled_run, interpreted
+from kit.models import Says
 from kit.order import check_order
-from kit.random_graphs import workflows
+from kit.random_graphs import answer, workflows
 from statelint.config import Config
 from statelint.linter import Linter
 
 from joinery import limits
-from joinery.compiler.compile import Compiled, compile_workflow
+from joinery.compiler.compile import OPT_LEVELS, Compiled, compile_workflow
+from joinery.compiler.one_task import ALL_NODES
 from joinery.compiler.plan import Plan
 from joinery.compiler.predict import history_events_of, states_of_run, transitions_of
 from joinery.runs.joins import MISSED, REACHED, JoinState
@@ -36,14 +38,15 @@ Graph = tuple[Workflow, dict[str, Any]]
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )
-@given(workflows())
+@given(workflows(models=True))
 def test_machine_equals_interpreter(case: Graph) -> None:
     graph, given_inputs = case
     reference = None
-    for opt in (0, 1):
+    before = None
+    for opt in OPT_LEVELS:
         compiled = compile_workflow(graph, opt=opt)
-        reference = reference or interpreted(compiled.plan, given_inputs)
-        machine = compiled_run(compiled, given_inputs)
+        reference = reference or interpreted(compiled.plan, given_inputs, Says(answer))
+        machine = compiled_run(compiled, given_inputs, Says(answer))
 
         assert machine.status == reference.status == "completed"
         assert machine.nodes() == reference.nodes()
@@ -52,6 +55,9 @@ def test_machine_equals_interpreter(case: Graph) -> None:
         assert machine.outputs == reference.outputs
         _is_as_predicted(compiled, machine)
         _is_sound(compiled, machine)
+        report = compiled.report.transitions
+        assert before is None or report.max <= before.max, f"level {opt} costs more"
+        before = report
 
 
 def _is_as_predicted(compiled: Compiled, machine: Ended) -> None:
@@ -80,7 +86,7 @@ def test_joins_that_do_not_wait_for_all_keep_their_rules_on_every_engine(case: G
     compiled = compile_workflow(graph, opt=0)
     reference = interpreted(compiled.plan, given_inputs)
     _keeps_the_rules(compiled.plan, reference)
-    for opt in (0, 1):
+    for opt in OPT_LEVELS:
         compiled = compile_workflow(graph, opt=opt)
         machine = compiled_run(compiled, given_inputs)
         _keeps_the_rules(compiled.plan, machine)
@@ -145,3 +151,27 @@ def _differs_by_who_was_faster(plan: Plan, one: Ended, other: Ended) -> None:
             continue
         assert races.around.get(place[0])
         assert a is None or b is None or "cancelled" in (a[0], b[0])
+
+
+@settings(
+    max_examples=max(20, EXAMPLES // 4),
+    deadline=None,
+    phases=PHASES,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+@given(workflows(models=True))
+def test_one_task_for_all_nodes_equals_interpreter(case: Graph) -> None:
+    graph, given_inputs = case
+    compiled = compile_workflow(graph.model_copy(update={"run_on": "inline"}))
+    assert compiled.plan.run_on == "inline"
+    reference = interpreted(compiled.plan, given_inputs, Says(answer))
+    machine = compiled_run(compiled, given_inputs, Says(answer))
+
+    assert machine.status == reference.status == "completed"
+    assert machine.nodes() == reference.nodes()
+    assert machine.states == (ALL_NODES,)
+    records = machine.store.nodes(machine.run.run_id)
+    assert transitions_of(compiled.plan, compiled.emitted, records) == 1
+    check_order(compiled.plan, machine.store.events(machine.run.run_id, 0, 10_000))
+    assert Linter.validate(compiled.definition_json(), Config([], False, True)) == []

@@ -264,7 +264,7 @@ GRAPHS: dict[str, tuple[Workflow, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("opt", [0, 1])
+@pytest.mark.parametrize("opt", [0, 1, 2])
 @pytest.mark.parametrize("name", list(GRAPHS))
 def test_machine_does_what_the_interpreter_does(name: str, opt: int) -> None:
     graph, given = GRAPHS[name]
@@ -282,7 +282,7 @@ def test_machine_does_what_the_interpreter_does(name: str, opt: int) -> None:
     ]
 
 
-@pytest.mark.parametrize("opt", [0, 1])
+@pytest.mark.parametrize("opt", [0, 1, 2])
 @pytest.mark.parametrize("name", list(GRAPHS))
 def test_machine_is_clean_and_within_its_price(name: str, opt: int) -> None:
     graph, given = GRAPHS[name]

@@ -18,6 +18,7 @@ from joinery.aws.clients import CallCounter
 from joinery.catalog.ports import Version
 from joinery.compiler.compile import compile_workflow
 from joinery.errors import (
+    DeadlineNear,
     Permanent,
     PermanentModelAuth,
     RunCancelled,
@@ -196,3 +197,30 @@ def test_the_end_of_the_invocation_leaves_time_to_store(world: World) -> None:
     world.model.answer = notes
     world.invoke(world.begin(), context=Context(remaining_ms=65_000))
     assert deadlines == [pytest.approx(60.0, abs=1.0)]
+
+
+def test_a_plan_that_runs_inline_is_walked_by_one_invocation(world: World) -> None:
+    nodes = {name: {"type": "llm", "prompt": name} for name in "abc"}
+    graph = workflow(["start -> a, b -> c -> end"], nodes, run_on="inline")
+    plan = compile_workflow(graph).plan
+    version = Version("wf", 1, "me", "test", "", "arn", 1, 0.0, plan.to_dict(), run_on="inline")
+    world.catalog.add_version(version)
+    run_id = world.begin()
+    assert world.invoke(run_id, "start", Context(remaining_ms=900_000)) == {"port": "", "path": ""}
+    assert world.store.get_run(run_id).status == "completed"
+    assert sorted(call[0] for call in world.model.calls) == ["a", "b", "c"]
+    # The Task of an invocation that ended and could not say so finds all of it stored.
+    assert world.invoke(run_id, "start", Context(remaining_ms=900_000)) == {"port": "", "path": ""}
+    assert len(world.model.calls) == 3
+
+
+def test_time_that_runs_short_is_no_error_of_ours(world: World, caplog: Any) -> None:
+    nodes = {name: {"type": "llm", "prompt": name} for name in "ab"}
+    plan = compile_workflow(workflow(["start -> a -> b -> end"], nodes), opt=2).plan
+    world.catalog.add_version(Version("wf", 1, "me", "test", "", "arn", 2, 0.0, plan.to_dict()))
+    run_id = world.begin()
+    with pytest.raises(DeadlineNear), caplog.at_level("INFO"):
+        world.invoke(run_id, "a", Context(remaining_ms=60_000))
+    assert [r.levelname for r in caplog.records if r.name.startswith("joinery")] == ["INFO"]
+    world.invoke(run_id, "a", Context(remaining_ms=60_000))
+    assert world.store.get_run(run_id).status == "completed"

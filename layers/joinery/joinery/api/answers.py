@@ -83,6 +83,7 @@ class WorkflowShown(_Exact):
     name: str
     machine: str
     opt: int
+    run_on: Literal["standard", "inline"]
     created_at: str
 
 

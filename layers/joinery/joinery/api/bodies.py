@@ -20,9 +20,9 @@ class PublishBody(_Body):
         str | dict[str, Any],
         Field(description="The workflow: the text of its YAML or JSON file, or the object itself."),
     ]
-    opt: Annotated[Literal[0, 1] | None, Field(description="Optimisation level; 1 when unset.")] = (
-        None
-    )
+    opt: Annotated[
+        Literal[0, 1, 2] | None, Field(description="Optimisation level; 1 when unset.")
+    ] = None
 
 
 class StartBody(_Body):

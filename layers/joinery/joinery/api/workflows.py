@@ -118,5 +118,6 @@ def _shown(version: Version) -> dict[str, Any]:
         "name": version.name,
         "machine": version.machine_arn,
         "opt": version.opt,
+        "run_on": version.run_on,
         "created_at": timestamp(version.created_at),
     }

@@ -31,7 +31,7 @@ def build_plan(workflow: m.Workflow, *, opt: int = 1) -> Plan:
     Args:
         workflow: A workflow that passed validation, prompt files read in.
         opt: Optimisation level: 0 one Task a node, 1 pure nodes folded into the
-            Tasks beside them.
+            Tasks beside them, 2 nodes that run one after another fused.
 
     Raises:
         InvalidWorkflow: The workflow uses something this release cannot run.
@@ -83,8 +83,15 @@ def build_plan(workflow: m.Workflow, *, opt: int = 1) -> Plan:
         links=forward,
     )
     plan = with_races(plan)
-    groups = fold(plan) if opt >= 1 else {}
-    return Plan(**{**_fields(plan), "groups": groups})
+    whole: tuple[str, ...] = ()
+    groups: dict[str, tuple[str, ...]] = {}
+    if opt == 1:
+        groups = fold(plan)
+    elif opt == 2:
+        from joinery.compiler.fuse import fuse
+
+        groups, whole = fuse(plan)
+    return Plan(**{**_fields(plan), "groups": groups, "whole": whole})
 
 
 def _fields(plan: Plan) -> dict[str, Any]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from joinery.workflow.model import Workflow
 
 DEFAULT_OPT = 1
-OPT_LEVELS = (0, 1)
+OPT_LEVELS = (0, 1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,22 @@ class Compiled:
 def compile_workflow(
     workflow: Workflow, *, opt: int = DEFAULT_OPT, run_node_arn: str = RUN_NODE_PLACEHOLDER
 ) -> Compiled:
-    """Compiles a valid workflow.
+    """Compiles a valid workflow for where it says that it runs.
 
     Raises:
-        InvalidWorkflow: A shape that cannot be compiled, or a limit of Step
-            Functions that a run would pass.
+        InvalidWorkflow: A shape that cannot be compiled, a limit of Step Functions
+            that a run would pass, or what rules out the place that it asks for.
     """
     plan = build_plan(workflow, opt=opt)
+    if workflow.run_on == "standard":
+        return compile_standard(plan, run_node_arn)
+    from joinery.compiler.places import choose, places_of
+
+    return choose(workflow.run_on, places_of(plan, run_node_arn))
+
+
+def compile_standard(plan: Plan, run_node_arn: str) -> Compiled:
+    """Compiles a plan to a machine of many states. Raises: InvalidWorkflow."""
     emitted = emit(plan, run_node_arn)
     report = analyse_cost(plan, emitted)
     if any(problem.severity == "error" for problem in report.problems):

@@ -20,12 +20,14 @@ from typing import Any
 from joinery import limits
 from joinery.compiler.catchers import catch, nodes_in, regions_of
 from joinery.compiler.closing import closed
+from joinery.compiler.flow import deciding_ports, flow_of
 from joinery.compiler.iterations import iterate_behind, place_map, states_behind
 from joinery.compiler.levels import Chain, levels_of, units_of
 from joinery.compiler.names import Names
 from joinery.compiler.plan import Plan
 from joinery.compiler.regions import LeavesLoop, Regions
 from joinery.compiler.states import RUN_NODE_PLACEHOLDER, StateInfo, invoke, likeness
+from joinery.compiler.steps import steps_of
 from joinery.workflow.bodies import DONE, ITEM
 from joinery.workflow.graph import END, START
 
@@ -57,6 +59,10 @@ class _Scope:
 
 def emit(plan: Plan, run_node_arn: str = RUN_NODE_PLACEHOLDER) -> Emitted:
     """Returns the state machine of a plan; equal plans give equal bytes."""
+    if plan.run_on == "inline":
+        from joinery.compiler.one_task import one_task
+
+        return one_task(plan, run_node_arn)
     drawn = plan
     loops: set[str] = set()
     while True:
@@ -75,6 +81,7 @@ class _Emitter:
         self.arn = run_node_arn
         self.regions = Regions(plan)
         self.races = regions_of(plan)
+        self.flow = flow_of(plan) if plan.opt >= 2 else None
         self.names = Names()
         self.info: dict[str, StateInfo] = {}
 
@@ -183,27 +190,29 @@ class _Emitter:
 
     def task(self, scope: _Scope, head: str, name: str) -> None:
         group = self.plan.group(head)
-        last = self.plan.by_id[group[-1]]
-        state = self._task(head, last.scope)
+        last, around = self.plan.by_id[group[-1]], self.plan.task_scope(head)
+        state = self._task(head, around)
         scope.states[name] = state
-        self.info[name] = StateInfo("task", last.scope, group)
+        self.info[name] = self._task_info(around, (head,))
         if last.id == END:
             state["Output"] = {}
             state["End"] = True
         elif last.ports == ("",):
             wanted = [link.target for link in self.plan.outgoing[last.id][""]]
-            self.follow(scope, state, wanted, last.scope)
+            self.follow(scope, state, wanted, around)
         else:
-            self.choice(scope, state, last.id)
+            self.choice(scope, state, last.id, around)
 
-    def choice(self, scope: _Scope, task: dict[str, Any], node_id: str) -> None:
+    def choice(
+        self, scope: _Scope, task: dict[str, Any], node_id: str, around: tuple[str, ...]
+    ) -> None:
         """Emits the Choice behind a Task that decides a port."""
         node = self.plan.by_id[node_id]
-        loop = self.plan.loop_of.get(node_id)
+        loop = self.plan.loop_of.get(node_id) if around == node.scope else None
         ways: list[tuple[str, str, dict[str, str]]] = []
         back: set[str] = set()
         iterates = node_id in self.plan.iterate_of
-        for port in node.ports:
+        for port in node.ports if loop else deciding_ports(self.plan, node):
             if iterates and port == ITEM:
                 continue  # an item begins in the Map, and `done` comes behind it
             target: str | None
@@ -212,13 +221,11 @@ class _Emitter:
                 target, assign = place_map(self, scope, node_id), {}
             elif loop and port == "repeat":
                 following = "$states.input.path"
-                target, assign = self.enter(scope, loop.entries, node.scope, repeated=following)
+                target, assign = self.enter(scope, loop.entries, around, repeated=following)
                 assign = {f"path_{node_id}": "{% " + following + " %}", **assign}
                 back.add(str(target))
             else:
-                target, assign = self.enter(
-                    scope, self.regions.port_targets(node_id, port), node.scope
-                )
+                target, assign = self.enter(scope, self.regions.port_targets(node_id, port), around)
             if target is None:
                 scope.leave = scope.leave or self.names.take(f"leave after {node_id}")
                 # Entered once, whatever loops inside the scope lead to it.
@@ -246,7 +253,7 @@ class _Emitter:
             choice["Assign"] = default_assign
         scope.states[name] = {**choice, "Default": default}
         ports = tuple((port, target) for port, target, _ in ways)
-        self.info[name] = StateInfo("choice", node.scope, (node_id,), frozenset(back), ports)
+        self.info[name] = StateInfo("choice", around, (node_id,), frozenset(back), ports=ports)
 
     def box(self, scope: _Scope, targets: tuple[str, ...], name: str) -> None:
         """Emits a fork up to its join: a Map over Tasks that are alike, else a Parallel."""
@@ -258,7 +265,7 @@ class _Emitter:
             return
         plain = all(
             set(self.plan.group(branch.entries[0])) == branch.nodes
-            and self.plan.by_id[self.plan.group(branch.entries[0])[-1]].ports == ("",)
+            and not iterate_behind(self.plan, branch.entries[0])
             for branch in branches
         )
         if plain and self._are_alike(targets):
@@ -300,8 +307,7 @@ class _Emitter:
         heads = tuple(chain[0].name for chain in chains)
         tasks = all(len(chain) == 1 and not chain[0].is_loop for chain in chains)
         if tasks and len(heads) == 1:
-            group = self.plan.group(heads[0])
-            self.info[name] = StateInfo("task", around, group)
+            self.info[name] = self._task_info(around, heads)
             return self._task(heads[0], around)
         tasks = tasks and not any(iterate_behind(self.plan, head) for head in heads)
         if tasks and self._are_alike(heads):
@@ -322,16 +328,15 @@ class _Emitter:
         states: dict[str, Any] = {}
         for unit, name, following in zip(chain, names, [*names[1:], None], strict=True):
             states[name] = self._task(unit.name, around)
-            self.info[name] = StateInfo("task", around, self.plan.group(unit.name))
+            self.info[name] = self._task_info(around, (unit.name,))
             last = states_behind(self, unit, states[name], states)
             last.update({"Next": following} if following else {"End": True})
         return {"StartAt": names[0], "States": states}
 
     def _map(self, targets: tuple[str, ...], around: tuple[str, ...]) -> dict[str, Any]:
         inner = self.names.take_list("", list(targets))
-        every = tuple(node for target in targets for node in self.plan.group(target))
         task = invoke(self.plan, self.arn, targets[0], around, item=True)
-        self.info[inner] = StateInfo("task", around, every)
+        self.info[inner] = self._task_info(around, targets)
         return {
             "Type": "Map",
             "Items": list(targets),
@@ -344,14 +349,21 @@ class _Emitter:
             "Output": {},
         }
 
+    def _task_info(self, around: tuple[str, ...], heads: Sequence[str]) -> StateInfo:
+        """Returns what a Task runs: one group, or in a Map one of several."""
+        groups = [self.plan.group(head) for head in heads]
+        nodes = tuple(node for group in groups for node in group)
+        walks = tuple(steps_of(self.plan, self.flow, group) for group in groups if self.flow)
+        return StateInfo("task", around, nodes, walks=walks)
+
     def _task(self, head: str, around: tuple[str, ...]) -> dict[str, Any]:
         return invoke(self.plan, self.arn, head, around)
 
     def _around(self, targets: Sequence[str]) -> tuple[str, ...]:
         """Returns the loops that are around all of some nodes."""
-        common = self.plan.by_id[targets[0]].scope
+        common = self.plan.task_scope(targets[0])
         for target in targets[1:]:
-            common = _common(common, self.plan.by_id[target].scope)
+            common = _common(common, self.plan.task_scope(target))
         return common
 
     def _are_alike(self, heads: Sequence[str]) -> bool:

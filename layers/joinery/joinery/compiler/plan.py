@@ -162,6 +162,8 @@ class Plan:
         opt: The optimisation level that `groups` came from.
         graph_hash: SHA-256 of the canonical workflow.
         compiler: Version of the compiler that made the plan.
+        whole: Loops that one Task runs with all their rounds.
+        run_on: `standard`, a machine of many states, or `inline`, one Task for the whole plan.
     """
 
     name: str
@@ -216,6 +218,21 @@ class Plan:
     links: tuple[Link, ...] = ()
     """Every edge but those back, in the order of the file."""
 
+    whole: tuple[str, ...] = ()
+    run_on: str = "standard"
+
+    def task_scope(self, name: str) -> tuple[str, ...]:
+        """Returns what is around the Task that runs a node: its scope, without whole loops."""
+        scope = self.by_id[name].scope
+        for depth, loop in enumerate(scope):
+            if loop in self._whole:
+                return scope[:depth]
+        return scope
+
+    @cached_property
+    def _whole(self) -> frozenset[str]:
+        return frozenset(self.whole)
+
     def group(self, head: str) -> tuple[str, ...]:
         """Returns the nodes that the Task of `head` runs, in order."""
         return self.groups.get(head, (head,))
@@ -245,6 +262,8 @@ class Plan:
             "iterates": [each.to_row() for each in self.iterates],
             "groups": {head: list(members) for head, members in self.groups.items()},
             "links": [[e.source, e.port, e.target, e.when] for e in self.links],
+            "whole": list(self.whole),
+            "run_on": self.run_on,
         }
 
     @staticmethod
@@ -272,6 +291,8 @@ class Plan:
             compiler=data["compiler"],
             plan_version=data["plan_version"],
             links=tuple(Link(*row) for row in data["links"]),
+            whole=tuple(data.get("whole", ())),
+            run_on=data.get("run_on", "standard"),
         )
 
 

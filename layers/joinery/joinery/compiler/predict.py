@@ -16,7 +16,7 @@ from joinery import limits
 from joinery.compiler.emit import Emitted
 from joinery.compiler.plan import Plan
 from joinery.compiler.weights import history_events
-from joinery.workflow.graph import END
+from joinery.workflow.graph import END, START
 
 
 class _Key(Protocol):
@@ -167,9 +167,10 @@ class _Walk:
         arguments = state["Arguments"]
         head = _value(arguments["node"], variables, {"": item})
         path = _value(arguments["path"], variables, {"": item})
-        if head == END:
+        last = END if head == START else self.plan.group(head)[-1]
+        if last == END:
             return {"port": "", "path": ""}
-        record = self.records.get((self.plan.group(head)[-1], path))
+        record = self._last(last, path)
         if record is None:
             return None
         if record.status not in _GOES_ON and not (record.status == "failed" and record.handled):
@@ -177,6 +178,16 @@ class _Walk:
         prefix = f"{path}." if path else ""
         items = " ".join(f"{prefix}{index}" for index in range(record.items or 0))
         return {"port": record.port, "path": record.next_path, "items": items}
+
+    def _last(self, node: str, path: str) -> Decided | None:
+        """Returns the record of a Task's last node; of a loop run whole the last round's."""
+        if len(self.plan.task_scope(node)) == len(self.plan.by_id[node].scope):
+            return self.records.get((node, path))
+        inside = f"{path}." if path else ""
+        paths = [p for name, p in self.records if name == node and p.startswith(inside)]
+        if not paths:
+            return None
+        return self.records[node, max(paths, key=lambda p: [int(part) for part in p.split(".")])]
 
 
 def _row(choice: Mapping[str, Any], port: str) -> Mapping[str, Any]:

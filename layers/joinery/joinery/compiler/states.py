@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joinery import limits
 from joinery.compiler.plan import PURE_TYPES, Plan
+from joinery.compiler.times import Worst, worst_of
+from joinery.workflow.graph import START
+
+if TYPE_CHECKING:
+    from joinery.compiler.steps import Steps
 
 RUN_NODE_PLACEHOLDER = "arn:aws:lambda:us-east-1:123456789012:function:joinery-run-node:live"
 """Stands for the function in a definition that is not yet published."""
@@ -37,6 +42,8 @@ class StateInfo:
     scope: tuple[str, ...]
     nodes: tuple[str, ...] = ()
     back: frozenset[str] = frozenset()
+    walks: tuple[Steps, ...] = ()
+    """For a Task of level 2 how it goes through its group; in a Map one for each branch."""
     ports: tuple[tuple[str, str], ...] = ()
     """Of a Choice: the ports of its node, each with the state that it leads to."""
 
@@ -63,12 +70,10 @@ def invoke(
             # `lambda:invoke` each state would be 70 bytes larger, and 2,000 states
             # have to fit into a definition.
             "Resource": arn,
-            "Arguments": {
-                "run_id": "{% $states.context.Execution.Input.run_id %}",
-                "plan": "{% $states.context.Execution.Input.plan %}",
-                "node": "{% $states.input %}" if item else head,
-                "path": "{% $path_" + scope[-1] + " %}" if scope else "",
-            },
+            "Arguments": _arguments(
+                "{% $states.input %}" if item else head,
+                "{% $path_" + scope[-1] + " %}" if scope else "",
+            ),
             "TimeoutSeconds": _timeout(plan, group),
             "Retry": _retry(plan, group),
         }
@@ -76,23 +81,61 @@ def invoke(
     return state
 
 
+def invoke_all(plan: Plan, arn: str) -> dict[str, Any]:
+    """Returns the Task that runs a whole plan inline."""
+    nodes = [node.id for node in plan.nodes]
+    worst = worst_of(plan, nodes, 0)
+    backoff = max(1, round(min(node.backoff_s for node in plan.nodes)))
+    return {
+        "Type": "Task",
+        "Comment": f"runs {len(nodes) - 1} nodes inline",
+        "Resource": arn,
+        "Arguments": _arguments(START, ""),
+        "TimeoutSeconds": int(min(worst.seconds + 30, limits.LAMBDA_TIMEOUT_S)),
+        "Retry": retriers(backoff, worst.attempts, worst.short),
+        "Output": {},
+    }
+
+
+def _arguments(node: str, path: str) -> dict[str, str]:
+    return {
+        "run_id": "{% $states.context.Execution.Input.run_id %}",
+        "plan": "{% $states.context.Execution.Input.plan %}",
+        "node": node,
+        "path": path,
+    }
+
+
 def likeness(plan: Plan, head: str) -> tuple[Any, ...]:
     """What must be equal for branches to share one Task state."""
     group = plan.group(head)
+    walked = _walked(plan, group)
     return (
-        plan.by_id[head].scope,
+        plan.task_scope(head),
         _attempts(plan, group),
         plan.by_id[head].backoff_s,
         _timeout(plan, group),
+        walked.short if walked else 0,
     )
 
 
+def _walked(plan: Plan, group: tuple[str, ...]) -> Worst | None:
+    """Returns the worst case of a group that is walked; None for Tasks of levels 0 and 1."""
+    if plan.opt < 2 or len(group) < 2:
+        return None
+    return worst_of(plan, group, len(plan.task_scope(group[0])))
+
+
 def _attempts(plan: Plan, group: tuple[str, ...]) -> int:
+    if walked := _walked(plan, group):
+        return walked.attempts
     return max(plan.by_id[name].attempts for name in group)
 
 
 def _timeout(plan: Plan, group: tuple[str, ...]) -> int:
     """Seconds after which Step Functions gives an invocation up: the nodes' own, and a margin."""
+    if walked := _walked(plan, group):
+        return int(min(walked.seconds + 30, limits.LAMBDA_TIMEOUT_S))
     nodes = [plan.by_id[name] for name in group]
     # A pure node is done at once; its own timeout is only its bound inside the invocation.
     total = sum(node.timeout_s for node in nodes if node.type not in PURE_TYPES) + 30
@@ -106,13 +149,29 @@ def _retry(plan: Plan, group: tuple[str, ...]) -> list[dict[str, Any]]:
     has to be wider, and ends what can no longer even be counted.
     """
     backoff = max(1, round(min(plan.by_id[name].backoff_s for name in group)))
+    walked = _walked(plan, group)
+    return retriers(backoff, _attempts(plan, group), walked.short if walked else 0)
+
+
+def retriers(backoff: int, attempts: int, short: int) -> list[dict[str, Any]]:
+    """Returns the Retriers of a Task.
+
+    Args:
+        backoff: Seconds before the first new attempt.
+        attempts: Attempts that its nodes may make in all.
+        short: How often an invocation may run short of time and ask for another one.
+    """
+    found: list[dict[str, Any]] = [{"ErrorEquals": list(NEVER_RETRIED), "MaxAttempts": 0}]
+    if short:
+        asks = {"ErrorEquals": ["DeadlineNear"], "BackoffRate": 1.0, "MaxAttempts": short}
+        found.append(asks)
     return [
-        {"ErrorEquals": list(NEVER_RETRIED), "MaxAttempts": 0},
+        *found,
         {
             "ErrorEquals": ["States.ALL"],
             **({"IntervalSeconds": backoff} if backoff > 1 else {}),
             "MaxDelaySeconds": max(RETRY_DELAY_MAX_S, backoff + 1),
-            "MaxAttempts": _attempts(plan, group) + CLAIM_RETRIES,
+            "MaxAttempts": attempts + CLAIM_RETRIES,
             "JitterStrategy": "FULL",
         },
     ]

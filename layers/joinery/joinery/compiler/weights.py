@@ -11,9 +11,11 @@ from typing import Any, Final
 
 from joinery import limits
 from joinery.compiler.catchers import regions_of
+from joinery.compiler.chances import repeats
 from joinery.compiler.plan import MODEL_TYPES, Plan, PlanNode, items_of
 from joinery.compiler.ranges import Range, exactly
 from joinery.compiler.states import StateInfo
+from joinery.compiler.steps import measure_steps
 from joinery.compiler.walk import Walk, Weight, boxes
 
 PerNode = Callable[[PlanNode], float]
@@ -54,6 +56,8 @@ def per_node(walk: Walk, weigh: PerNode) -> Weight:
         if info.kind != "task":
             return total
         entered = walk.chance[name]
+        if info.walks:
+            return _of_group(walk, info, weigh, entered)
         for node in info.nodes:
             value = weigh(walk.plan.by_id[node]) * shares.get(name, 1.0)
             runs = walk.runs[node]
@@ -64,6 +68,21 @@ def per_node(walk: Walk, weigh: PerNode) -> Weight:
         return total
 
     return weight
+
+
+def _of_group(walk: Walk, info: StateInfo, weigh: PerNode, entered: float) -> Range:
+    """Returns what a walk through a group weighs; in a Map, through the mean branch."""
+    total = Range()
+    for steps in info.walks:
+        bounds = measure_steps(walk.plan, steps, weigh)
+        usual = 0.0
+        for step in steps:
+            node = walk.plan.by_id[step.node]
+            rounds = repeats(walk.plan, step.loops).expected
+            runs = min(1.0, walk.runs[node.id] / entered) if entered else 0.0
+            usual += weigh(node) * runs * rounds
+        total += Range(bounds.min, usual, bounds.max)
+    return total.scaled(1.0 / len(info.walks))
 
 
 def per_invocation(value: float) -> Weight:

@@ -30,6 +30,7 @@ from joinery.runs.model import (
 )
 from joinery.runs.races import races_of
 from joinery.runs.task import run_nodes
+from joinery.runs.walk import Pace, pause, run_member
 from joinery.workflow.bodies import ITEM
 from joinery.workflow.graph import END, START, Link
 
@@ -69,6 +70,22 @@ def run_inline(deps: Deps, plan: Plan, run: RunRecord, *, sleep: Sleep = time.sl
         close_failed(deps, run, error)
 
 
+def run_in_one(deps: Deps, plan: Plan, run: RunRecord, *, deadline: float) -> None:
+    """Runs a whole plan in one invocation of a function, on from what is stored.
+
+    Args:
+        deps: Ports.
+        plan: The plan.
+        run: The run; it was started, and may have been walked in part before.
+        deadline: `time.monotonic()` at which the invocation ends.
+
+    Raises:
+        NodeError: What ended a node, and with it the run; or what another invocation cures.
+    """
+    _Walk(deps, plan, run, time.sleep, pace=Pace(deadline)).walk()
+    close_completed(deps, plan, run)
+
+
 @dataclass(slots=True)
 class _Walk:
     """One walk through a plan.
@@ -90,6 +107,7 @@ class _Walk:
     quorums: dict[NodeKey, JoinState] = field(default_factory=dict)
     last: dict[Place, NodeRecord | None] = field(default_factory=dict)
     items: Items = field(default_factory=Items)
+    pace: Pace | None = None
 
     def walk(self) -> None:
         for link in self.plan.outgoing[START][""]:
@@ -129,6 +147,8 @@ class _Walk:
         """Runs a node to its end, over all attempts, and returns its record."""
         node_id, path = place
         node = self.plan.by_id[node_id]
+        if self.pace is not None:
+            return run_member(self.deps, self.plan, self.run, node, path, pace=self.pace, loaded={})
         attempt = 1
         while True:
             try:
@@ -141,12 +161,8 @@ class _Walk:
                 attempt += 1
 
     def _pause(self, seconds: float, place: Place) -> None:
-        """Waits before the next attempt, a second at a time, so that a cancel is seen."""
-        end = time.monotonic() + seconds
-        while (rest := end - time.monotonic()) > 0:
-            if self.deps.store.control(self.run.run_id).cancel or self._is_lost(place):
-                return
-            self.sleep(min(1.0, rest))
+        lost = lambda: self._is_lost(place)  # noqa: E731 - it is one word
+        pause(self.deps, self.run.run_id, seconds, self.sleep, enough=lost)
 
     # -- deciding edges ----------------------------------------------------------------
 

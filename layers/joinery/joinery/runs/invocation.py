@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.plan import Plan, PlanNode
 from joinery.events.make import Event, make_event, with_nodes
 from joinery.runs.deps import Deps
 from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
+
+if TYPE_CHECKING:
+    from joinery.runs.walk import Pace
 
 
 @dataclass(slots=True)
@@ -28,6 +31,7 @@ class Invocation:
         joins: What was read of the joins that do not wait for all.
         control: The control item as it was read; `head` grows from its.
         head: Highest seq seen.
+        pace: What is left of an invocation that runs several nodes; None for one alone.
     """
 
     deps: Deps
@@ -40,6 +44,7 @@ class Invocation:
     control: Control = field(default_factory=Control)
     head: int = 0
     joins: dict[NodeKey, JoinState] = field(default_factory=dict)
+    pace: Pace | None = None
 
     @property
     def run_id(self) -> str:
@@ -51,13 +56,17 @@ class Invocation:
         """The node's address."""
         return NodeKey(self.node.ord, self.path)
 
+    def knows(self, address: Address) -> bool:
+        """Whether a record was read that cannot have changed since."""
+        held = self.loaded.get(address)
+        return held is not None and held.terminal and not address.last
+
     def find(self, address: Address) -> NodeRecord | None:
         """Returns a record, read once; None when there is none yet.
 
         What has ended stays as it is, but which round is a loop's last one does not.
         """
-        held = self.loaded.get(address)
-        if held is None or address.last or not held.terminal:
+        if not self.knows(address):
             self.loaded.update(self.deps.store.load(self.run_id, [address]).records)
         return self.loaded.get(address)
 

@@ -11,7 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.plan import Plan, PlanNode
 from joinery.errors import (
@@ -60,6 +60,9 @@ from joinery.runs.scope import build_scope
 from joinery.runs.watch import Watch
 from joinery.workflow.graph import END, START
 
+if TYPE_CHECKING:
+    from joinery.runs.walk import Pace
+
 log = logging.getLogger(__name__)
 
 
@@ -79,7 +82,7 @@ def run_task(
         deps: Ports.
         plan: The plan that the run is pinned to.
         run: The run.
-        head: The first node of the Task.
+        head: The first node of the Task; `start` for the whole plan.
         path: Its loop rounds and item indexes.
         deadline: `time.monotonic()` at which this invocation ends.
         quorum: The joins whose decision the machine catches around the Task.
@@ -91,6 +94,11 @@ def run_task(
     Raises:
         NodeError: By its class name, what Retry and Catch of the state match on.
     """
+    if head == START:
+        from joinery.runs.interpreter import run_in_one
+
+        run_in_one(deps, plan, run, deadline=deadline)
+        return {"port": "", "path": ""}
     if head == END:
         close_completed(deps, plan, run)
         return {"port": "", "path": ""}
@@ -110,13 +118,38 @@ def run_nodes(
     Raises:
         NodeError: See `run_task`.
     """
-    loaded: dict[Address, NodeRecord] = {}
-    record: NodeRecord | None = None
-    for name in plan.group(head):
-        record = _Runner(deps, plan, run, plan.by_id[name], path, deadline, loaded).execute()
-        loaded[Address(record.key)] = record
-    assert record is not None
-    return record
+    from joinery.runs.walk import walk_group
+
+    return walk_group(deps, plan, run, head, path, deadline=deadline)
+
+
+def run_node(
+    deps: Deps,
+    plan: Plan,
+    run: RunRecord,
+    node: PlanNode,
+    path: str,
+    *,
+    deadline: float,
+    loaded: dict[Address, NodeRecord],
+    pace: Pace | None = None,
+) -> NodeRecord:
+    """Runs one node and returns its record.
+
+    Args:
+        deps: Ports.
+        plan: The plan.
+        run: The run.
+        node: The node.
+        path: Its loop rounds and item indexes.
+        deadline: `time.monotonic()` at which this invocation ends.
+        loaded: Records that nodes before it in this invocation have read.
+        pace: Whether the invocation can still hold it; None when it is alone there.
+
+    Raises:
+        NodeError: See `run_task`.
+    """
+    return _Runner(deps, plan, run, node, path, deadline, loaded, pace=pace).execute()
 
 
 class _Runner(Invocation):
@@ -129,7 +162,7 @@ class _Runner(Invocation):
         own = Address(self.key)
         read = self.deps.store.load(
             self.run_id,
-            [own, *(address for address in wanted.values() if address not in self.loaded)],
+            [own, *(address for address in wanted.values() if not self.knows(address))],
             joins=keys_of(self),
         )
         self.loaded.update(read.records)
@@ -147,6 +180,8 @@ class _Runner(Invocation):
             return stand_down(self, lost)
         if not self._alive():
             return self._skip()
+        if self.pace is not None:
+            self.pace.admit(self.node)
         try:
             record = self._claim()
         except AlreadyTerminal as ended:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from joinery.workflow.builder_draft import Draft
 from joinery.workflow.builder_handles import (
@@ -44,6 +44,7 @@ class WorkflowBuilder:
     Args:
         name: Small letters, digits, `-` and `_`.
         description: For people.
+        run_on: `standard`, `inline` or `auto`: where it runs; `standard` when left out.
 
     Attributes:
         node: Adds nodes: `flow.node.agent(...)`, `flow.node.loop(...)`.
@@ -55,8 +56,16 @@ class WorkflowBuilder:
         session: `session.id`.
     """
 
-    def __init__(self, name: str, *, description: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        description: str = "",
+        run_on: Literal["standard", "inline", "auto"] | None = None,
+    ) -> None:
         self._draft = Draft(name, description)
+        if run_on is not None:
+            self._draft.data["run_on"] = self._draft.plain(run_on, "/run_on")
         owner = self._draft.owner
         self.node = Nodes(self._draft)
         self.start = Endpoint(owner, START)

@@ -264,6 +264,7 @@ class Workflow(_Strict):
     nodes: Annotated[dict[NodeId, Node], Field(min_length=1)]
     edges: Annotated[list[Edge | str], Field(min_length=1)]
     outputs: dict[NodeId, Any] = {}
+    run_on: Literal["standard", "inline", "auto"] = "standard"
 
     def expanded_edges(self) -> list[Edge]:
         """Returns every edge on its own, in the order of the file.

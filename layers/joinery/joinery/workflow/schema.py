@@ -30,6 +30,7 @@ _DESCRIPTIONS: Final = {
     "nodes": "The nodes by id.",
     "edges": "What follows what: 'start -> a', 'a.port -> b', 'a, b -> c, d', 'c -> end'.",
     "outputs": "What a run gives: expressions, read when all is done.",
+    "run_on": "A machine of many states, one Task for all nodes, or the cheaper that fits.",
     "prompt": "The whole user message, with expressions; or a file beside this one.",
     "persona": "The system message, word for word.",
     "system": "The system message, word for word.",
