@@ -93,7 +93,6 @@ def _scope(
     """
     states: Mapping[str, Any] = scope["States"]
     order = _backwards(emitted, scope)
-    lightest, weight = weights
     least: dict[str, float] = {}
     most: dict[str, float] = {}
     chance: dict[str, float] = dict.fromkeys(order, 0.0)
@@ -101,17 +100,8 @@ def _scope(
     own: dict[str, Range] = {}
     for name in order:
         info = emitted.info[name]
-        once = weight(name, info)
-        inner = Range(lightest(name, info), once, once)
         early = _early(states[name])
-        boxes = list(_boxes(states[name]))
-        for box, times in boxes:
-            part = _scope(plan, emitted, box, weights, info.scope)
-            sure = 0.0 if early else part.min * times
-            inner += Range(sure, part.expected * times, part.max * times)
-        if early and boxes:
-            first = (box["StartAt"] for box, _ in boxes)
-            inner += Range(min(lightest(begun, emitted.info[begun]) for begun in first))
+        inner = _visit(plan, emitted, name, states[name], weights)
         rounds = [plan.loop_of[loop].max_rounds for loop in info.scope[len(around) :]]
         own[name] = Range(
             inner.min,
@@ -128,6 +118,31 @@ def _scope(
             chance[target] += chance[name] * share
     start = scope["StartAt"]
     return Range(least[start], expected, most[start])
+
+
+def _visit(
+    plan: Plan,
+    emitted: Emitted,
+    name: str,
+    state: Mapping[str, Any],
+    weights: tuple[Weight, Weight],
+) -> Range:
+    """Sums a weight over one visit of a state and what is in it."""
+    lightest, weight = weights
+    info = emitted.info[name]
+    once = weight(name, info)
+    found = Range(lightest(name, info), once, once)
+    boxes = list(_boxes(state))
+    early = bool(_early(state))
+    for box, times in boxes:
+        part = _scope(plan, emitted, box, weights, info.scope)
+        sure = 0.0 if early else part.min * times
+        found += Range(sure, part.expected * times, part.max * times)
+    if early and boxes:
+        # What leaves it early is raised by one of its Tasks.
+        first = (box["StartAt"] for box, _ in boxes)
+        found += Range(min(lightest(begun, emitted.info[begun]) for begun in first))
+    return found
 
 
 def expected_rounds(max_rounds: int) -> float:
@@ -198,6 +213,7 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
 
     calls = {n.id: 1.0 if n.type in MODEL_TYPES else 0.0 for n in plan.nodes}
     shares = _map_shares(emitted)
+    # A node that a join may stop need not have called its model, nor done anything else.
     raced: set[str] = set().union(*regions_of(plan).values())
 
     def model_calls(name: str, info: StateInfo) -> float:
@@ -206,8 +222,7 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
         return sum(calls[node] for node in info.nodes) * shares.get(name, 1.0)
 
     def sure_calls(name: str, info: StateInfo) -> float:
-        # A node that a join may stop need not have called its model.
-        return 0.0 if any(node in raced for node in info.nodes) else model_calls(name, info)
+        return 0.0 if raced.intersection(info.nodes) else model_calls(name, info)
 
     transitions = measure(plan, emitted, lambda _name, _info: 1.0)
     events = measure(plan, emitted, _events).max + limits.SFN_EVENTS_EXECUTION
