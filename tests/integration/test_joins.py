@@ -73,9 +73,10 @@ def test_the_first_answer_stops_the_others(stack: LocalStack) -> None:
         "one": "cancelled", "two": "completed", "three": "cancelled", "first": "completed"
     }  # fmt: skip
     assert taken < 8  # the losers would have taken forty
-    (told,) = named(events, "nodes.cancelled")
-    assert told["data"]["join"] == "first"
-    assert {row["node_id"] for row in told["data"]["nodes"]} == {"one", "three"}
+    told = named(events, "nodes.cancelled")  # by the join, or by a node that was late itself
+    assert {event["data"]["join"] for event in told} == {"first"}
+    rows = [row["node_id"] for event in told for row in event["data"]["nodes"]]
+    assert sorted(rows) == ["one", "three"]
 
     # The functions are told so, not only their writes refused: they stop calling the model.
     view: dict[str, Any] = {}
