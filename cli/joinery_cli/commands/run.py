@@ -40,6 +40,7 @@ class Request:
         engine: `inline`, `local`, or None for the one that fits.
         scripted: File with a model's answers.
         model: `provider:name` for every node.
+        allow_local_code: Whether code may run without a sandbox.
         json: Whether stdout is for a program.
     """
 
@@ -48,6 +49,7 @@ class Request:
     engine: str | None = None
     scripted: Path | None = None
     model: str | None = None
+    allow_local_code: bool = False
     json: bool = False
 
 
@@ -123,12 +125,14 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
         raise LocalStackDown
     if stack is not None:
         return _local_engine(stack, ready, held)
+    from joinery.sandbox.run import SandboxCodeRunner
     from joinery_cli.engines.inline import InlineEngine
     from joinery_cli.engines.models import inline_models
 
     tell = (lambda _: None) if request.json else say
     models = inline_models(ready.plan, ready.cassette, ready.model, held, tell=tell)
-    return InlineEngine(ready.plan, ready.inputs, models)
+    code = SandboxCodeRunner(allow=request.allow_local_code)
+    return InlineEngine(ready.plan, ready.inputs, models, code)
 
 
 def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack) -> Engine:

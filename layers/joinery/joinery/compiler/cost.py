@@ -14,7 +14,7 @@ from typing import Any
 
 from joinery import limits
 from joinery.compiler.emit import Emitted, StateInfo
-from joinery.compiler.plan import MODEL_TYPES, Plan
+from joinery.compiler.plan import CODE_TYPES, MODEL_TYPES, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,13 +243,18 @@ def _price(plan: Plan, shares: Mapping[str, float], weigh: Callable[[str], float
 def _seconds(node_type: str) -> float:
     if node_type in MODEL_TYPES:
         return limits.ASSUMED_MODEL_CALL_S
+    if node_type in CODE_TYPES:
+        return limits.ASSUMED_CODE_S
     return limits.ASSUMED_PLAIN_NODE_S
 
 
 def _lambda(node_type: str) -> float:
+    memory, requests = limits.RUN_NODE_MEMORY_GB, 1
+    if node_type in CODE_TYPES:  # `run_node` waits for `run_code`: both are paid for
+        memory, requests = memory + limits.RUN_CODE_MEMORY_GB, 2
     return (
-        limits.LAMBDA_USD_PER_REQUEST
-        + _seconds(node_type) * limits.RUN_NODE_MEMORY_GB * limits.LAMBDA_USD_PER_GB_S
+        requests * limits.LAMBDA_USD_PER_REQUEST
+        + _seconds(node_type) * memory * limits.LAMBDA_USD_PER_GB_S
     )
 
 

@@ -250,6 +250,7 @@ class _Runner(Invocation):
             deadline=min(self.deadline, time.monotonic() + left),
             cancelled=watch.cancelled,
             emit=self.append,
+            code=self.deps.code,
         )
 
 

@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 RESERVE_S: Final = 2.0
 """Kept back from the function's own deadline, to end the code and answer."""
 
+AWS_TASK_ROOT: Final = "/var/task"
+"""Where a function's files are on AWS, and nowhere else: only there all children are the
+code's, and all files in the temporary folder."""
+
 SWEEPS: Final = 20
 _NOT_DUMPABLE, _SUBREAPER = 4, 36  # linux/prctl.h
 
@@ -60,13 +64,15 @@ def answer(
     """
     try:
         request = _request(event, left_s)
-        outcome = run_code(request, isolation(environ), lambda: False)
+        outcome = run_code(
+            request, isolation(environ.get(ISOLATION_VARIABLE, "sandbox")), lambda: False
+        )
         return {"output": outcome.output, "stdout": outcome.stdout}
     except (PermanentCode, InvalidRequest) as error:
         return {"error": error.to_dict()}
     finally:
-        if environ.get(ISOLATION_VARIABLE) == "function":
-            clean()
+        if environ.get("LAMBDA_TASK_ROOT") == AWS_TASK_ROOT:
+            clean(tempfile.gettempdir())
 
 
 def _request(event: Mapping[str, Any], left_s: float) -> CodeRequest:
@@ -85,8 +91,8 @@ def _request(event: Mapping[str, Any], left_s: float) -> CodeRequest:
     return CodeRequest(code, function, arguments, left)
 
 
-def clean() -> None:
-    """Ends what the code left running and removes what it left lying about."""
+def clean(folder: str) -> None:
+    """Ends what the code left running and removes what it left lying about in a folder."""
     for _ in range(SWEEPS):
         children = _children()
         if not children:
@@ -100,7 +106,7 @@ def clean() -> None:
         time.sleep(0.005)
     else:
         log.error("processes of the code are still there")
-    for entry in Path(tempfile.gettempdir()).iterdir():
+    for entry in Path(folder).iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
         else:

@@ -11,18 +11,16 @@ import os
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 ISOLATION_VARIABLE: Final = "JOINERY_CODE_ISOLATION"
-"""`sandbox` (bubblewrap or namespaces), `function` (the Lambda itself is shut off) or
-`none` (nothing is; see `ALLOW_VARIABLE`)."""
+"""Tells the `run_code` function what `run.isolation` is to take."""
 
 ALLOW_VARIABLE: Final = "JOINERY_ALLOW_LOCAL_CODE"
-"""`1` runs code without a sandbox where there is none."""
+"""Stands for the option `--allow-local-code`."""
 
 SCRATCH_BYTES: Final = 64 * 1024 * 1024
 """Room for files of one call."""
@@ -127,8 +125,3 @@ def _unshare(scratch: str) -> list[str]:
         *("--net", "--pid", "--mount", "--ipc", "--uts", "--fork", "--kill-child"),
         *("sh", "-euc", _BUILD, "sh", scratch, str(SCRATCH_BYTES), *readable()),
     ]  # fmt: skip
-
-
-def allowed(environ: Mapping[str, str]) -> bool:
-    """Whether the user accepts that code runs without a sandbox."""
-    return environ.get(ALLOW_VARIABLE, "").lower() in ("1", "true", "yes")

@@ -8,7 +8,7 @@ import platform
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from joinery.errors import (
 )
 from joinery.sandbox import process
 from joinery.sandbox.answer import outcome_of
-from joinery.sandbox.isolation import ALLOW_VARIABLE, ISOLATION_VARIABLE, Isolation, allowed
+from joinery.sandbox.isolation import ALLOW_VARIABLE, Isolation
 from joinery.sandbox.types import Cancelled, CodeOutcome, CodeRequest
 
 START_S: Final = 10.0
@@ -43,30 +43,33 @@ class SandboxCodeRunner:
     """Implements `CodeRunner` on this machine.
 
     Args:
-        environ: Says which isolation is meant and what the user accepts.
+        allow: Whether the user accepts that there may be no sandbox.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        self._environ = os.environ if environ is None else environ
+    def __init__(self, *, allow: bool = False) -> None:
+        self._meant = "allowed" if allow else "sandbox"
 
     def run(self, request: CodeRequest, cancelled: Cancelled) -> CodeOutcome:
         """See `CodeRunner.run`."""
-        return run_code(request, isolation(self._environ), cancelled)
+        return run_code(request, isolation(self._meant), cancelled)
 
 
-def isolation(environ: Mapping[str, str]) -> Isolation:
-    """Returns the way to shut code off that is meant, or the best that works here.
+def isolation(meant: str) -> Isolation:
+    """Returns the way to shut code off.
+
+    Args:
+        meant: `sandbox`; `allowed`, the same, but no sandbox will do where none works;
+            or `function`, where the whole function is one.
 
     Raises:
-        PermanentCodeNoSandbox: None works, and the user did not accept that.
+        PermanentCodeNoSandbox: None works here, and that is not allowed.
     """
-    meant = environ.get(ISOLATION_VARIABLE, "sandbox")
-    if meant in ("function", "none"):
-        return Isolation(meant)
+    if meant == "function":
+        return Isolation("function")
     found, reasons = working()
     if found is not None:
         return found
-    if allowed(environ):
+    if meant == "allowed":
         return Isolation("none")
     raise PermanentCodeNoSandbox(
         f"code is run in a sandbox, and this machine has none: {reasons}. Install bubblewrap "

@@ -67,6 +67,9 @@ def _node_sites(node: RawNode, prompts: Mapping[str, str]) -> Iterator[Site]:
             yield from _text(node, "template")
         case "transform":
             yield from _nested(node.data.get("value"), f"{pointer}/value", node.id)
+        case "code" | "tool":
+            key = "inputs" if node.type == "code" else "arguments"
+            yield from _nested(node.data.get(key), f"{pointer}/{key}", node.id)
         case "condition":
             yield from _text(node, "if", condition=True)
         case "loop":
