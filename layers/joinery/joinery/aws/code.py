@@ -15,10 +15,8 @@ from joinery.errors import (
     PermanentInternal,
     TransientCodeRunner,
 )
+from joinery.runs.cost import RUN_CODE
 from joinery.sandbox.types import Cancelled, CodeOutcome, CodeRequest
-
-RUN_CODE: Final = "run_code.Invoke"
-"""Under this name calls of the function stand among those of a run."""
 
 _ALL: Final[tuple[type[PermanentCode], ...]] = (PermanentCode, *PermanentCode.__subclasses__())
 _KINDS: Final = {kind.code: kind for kind in _ALL}
