@@ -113,7 +113,7 @@ class WorkflowBuilder:
 
     @overload
     def code(
-        self, **options: Unpack[NodeOptions]
+        self, function: None = None, /, **options: Unpack[NodeOptions]
     ) -> Callable[[Callable[P, R]], PythonFunction[P, R]]: ...
 
     def code(self, function: Any = None, /, **options: Unpack[NodeOptions]) -> Any:
@@ -138,7 +138,7 @@ class WorkflowBuilder:
 
     @overload
     def tool(
-        self, **options: Unpack[NodeOptions]
+        self, function: None = None, /, **options: Unpack[NodeOptions]
     ) -> Callable[[Callable[P, R]], PythonFunction[P, R]]: ...
 
     def tool(self, function: Any = None, /, **options: Unpack[NodeOptions]) -> Any:

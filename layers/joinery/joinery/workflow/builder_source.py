@@ -70,7 +70,7 @@ def source_of(function: Callable[..., Any]) -> str:
     if reasons:
         raise Unusable(*reasons)
     head = ["from __future__ import annotations", ""] if future else []
-    lines = [*head, *sorted(imports.values())]
+    lines = [*head, *sorted(imports.values(), key=lambda line: (line.startswith("from"), line))]
     return "\n".join([*lines, *(["", ""] if imports else []), text]) + "\n"
 
 
