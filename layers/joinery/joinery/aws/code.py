@@ -17,6 +17,7 @@ from joinery.errors import (
 )
 from joinery.runs.cost import RUN_CODE
 from joinery.sandbox.types import Cancelled, CodeOutcome, CodeRequest
+from joinery.strictjson import to_json
 
 _ALL: Final[tuple[type[PermanentCode], ...]] = (PermanentCode, *PermanentCode.__subclasses__())
 _KINDS: Final = {kind.code: kind for kind in _ALL}
@@ -44,7 +45,7 @@ class LambdaCodeRunner:
             "arguments": dict(request.arguments),
             "timeout_s": round(request.timeout_s, 3),
         }
-        payload = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        payload = to_json(event)
         self._count(RUN_CODE)
         with aws_errors("Invoke", TransientCodeRunner):
             answer = self._client.invoke(FunctionName=self._function(), Payload=payload)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from joinery import limits
 from joinery.errors import PermanentCodeArguments, PermanentCodeTimeout, PermanentCodeTooLarge
 from joinery.nodes.base import NodeContext, NodeResult
 from joinery.sandbox.types import CodeRequest
+from joinery.strictjson import to_json
 from joinery.workflow.expressions import compile_value
 
 SCHEMA_PROBLEMS = 5
@@ -39,7 +39,7 @@ def call(context: NodeContext) -> NodeResult:
 
 
 def _check_size(arguments: Mapping[str, Any]) -> None:
-    size = len(json.dumps(arguments, ensure_ascii=False, separators=(",", ":")).encode())
+    size = len(to_json(arguments))
     if size > limits.CODE_ARGUMENTS_BYTES:
         raise PermanentCodeTooLarge(
             f"the arguments have {size:,} bytes as JSON; the limit is "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -26,6 +25,7 @@ from joinery.sandbox import process
 from joinery.sandbox.answer import outcome_of
 from joinery.sandbox.isolation import ALLOW_VARIABLE, Isolation
 from joinery.sandbox.types import Cancelled, CodeOutcome, CodeRequest
+from joinery.strictjson import to_json
 
 START_S: Final = 10.0
 """Time for the sandbox to be there, on top of the code's own."""
@@ -174,7 +174,7 @@ def _request(request: CodeRequest, way: Isolation, scratch: str, channel: int) -
         "limits": bounds,
         "filter": filter_program() if platform.system() == "Linux" else "",
     }
-    sent = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    sent = to_json(data)
     if len(sent) > limits.CODE_ARGUMENTS_BYTES + limits.CODE_BYTES + 20_000:
         raise PermanentCodeTooLarge(
             f"the arguments have more than {limits.CODE_ARGUMENTS_BYTES:,} bytes as JSON",
