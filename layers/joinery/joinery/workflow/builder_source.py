@@ -123,7 +123,7 @@ def _outer_names(definition: ast.FunctionDef) -> _Names:
     cleaner = _WithoutAnnotations()
     bare = ast.fix_missing_locations(ast.Module([cleaner.visit(definition)], []))
     table = symtable.symtable(ast.unparse(bare), "<code>", "exec")
-    own = {definition.name, *dir(builtins)}
+    own = {definition.name, *dir(builtins), *_set_globals(table)}
     used = [name for name in _globals_of(table) if name not in own]
     noted = [name for name in cleaner.names if name not in own]
     return _Names(tuple(dict.fromkeys(used)), tuple(dict.fromkeys(noted)))
@@ -137,6 +137,15 @@ def _globals_of(table: symtable.SymbolTable) -> Iterator[str]:
             yield symbol.get_name()
     for child in table.get_children():
         yield from _globals_of(child)
+
+
+def _set_globals(table: symtable.SymbolTable) -> Iterator[str]:
+    """Yields the globals that a piece of code sets itself, by `global`."""
+    for symbol in table.get_symbols():
+        if symbol.is_declared_global() and symbol.is_assigned():
+            yield symbol.get_name()
+    for child in table.get_children():
+        yield from _set_globals(child)
 
 
 def _value(function: Callable[..., Any], name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import symtable
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -72,7 +73,7 @@ def read_source(source: str, function: str) -> tuple[list[Flaw], Signature | Non
     flaws = list(_imports(tree))
     found = _named(tree, function)
     if found is None:
-        if not _bound(tree, function):
+        if not _bound(source, function):
             flaws.append(_no_function(tree, function))
         return flaws, None
     kind = _kind_flaw(found, function)
@@ -105,17 +106,13 @@ def _named(tree: ast.Module, name: str) -> Function | None:
     return found
 
 
-def _bound(tree: ast.Module, name: str) -> bool:
-    """Whether a name is given a value at all: imported, assigned, in a block."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() if node.name == name:
-                return node not in tree.body or isinstance(node, ast.ClassDef)
-            case ast.Name(id=found, ctx=ast.Store()) if found == name:
-                return True
-            case ast.alias() if (node.asname or node.name) == name:
-                return True
-    return False
+def _bound(source: str, name: str) -> bool:
+    """Whether a name is given a value at the top level: imported, assigned, in a block."""
+    try:
+        symbol = symtable.symtable(source, "<code>", "exec").lookup(name)
+    except KeyError:
+        return False
+    return symbol.is_assigned() or symbol.is_imported()
 
 
 def _no_function(tree: ast.Module, name: str) -> Flaw:
