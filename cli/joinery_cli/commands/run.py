@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.build import build_plan
+from joinery.compiler.plan import CODE_TYPES
 from joinery.errors import InvalidRequest, Unavailable
 from joinery_cli import exits
 from joinery_cli.commands.local import running_stack
@@ -129,9 +130,11 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
     from joinery_cli.engines.inline import InlineEngine
     from joinery_cli.engines.models import inline_models
 
+    code = SandboxCodeRunner(allow=request.allow_local_code)
+    if any(node.type in CODE_TYPES for node in ready.plan.nodes):
+        code.require()
     tell = (lambda _: None) if request.json else say
     models = inline_models(ready.plan, ready.cassette, ready.model, held, tell=tell)
-    code = SandboxCodeRunner(allow=request.allow_local_code)
     return InlineEngine(ready.plan, ready.inputs, models, code)
 
 

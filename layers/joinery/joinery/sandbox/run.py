@@ -33,6 +33,8 @@ START_S: Final = 10.0
 ENVELOPE_BYTES: Final = 1_000
 """Room beside the result for what it is wrapped in."""
 
+SYSTEM_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
+
 FILE_BYTES: Final = 32 * 1024 * 1024
 OPEN_FILES: Final = 64
 PROCESSES: Final = 64
@@ -48,6 +50,10 @@ class SandboxCodeRunner:
 
     def __init__(self, *, allow: bool = False) -> None:
         self._meant = "allowed" if allow else "sandbox"
+
+    def require(self) -> None:
+        """Raises: PermanentCodeNoSandbox, when no code can run here."""
+        isolation(self._meant)
 
     def run(self, request: CodeRequest, cancelled: Cancelled) -> CodeOutcome:
         """See `CodeRunner.run`."""
@@ -196,8 +202,10 @@ def filter_program() -> str:
 
 
 def _environment() -> dict[str, str]:
-    # Nothing of ours but what finds the interpreter's own libraries.
-    return {n: os.environ[n] for n in ("LD_LIBRARY_PATH", "PATH") if n in os.environ}
+    # Nothing of ours but what finds the interpreter's own libraries, and the programs that
+    # build the sandbox: those of the system, which are seen inside it too.
+    kept = {n: os.environ[n] for n in ("LD_LIBRARY_PATH",) if n in os.environ}
+    return {**kept, "PATH": f"{SYSTEM_PATH}:{os.environ.get('PATH', '')}".rstrip(":")}
 
 
 @contextmanager
