@@ -38,7 +38,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A machine with these programs, of which these sandboxes work."""
 
     def build(programs: set[str], works: set[str], system: str = "Linux") -> None:
-        sandbox.working.cache_clear()
+        sandbox._find.cache_clear()
         monkeypatch.setattr(sandbox.shutil, "which", lambda n: n if n in programs else None)
         monkeypatch.setattr(
             sandbox, "_try", lambda way: None if way.name in works else "not permitted"
@@ -46,7 +46,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(sandbox.platform, "system", lambda: system)
 
     yield build
-    sandbox.working.cache_clear()
+    sandbox._find.cache_clear()
 
 
 LINUX = {"bwrap", "unshare", "setpriv", "chroot"}

@@ -62,7 +62,9 @@ def _crash(shown: Mapping[str, Any], request: CodeRequest) -> Exception:
     """Returns what a function that gave no answer amounts to."""
     kind, said = str(shown.get("errorType", "")), str(shown.get("errorMessage", ""))
     if "imed" in kind or "imed out" in said:  # Sandbox.Timedout, "Task timed out after"
-        return PermanentCodeTimeout(f"the code did not end within {request.timeout_s:g} s")
+        return PermanentCodeTimeout(
+            f"the code did not end within {round(request.timeout_s, 1):g} s"
+        )
     if "OutOfMemory" in kind or "signal: killed" in said:
         return PermanentCodeMemory("the function ran out of memory")
     if kind.startswith("Runtime."):

@@ -84,12 +84,23 @@ def isolation(meant: str) -> Isolation:
     )
 
 
-@lru_cache(maxsize=1)
+class _NoSandbox(Exception):
+    """None works; the message says why. Nobody keeps it: a busy machine may have one later."""
+
+
 def working() -> tuple[Isolation | None, str]:
-    """Returns the first sandbox that works on this machine, and why the others do not."""
+    """Returns the first sandbox that works on this machine, or None and why there is none."""
+    try:
+        return _find(), ""
+    except _NoSandbox as error:
+        return None, str(error)
+
+
+@lru_cache(maxsize=1)
+def _find() -> Isolation:
     reasons: list[str] = []
     if platform.system() != "Linux":
-        return None, f"there is none for {platform.system()}"
+        raise _NoSandbox(f"there is none for {platform.system()}")
     for name, need in (("bwrap", ("bwrap",)), ("unshare", ("unshare", "setpriv", "chroot"))):
         missing = [program for program in need if shutil.which(program) is None]
         if missing:
@@ -97,9 +108,9 @@ def working() -> tuple[Isolation | None, str]:
             continue
         reason = _try(Isolation(name))
         if reason is None:
-            return Isolation(name), "; ".join(reasons)
+            return Isolation(name)
         reasons.append(f"{name}: {reason}")
-    return None, "; ".join(reasons)
+    raise _NoSandbox("; ".join(reasons))
 
 
 def _try(way: Isolation) -> str | None:
@@ -132,7 +143,7 @@ def run_code(request: CodeRequest, way: Isolation, cancelled: Cancelled) -> Code
         )
         try:
             ran = process.run(
-                command, sent, ends, bounds, environment=_environment(), cancelled=cancelled
+                command, sent, ends, bounds, environment=_environment(way), cancelled=cancelled
             )
         except OSError as error:
             raise PermanentCodeNoSandbox(f"{command[0]} does not start: {error.strerror}") from None
@@ -153,7 +164,7 @@ def _outcome(request: CodeRequest, ran: process.Ran) -> CodeOutcome:
     used_up = ran.status in (-signal.SIGXCPU, 128 + signal.SIGXCPU) and not answer
     if ran.timed_out or used_up:
         raise PermanentCodeTimeout(
-            f"the code did not end within {request.timeout_s:g} s",
+            f"the code did not end within {round(request.timeout_s, 1):g} s",
             timeout_s=request.timeout_s, **printed,
         )  # fmt: skip
     return outcome_of(answer, ran.status, stdout)
@@ -201,10 +212,12 @@ def filter_program() -> str:
     return Path(__file__).with_name("syscall_filter.py").read_text("utf-8")
 
 
-def _environment() -> dict[str, str]:
+def _environment(way: Isolation) -> dict[str, str]:
     # Nothing of ours but what finds the interpreter's own libraries, and the programs that
     # build the sandbox: those of the system, which are seen inside it too.
     kept = {n: os.environ[n] for n in ("LD_LIBRARY_PATH",) if n in os.environ}
+    if not way.namespaces:
+        return kept
     return {**kept, "PATH": f"{SYSTEM_PATH}:{os.environ.get('PATH', '')}".rstrip(":")}
 
 
