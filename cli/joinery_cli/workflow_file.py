@@ -52,18 +52,23 @@ def publishable(report: Report) -> str:
     """Returns the source as it can be published: files that it names are read into it."""
     workflow: Workflow = report.require()
     data: dict[str, Any] = report.source.data
-    named = {
-        node_id: getattr(workflow.nodes[node_id], "prompt", None)
-        for node_id, node in data["nodes"].items()
-        if isinstance(node.get("prompt"), dict)
+    filled = {
+        section: {
+            name: {**entry, **_texts(entry, parts[name])} for name, entry in data[section].items()
+        }
+        for section, parts in (("nodes", workflow.nodes), ("tools", workflow.tools))
+        if section in data
     }
-    if not named:
+    if all(data[section] == entries for section, entries in filled.items()):
         return report.source.text
-    nodes = {
-        node_id: {**node, "prompt": named[node_id]} if node_id in named else node
-        for node_id, node in data["nodes"].items()
+    return json.dumps({**data, **filled}, ensure_ascii=False)
+
+
+def _texts(entry: dict[str, Any], part: object) -> dict[str, Any]:
+    """Returns the texts that stand in files of their own."""
+    return {
+        key: getattr(part, key) for key in ("prompt", "code") if isinstance(entry.get(key), dict)
     }
-    return json.dumps({**data, "nodes": nodes}, ensure_ascii=False)
 
 
 def problem_text(path: Path, source: str, problem: Problem) -> str:

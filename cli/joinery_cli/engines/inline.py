@@ -13,12 +13,14 @@ from joinery.runs.interpreter import run_inline
 from joinery.runs.memory_store import MemoryStore
 from joinery.runs.start import cancel_run, create_run
 from joinery.runs.views import run_view
+from joinery.sandbox.types import NoCodeRunner
 from joinery_cli.results import run_result
 
 if TYPE_CHECKING:
     from joinery.compiler.plan import Plan
     from joinery.events.make import Event
     from joinery.nodes.base import Models
+    from joinery.sandbox.types import CodeRunner
     from joinery_cli.engines.base import Put, Stop
 
 OWNER = "me"
@@ -56,7 +58,13 @@ class InlineEngine:
 
     survives = False
 
-    def __init__(self, plan: Plan, inputs: Mapping[str, Any], models: Models) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        inputs: Mapping[str, Any],
+        models: Models,
+        code: CodeRunner | None = None,
+    ) -> None:
         """Creates the run.
 
         Raises:
@@ -66,7 +74,9 @@ class InlineEngine:
         self._plan = plan
         self._listeners = HandOver()
         self._store = MemoryStore()
-        self._deps = Deps(self._store, self._listeners, models, background=False)
+        self._deps = Deps(
+            self._store, self._listeners, models, background=False, code=code or NoCodeRunner()
+        )
         self._run, _ = create_run(
             self._deps,
             plan,

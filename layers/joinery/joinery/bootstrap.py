@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from joinery.catalog.ports import Executions, Machines
     from joinery.nodes.base import Models
     from joinery.runs.deps import Deps
+    from joinery.sandbox.types import CodeRunner
     from joinery.sockets.ports import SocketServices
 
 PREFIX: Final = "JOINERY_"
@@ -59,6 +60,7 @@ class Settings:
     websocket_endpoint: str
     memory_table: str = ""
     run_node_arn: str = ""
+    run_code_arn: str = ""
     machine_role_arn: str = ""
     machine_prefix: str = ""
     publisher_function: str = ""
@@ -185,6 +187,18 @@ def executions() -> Executions:
     return StepFunctionsExecutions(clients().states)
 
 
+@cache
+def code_runner() -> CodeRunner:
+    """Returns what has users' code run, by the `run_code` function."""
+    from joinery.aws.code import LambdaCodeRunner
+
+    return LambdaCodeRunner(
+        clients().code,
+        lambda: settings().require("run_code_arn").run_code_arn,
+        clients().counter.add,
+    )
+
+
 # -- what the handlers use ---------------------------------------------------------------
 
 
@@ -192,7 +206,7 @@ def run_deps(models: Models | None = None) -> Deps:
     """Returns what running needs; without models where no node runs."""
     from joinery.runs.deps import Deps
 
-    return Deps(store(), publisher(), models or _NoModels())
+    return Deps(store(), publisher(), models or _NoModels(), code=code_runner())
 
 
 def models_of(extra: Mapping[str, Any]) -> Models:

@@ -34,6 +34,10 @@ def folder(tmp_path: Path) -> Path:
     (home / "prompts").mkdir(parents=True)
     (home / "prompts/judge.md").write_text("Judge this.")
     (home / "prompts/latin1.md").write_bytes("caf\xe9".encode("latin-1"))
+    (home / "code").mkdir()
+    (home / "code/one.py").write_text("def main():\n    return 1\n")
+    (home / "code/latin1.py").write_bytes("def main():\n    return 'caf\xe9'\n".encode("latin-1"))
+    (tmp_path / "one.py").write_text("def main():\n    return 1\n")
     (tmp_path / "judge.md").write_text("Judge this.")
     return home
 
@@ -70,7 +74,10 @@ def test_an_example_alone_has_the_problem(code: str, wrong: str, folder: Path) -
 def test_every_code_has_a_section_and_every_section_a_code() -> None:
     library = ROOT / "layers/joinery/joinery"
     files = [*library.glob("workflow/**/*.py"), *library.glob("compiler/*.py")]
-    groups = "agent|edge|expression|graph|input|limit|node|output|plan|prompt|reference|schema|yaml"
+    groups = (
+        "agent|code|edge|expression|graph|input|limit|node|output|plan|prompt|reference|schema|tool"
+        "|yaml"
+    )
     used = {
         code
         for file in files
@@ -86,5 +93,5 @@ def test_warnings_are_called_so() -> None:
     assert called == {
         "agent.unused", "expression.not_evaluated", "graph.never_runs",
         "reference.may_be_missing",
-        "reference.not_before", "yaml.bom",
+        "reference.not_before", "tool.unused", "yaml.bom",
     }  # fmt: skip

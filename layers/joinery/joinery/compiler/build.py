@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from joinery.workflow import model as m
 
 
-EXPRESSION_FIELDS = ("prompt", "template", "value", "if", "cases", "until", "items")
+EXPRESSION_FIELDS = (
+    "prompt", "template", "value", "if", "cases", "until", "items", "arguments",
+)  # fmt: skip
 """Fields of a node's spec that hold expressions; personas and schemas are taken as they are."""
 
 
@@ -223,6 +225,10 @@ def _spec(node: Any, workflow: m.Workflow) -> dict[str, Any]:
             return {"if": node.if_}
         case "switch":
             return {"value": node.value, "cases": [_case(p, c) for p, c in node.cases.items()]}
+        case "code" | "tool":
+            from joinery.compiler.code import code_spec
+
+            return code_spec(node, workflow)
         case "loop":
             return {"until": node.until, "max_rounds": node.max_rounds}
         case "iterate":

@@ -25,6 +25,10 @@ MODEL_TYPES = frozenset({"agent", "llm"})
 """Nodes that call a model once an attempt."""
 
 
+CODE_TYPES = frozenset({"code", "tool"})
+"""Nodes that run code that users write, in a function of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlanNode:
     """One node, with everything that running it needs.

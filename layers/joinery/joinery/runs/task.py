@@ -345,6 +345,7 @@ class _Runner(Invocation):
             deadline=min(self.deadline, time.monotonic() + left),
             cancelled=watch.cancelled,
             emit=self.append,
+            code=self.deps.code,
         )
 
 

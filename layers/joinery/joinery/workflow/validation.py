@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from joinery.workflow.checks.code import check_code, without_planned
+from joinery.workflow.checks.code_files import read_code_files, with_code
 from joinery.workflow.checks.edges import read_graph
 from joinery.workflow.checks.expected import check_expected
 from joinery.workflow.checks.fields import check_fields, read_prompts
@@ -28,11 +30,11 @@ def validate(source: Source, *, folder: Path | None = None) -> Report:
 
     Args:
         source: The file.
-        folder: Where its prompt files are; without it, prompts must be text.
+        folder: Where files with prompts and code are; without it, both must be text.
 
     Returns:
-        All problems by line, and the workflow when none is an error. Prompts in files
-        are text in it.
+        All problems by line, and the workflow when none is an error. Prompts and code
+        in files are text in it.
     """
     out = Collector(source)
     workflow: Workflow | None = None
@@ -40,9 +42,12 @@ def validate(source: Source, *, folder: Path | None = None) -> Report:
         data: Mapping[str, Any] = source.data
         graph = read_graph(data, out)
         prompts = read_prompts(graph, folder, out)
-        workflow = check_structure(_with_prompts(data, prompts), out)
+        codes = read_code_files(data, folder, out)
+        filled = with_code(_with_prompts(data, prompts), codes)
+        workflow = check_structure(without_planned(filled), out)
         check_fields(data, graph, out)
         check_expected(graph, out)
+        check_code(data, graph, codes, out)
         structure = check_flow(graph, out)
         check_joins(graph, structure, out)
         check_constants(graph, out)
