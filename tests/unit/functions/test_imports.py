@@ -40,7 +40,8 @@ def test_nothing_heavy_is_imported(function: str) -> None:
 def test_run_code_imports_next_to_nothing() -> None:
     modules = {name for name in imported("run_code") if name.startswith("joinery")}
     assert modules <= {
-        "joinery", "joinery.code_errors", "joinery.errors", "joinery.jsonlog", "joinery.limits", "joinery.sandbox",
+        "joinery", "joinery.code_errors", "joinery.errors", "joinery.jsonlog",
+        "joinery.limits", "joinery.sandbox",
         "joinery.sandbox.answer", "joinery.sandbox.function", "joinery.sandbox.isolation",
         "joinery.sandbox.process", "joinery.sandbox.run", "joinery.sandbox.types",
         "joinery.strictjson",
