@@ -252,6 +252,13 @@ class Core:
 
     def tick(self, now: float) -> None:
         """Does everything that is due. Too often does no harm."""
+        before = -1
+        while before != self._out.count:
+            # What was done may make something else due, or due later.
+            before = self._out.count
+            self._settle(now)
+
+    def _settle(self, now: float) -> None:
         self._out.next = None
         self._expire(now)
         self._settle_connection(now)
@@ -316,8 +323,6 @@ class Core:
                 command.sent, self._sent_at = True, now
                 body = {"action": command.action, "request_id": request_id, **command.fields}
                 self._out.put("send", connection=self._connection, command=body)
-        if self._open and self._pinged_at is None:
-            self._out.due(self._sent_at + self._timing.ping_s, now)
 
     def _unanswered(self, request_id: str, command: _Command) -> None:
         watch = self._watches.get(command.run_id)

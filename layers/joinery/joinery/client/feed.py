@@ -129,17 +129,17 @@ class Feed:
         """Whether it is the end of the run that waits."""
         return bool(self._waiting) and self._waiting[0]["event"] in FINAL
 
-    def wanted(self) -> str | None:
-        """Returns the one node whose text is missing; None when there may be several."""
+    def wanted(self) -> set[str] | None:
+        """Returns nodes whose text is missing, not more than two; None when it may be any."""
         found = {node_id for node_id, _, _ in self._holes}
         for event in self._waiting:
             if event["event"] in FINAL:
                 return None
+            if len(found) > 1:
+                break
             if event["event"] in ENDS and self._lacks(event):
                 found.add(event["node_id"])
-            if len(found) > 1:
-                return None
-        return next(iter(found), None)
+        return found
 
     def _release(self) -> list[Event]:
         out: list[Event] = []

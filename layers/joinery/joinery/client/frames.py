@@ -24,6 +24,23 @@ def readable(message: Any) -> TypeGuard[Event]:
     return "seq" not in message or _is_event(message)
 
 
+def is_page(answer: Any) -> bool:
+    """Whether an answer is a page of events."""
+    return (
+        isinstance(answer, dict)
+        and isinstance(answer.get("events"), list)
+        and all(readable(event) and "seq" in event for event in answer["events"])
+    )
+
+
+def is_texts(answer: Any) -> bool:
+    """Whether an answer is the rows of stored text."""
+    return isinstance(answer, list) and all(
+        isinstance(row, dict) and _is_delta({"event": "text.delta", **row, "data": row})
+        for row in answer
+    )
+
+
 def _is_event(message: Event) -> bool:
     if not _is_count(message["seq"]) or message["seq"] < 1 or not _of_node(message):
         return False

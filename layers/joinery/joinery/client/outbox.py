@@ -12,16 +12,19 @@ class Outbox:
     """Collects effects and the next moment at which something is due.
 
     Attributes:
+        count: How many effects there have been.
         next: Time of the next `tick`, None when nothing is due before the next input.
     """
 
     def __init__(self) -> None:
         self.next: float | None = None
+        self.count = 0
         self._effects: list[Effect] = []
         self._fetches = 0
 
     def put(self, do: str, **fields: Any) -> None:
         """Adds an effect."""
+        self.count += 1
         self._effects.append({"do": do, **fields})
 
     def fetch(self, what: str, run_id: str, **fields: Any) -> int:
