@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tools.async_routes import async_routes
 from tools.event_docs import with_reference
+from tools.event_js import event_js
 from tools.event_schema import Schema
 from tools.event_types import event_types
 
@@ -22,6 +23,10 @@ ROOT = Path(__file__).parent.parent
 
 def _types() -> str:
     return _formatted(event_types(Schema.read(ROOT)))
+
+
+def _protocol_js() -> str:
+    return event_js(Schema.read(ROOT))
 
 
 def _async_routes() -> str:
@@ -62,6 +67,7 @@ def _json(value: object) -> str:
 MADE: dict[str, Callable[[], str]] = {
     "layers/joinery/joinery/events/types.py": _types,
     "layers/joinery/joinery/client/async_routes.py": _async_routes,
+    "console/protocol.js": _protocol_js,
     "docs/events.md": _event_docs,
     "docs/workflow.schema.json": _workflow_schema,
     "docs/openapi.json": _openapi,

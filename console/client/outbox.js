@@ -1,7 +1,25 @@
 /**
- * One thing to do, as JSON; `do` says what. `core.js` lists them.
+ * One thing to do, as JSON. `do` is one of
+ *
+ * - `open {connection}`: open a socket; answer with `opened` or `openFailed`.
+ * - `close {connection}`: close that socket.
+ * - `send {connection, command}`: send a command.
+ * - `fetch {id, what, run_id, ...}`: ask by HTTP; answer with `fetched` or `fetchFailed`.
+ *   `what` is `events` (one page, with `after_seq` and `wait`), `texts` (all pages, with
+ *   `node_id` or null), or `run` (without results).
+ * - `give {message}`: an event, `text.delta` or `client.gap` for whoever watches.
+ * - `answer {request_id, frame}`: the `ack`, `pong` or `error` of a command.
+ * - `done {run_id, error}`: a run is not watched any more; the error is null at its end.
  *
  * @typedef {{do: string, [field: string]: any}} Effect
+ */
+
+/**
+ * A command whose answer is awaited. `runId` is there where it is a subscription's; `own`
+ * says that nobody waits for it.
+ *
+ * @typedef {{action: string, fields: Record<string, any>, until: number, sent: boolean,
+ *   runId: string, own: boolean}} Command
  */
 
 /** Collects what the core wants done, and when it wants to be asked again. */

@@ -243,7 +243,7 @@ export class Pull {
     if (!behind) {
       this._behindAt = null;
       this._behindS = this._timing.behindS;
-    } else {
+    } else if (!this._events.id) {
       this._behindAt ??= now + this._behindS;
     }
     if (this._events.id) return;

@@ -91,7 +91,8 @@ export class Watch extends Pull {
   refused(error, now) {
     this.requestId = "";
     if (!error.retryable) {
-      this.fail(error);
+      const { request_id: _, ...shown } = /** @type {any} */ (error);
+      this.fail(shown);
       return;
     }
     this._refusals += 1;

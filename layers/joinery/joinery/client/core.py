@@ -76,7 +76,7 @@ class Core:
         self._failures = 0
         self._open_at = 0.0
         self._opened_at = self._renew_at = 0.0
-        self._sent_at = self._heard_at = 0.0
+        self._sent_at = 0.0
         self._pinged_at: float | None = None
         self._down_at: float | None = None
         self._heard = False
@@ -106,18 +106,30 @@ class Core:
         if watch is not None:
             watch.fail(None)
             if self._open and watch.connection == self._connection:
-                self.command("unsubscribe", {"run_id": run_id}, now)
+                self._add("unsubscribe", {"run_id": run_id}, now, own=True)
         self.tick(now)
 
     def command(self, action: str, fields: Mapping[str, Any], now: float) -> str:
         """Sends a command as soon as there is a socket; returns its request id."""
-        request_id = self._request_id()
-        if self._socket:
-            until = now + self._timing.answer_s
-            self._commands[request_id] = _Command(action, fields, until)
-        else:
+        request_id = self._add(action, fields, now)
+        if not self._socket:
             self._answer(request_id, unavailable(request_id, "there is no WebSocket address"))
         self.tick(now)
+        return request_id
+
+    def _add(
+        self,
+        action: str,
+        fields: Mapping[str, Any],
+        now: float,
+        *,
+        run_id: str = "",
+        own: bool = False,
+    ) -> str:
+        self._requests += 1
+        request_id = str(self._requests)
+        until = now + self._timing.answer_s
+        self._commands[request_id] = _Command(action, fields, until, run_id=run_id, own=own)
         return request_id
 
     # -- what happened to the connection -----------------------------------------------
@@ -127,7 +139,7 @@ class Core:
         if connection != self._connection or not self._opening:
             return
         self._opening, self._open, self._heard = False, True, False
-        self._opened_at = self._sent_at = self._heard_at = now
+        self._opened_at = self._sent_at = now
         self._pinged_at = self._down_at = None
         jitter = self._rand() * self._timing.lifetime_jitter_s
         self._renew_at = now + self._timing.lifetime_s - jitter
@@ -178,7 +190,7 @@ class Core:
         """Takes what the socket has brought; what makes no sense is ignored."""
         if connection != self._connection or not self._open:
             return
-        self._heard_at, self._pinged_at = now, None
+        self._pinged_at = None
         if readable(message):
             self._take(message, now)
         self.tick(now)
@@ -206,26 +218,22 @@ class Core:
         command = self._commands.get(request_id)
         if command is None:
             return
-        subscribed = self._watches.get(command.run_id)
-        expired = frame["event"] == "error" and data.get("code") == "unauthorized"
-        if expired and now - self._opened_at > self._timing.renew_s:
-            self._renewed(request_id, command, frame, now)
-        elif not command.run_id:
-            self._answer(request_id, frame)
-        else:
-            del self._commands[request_id]
-            if subscribed is None or subscribed.request_id != request_id:
-                return
-            if frame["event"] == "error":
-                subscribed.refused(data, now)
-            else:
-                subscribed.acknowledged(frame, now)
-
-    def _renewed(self, request_id: str, command: _Command, frame: Event, now: float) -> None:
-        """The token has expired: a new socket asks for a new one."""
         if not command.run_id:
             self._answer(request_id, frame)
-        self._renew(now)
+        refused = frame["event"] == "error"
+        expired = refused and data.get("code") == "unauthorized"
+        if expired and now - self._opened_at > self._timing.renew_s:
+            # The token has expired: a new socket asks for a new one.
+            self._renew(now)
+            return
+        self._commands.pop(request_id, None)
+        subscribed = self._watches.get(command.run_id)
+        if subscribed is None or subscribed.request_id != request_id:
+            return
+        if refused:
+            subscribed.refused(data, now)
+        else:
+            subscribed.acknowledged(frame, now)
 
     def _answer(self, request_id: str, frame: Event) -> None:
         command = self._commands.pop(request_id, None)
@@ -267,10 +275,7 @@ class Core:
         for run_id, watch in list(self._watches.items()):
             command = watch.settle(now, connection=connection, pulling=pulling)
             if command is not None:
-                watch.request_id = self._request_id()
-                until = now + self._timing.answer_s
-                held = _Command("subscribe", command, until, run_id=run_id)
-                self._commands[watch.request_id] = held
+                watch.request_id = self._add("subscribe", command, now, run_id=run_id)
             if watch.done:
                 del self._watches[run_id]
         self._send(now)
@@ -294,10 +299,8 @@ class Core:
                 self._ping(now)
         wanted = self._watches or self._commands
         if self._socket and wanted and not (self._open or self._opening):
-            self._connect(now)
-
-    def _connect(self, now: float) -> None:
-        if self._out.due(self._open_at, now):
+            if not due(self._open_at, now):
+                return
             self._connection += 1
             self._opening = True
             self._out.put("open", connection=self._connection)
@@ -305,15 +308,21 @@ class Core:
     def _ping(self, now: float) -> None:
         quietest = min(self._watches.values(), key=lambda w: w.heard_at, default=None)
         fields = {"run_id": quietest.run_id} if quietest else {}
-        until = now + self._timing.answer_s
-        self._commands[self._request_id()] = _Command("ping", fields, until, own=True)
+        self._add("ping", fields, now, own=True)
         self._pinged_at = now
 
     def _expire(self, now: float) -> None:
         """Gives up the commands that got no answer in time."""
         for request_id, command in list(self._commands.items()):
-            if self._out.due(command.until, now):
-                self._unanswered(request_id, command)
+            if not self._out.due(command.until, now):
+                continue
+            if not command.run_id:
+                self._answer(request_id, unavailable(request_id, "no answer in time"))
+                continue
+            del self._commands[request_id]
+            watch = self._watches.get(command.run_id)
+            if watch is not None and watch.request_id == request_id:
+                watch.unanswered()
 
     def _send(self, now: float) -> None:
         """Sends what was not sent on this connection."""
@@ -323,16 +332,3 @@ class Core:
                 command.sent, self._sent_at = True, now
                 body = {"action": command.action, "request_id": request_id, **command.fields}
                 self._out.put("send", connection=self._connection, command=body)
-
-    def _unanswered(self, request_id: str, command: _Command) -> None:
-        watch = self._watches.get(command.run_id)
-        if not command.run_id:
-            self._answer(request_id, unavailable(request_id, "no answer in time"))
-            return
-        del self._commands[request_id]
-        if watch is not None and watch.request_id == request_id:
-            watch.unanswered()
-
-    def _request_id(self) -> str:
-        self._requests += 1
-        return str(self._requests)

@@ -191,7 +191,7 @@ class Pull:
         behind = self.feed.cursor.behind
         if not behind:
             self._behind_at, self._behind_s = None, self._timing.behind_s
-        elif self._behind_at is None:
+        elif self._behind_at is None and not self._events.id:
             self._behind_at = now + self._behind_s
         if self._events.id:
             return

@@ -70,7 +70,7 @@ class Watch(Pull):
         """Takes the `error` of its subscription."""
         self.request_id = ""
         if not error.get("retryable"):
-            self.fail(error)
+            self.fail({name: error[name] for name in error if name != "request_id"})
             return
         self._refusals += 1
         self.connection, self._subscribe_at = 0, now + self._pause(self._refusals)
