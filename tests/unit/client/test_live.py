@@ -112,9 +112,13 @@ def test_a_run_that_is_unwatched_says_no_more():
 
 def test_a_command_without_a_socket_is_unavailable():
     api = Api(None)
-    with client_of(api) as client, client, client.live() as live:
-        with pytest.raises(errors.Unavailable, match="no WebSocket address"):
-            live.command("cancel", run_id=RUN)
+    with (
+        client_of(api) as client,
+        client,
+        client.live() as live,
+        pytest.raises(errors.Unavailable, match="no WebSocket address"),
+    ):
+        live.command("cancel", run_id=RUN)
 
 
 def test_a_command_on_a_socket_that_breaks_says_that_nobody_knows():
@@ -122,9 +126,13 @@ def test_a_command_on_a_socket_that_breaks_says_that_nobody_knows():
         api.command(connection)
         connection.close()
 
-    with client_of(Api(behave)) as client, client, client.live() as live:
-        with pytest.raises(errors.Unavailable, match="may have been carried out"):
-            live.command("cancel", run_id=RUN)
+    with (
+        client_of(Api(behave)) as client,
+        client,
+        client.live() as live,
+        pytest.raises(errors.Unavailable, match="may have been carried out"),
+    ):
+        live.command("cancel", run_id=RUN)
 
 
 def slowly(api, connection, _):
