@@ -86,3 +86,21 @@ def test_javascript(stack: LocalStack, workflow_id: str, tmp_path: Path) -> None
     ran = run_node(str(script), json.dumps(given))
     assert ran.returncode == 0, ran.stderr
     assert text_of_newest_run(stack) in ran.stdout
+
+
+def test_http_alone_brings_what_a_socket_brings(stack: LocalStack, workflow_id: str) -> None:
+    with (
+        Client(stack.http_api_url, stack.websocket_url, stack.token) as client,
+        Client(stack.http_api_url, "", stack.token) as by_http,
+    ):
+        run_id = client.start(workflow_id, {"document": "Four days."})["run_id"]
+        slow = list(by_http.follow(run_id))
+        again = list(client.follow(run_id))
+        nothing = list(client.follow(run_id, after_seq=slow[-1]["seq"]))
+        nothing += list(by_http.follow(run_id, after_seq=slow[-1]["seq"]))
+    assert [m for m in slow if "seq" in m] == [m for m in again if "seq" in m]
+    assert slow[-1]["event"] == "run.completed"
+    spoken = ["".join(m["data"].get("text", "") for m in ms if "seq" not in m)
+              for ms in (slow, again)]  # fmt: skip
+    assert spoken[0] == spoken[1] != ""
+    assert not [message for message in nothing if "seq" in message]
