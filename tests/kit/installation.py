@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from joinery.runs.memory_store import MemoryStore
 from joinery.runs.model import Control, RunRecord
 
 from .engines import Listener, NoModels
+from .tickets import Tickets
 
 
 @dataclass
@@ -144,12 +146,11 @@ class Installation:
     def __init__(self) -> None:
         self.store, self.listener = Archive(), Listener()
         self.workflows, self.makes, self.runs = Catalog(), Machines(), Executions()
+        self.issued = Tickets(self.clock)
         self.calls: dict[str, int] = {}
         self.now: float | None = None
 
     def clock(self) -> float:
-        import time
-
         return time.time() if self.now is None else self.now
 
     def run_deps(self) -> Deps:
@@ -166,6 +167,9 @@ class Installation:
 
     def executions(self) -> Executions:
         return self.runs
+
+    def tickets(self) -> Tickets:
+        return self.issued
 
     def calls_of_run(self, run_id: str, since: float) -> Mapping[str, int]:
         return self.calls
@@ -208,10 +212,11 @@ class Api:
         owner: str | None = "me",
         headers: Mapping[str, str] | None = None,
         raw: str | None = None,
+        found: Mapping[str, Any] | None = None,
         **query: Any,
     ) -> Reply:
         content = raw if raw is not None else None if body is None else json.dumps(body)
-        event = http_event(method, path, content, owner, headers or {}, query)
+        event = http_event(method, path, content, owner, headers or {}, query, found)
         answer = self.handler(event, None)
         text = answer["body"]
         reply = Reply(answer["statusCode"], answer["headers"], json.loads(text), text)
@@ -245,14 +250,17 @@ def http_event(
     owner: str | None,
     headers: Mapping[str, str],
     query: Mapping[str, Any],
+    found: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
+    """Returns a request; `found` is what the authorizer says besides."""
     context: dict[str, Any] = {
         "http": {"method": method, "path": path, "sourceIp": "127.0.0.1", "protocol": "HTTP/1.1"},
         "requestId": "request-1",
         "stage": "$default",
     }
     if owner is not None:
-        context["authorizer"] = {"lambda": {"owner": owner}}
+        shown = {"owner": owner, "expires_at": int(time.time()) + 3600, **(found or {})}
+        context["authorizer"] = {"lambda": shown}
     given = {"content-type": "application/json"} if body is not None else {}
     return {
         "version": "2.0",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from joinery.aws.dynamo_catalog import DynamoCatalogStore
     from joinery.aws.dynamo_connections import DynamoConnections
     from joinery.aws.dynamo_runs import DynamoRunStore
+    from joinery.aws.dynamo_tickets import DynamoTickets
     from joinery.aws.dynamo_tokens import DynamoTokens
     from joinery.aws.dynamo_watches import DynamoWatches
     from joinery.aws.sockets import SocketPublisher
@@ -124,6 +125,14 @@ def tokens() -> DynamoTokens:
     from joinery.aws.dynamo_tokens import DynamoTokens
 
     return DynamoTokens(clients().dynamodb, settings().catalog_table)
+
+
+@cache
+def tickets() -> DynamoTickets:
+    """Returns the tickets that were not used yet."""
+    from joinery.aws.dynamo_tickets import DynamoTickets
+
+    return DynamoTickets(clients().dynamodb, settings().connections_table)
 
 
 @cache

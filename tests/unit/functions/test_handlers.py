@@ -25,7 +25,7 @@ TOKEN = "jn_sample-token-0123456789"
 
 REPLACED = (
     "archive", "catalog", "drain", "executions", "machine_prefix", "machines", "run_deps",
-    "run_node_arn", "socket_services", "state_machines", "tokens",
+    "run_node_arn", "socket_services", "state_machines", "tickets", "tokens",
 )  # fmt: skip
 
 
@@ -132,6 +132,17 @@ def test_the_authorizer(world: World) -> None:
     policy = handler(sample("authorizer-websocket"), Context())["policyDocument"]
     assert policy["Statement"][0]["Effect"] == "Allow"
     assert policy["Statement"][0]["Resource"].endswith(":def456/dev/*")
+
+
+def test_a_ticket_from_its_issue_to_its_use(world: World) -> None:
+    answer = load_function("http_api").handler(sample("http_api-ticket"), Context())
+    ticket = json.loads(answer["body"])["ticket"]
+    handler = load_function("authorizer").handler
+    for name, again in (("authorizer-view", False), ("authorizer-websocket-ticket", True)):
+        event = sample(name)
+        assert "owner" not in str(handler(event, Context()))
+        event["queryStringParameters"]["ticket"] = ticket
+        assert ("owner" in str(handler(event, Context()))) is not again
 
 
 def test_the_publisher(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

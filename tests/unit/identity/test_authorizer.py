@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from joinery.identity.authorizer import authorize
-from joinery.identity.tokens import token_hash
+from joinery.identity.tokens import Caller, token_hash
 
 TOKEN = "jn_a-token-of-some-length"
 NOW = 1_764_000_000.0
@@ -24,12 +24,22 @@ class Tokens:
         return self.rows.get(sha256)
 
 
+class NoTickets:
+    """Fails at the first question."""
+
+    def put_ticket(self, sha256: str, caller: Caller, expires_at: float) -> None:
+        raise AssertionError(sha256)
+
+    def take_ticket(self, sha256: str) -> Caller | None:
+        raise AssertionError(sha256)
+
+
 TOKENS = Tokens((TOKEN, "ada", NOW + 60), ("jn_" + "e" * 20, "ada", NOW), ("x" * 20, "", NOW + 9))
 
 
 def http(headers: dict[str, str] | None, **more: Any) -> dict[str, Any]:
     event = {"version": "2.0", "type": "REQUEST", "headers": headers, **more}
-    return authorize(lambda: TOKENS, event, NOW)
+    return authorize(lambda: TOKENS, NoTickets, event, NOW)
 
 
 @pytest.mark.parametrize("name", ["authorization", "Authorization", "AUTHORIZATION"])
@@ -79,9 +89,9 @@ def test_a_malformed_token_costs_no_look_up() -> None:
         return Tokens()
 
     tokens = Tokens()
-    authorize(lambda: tokens, {"headers": {"authorization": "Bearer x"}}, NOW)
+    authorize(lambda: tokens, NoTickets, {"headers": {"authorization": "Bearer x"}}, NOW)
     assert not tokens.asked
-    assert authorize(none, {"headers": {}}, NOW) == {"isAuthorized": False}
+    assert authorize(none, NoTickets, {"headers": {}}, NOW) == {"isAuthorized": False}
 
 
 def test_the_socket_gets_a_policy_for_its_stage() -> None:
@@ -95,6 +105,7 @@ def test_the_socket_gets_a_policy_for_its_stage() -> None:
 
 def test_only_hashes_are_looked_up() -> None:
     tokens = Tokens()
-    authorize(lambda: tokens, {"headers": {"authorization": f"Bearer {TOKEN}"}}, NOW)
+    event = {"headers": {"authorization": f"Bearer {TOKEN}"}}
+    authorize(lambda: tokens, NoTickets, event, NOW)
     assert tokens.asked == [token_hash(TOKEN)]
     assert TOKEN not in str(tokens.asked)

@@ -111,6 +111,13 @@ class RunAccepted(_Exact):
     status: RunStatus
 
 
+class TicketIssued(_Exact):
+    """A ticket; `expires_at` is when it can no longer be used."""
+
+    ticket: str
+    expires_at: str
+
+
 class WorkflowRef(_Exact):
     """Which workflow a run runs."""
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from joinery.api import answers
 from joinery.api.runs import owned_run
-from joinery.api.services import Caller, Needs
+from joinery.api.services import Caller, Needs, Viewer
 from joinery.api.wire import RESPONSE_BYTES, Answer, StrictRoute
 from joinery.errors import InvalidRequest
 from joinery.runs.replay import read_page, text_rows
@@ -30,7 +30,7 @@ SEQ_MAX: Final = 9_999_999_999
 )
 def events(
     run_id: str,
-    owner: Caller,
+    who: Viewer,
     services: Needs,
     after_seq: Annotated[int, Query(ge=0, le=SEQ_MAX)] = 0,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 200,
@@ -40,7 +40,7 @@ def events(
     The next request's `after_seq` is `next_after_seq`; a client has all there is when
     it equals `head`.
     """
-    run = owned_run(services, owner, run_id)
+    run = owned_run(services, who.owner, run_id)
     now = services.run_deps().clock()
     page = read_page(services.archive(), run, after_seq, limit, now=now)
     shown = page.events[: _fitting(page.events)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Request
@@ -10,6 +11,7 @@ from fastapi.security import HTTPBearer
 
 from joinery.catalog.ports import CatalogStore, Executions, Machines
 from joinery.errors import Unauthorized
+from joinery.identity.tickets import Tickets
 from joinery.runs.deps import Deps
 from joinery.runs.model import RunRecord
 from joinery.runs.replay import Log
@@ -60,6 +62,10 @@ class Services(Protocol):
         """Returns what starts and stops executions."""
         ...
 
+    def tickets(self) -> Tickets:
+        """Returns the tickets that were not used yet."""
+        ...
+
     def calls_of_run(self, run_id: str, since: float) -> Mapping[str, int]:
         """Returns the AWS calls of a run's node invocations, by `service.Operation`.
 
@@ -84,14 +90,44 @@ def _services(request: Request) -> Any:
     return request.app.state.services
 
 
-def _caller(request: Request) -> str:
-    """Returns the owner that the authorizer found; nothing else is believed."""
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the authorizer found.
+
+    Attributes:
+        owner: Whose runs and workflows these are.
+        expires_at: Epoch seconds at which the token ends.
+        via: How it was shown: `token` or `ticket`.
+    """
+
+    owner: str
+    expires_at: float
+    via: str
+
+
+def _viewer(request: Request) -> Identity:
+    """Returns who the authorizer found; nothing else is believed."""
     context = request.scope.get("aws.event", {}).get("requestContext", {})
-    found = context.get("authorizer", {}).get("lambda", {}).get("owner")
-    if not isinstance(found, str) or not found:
+    found = context.get("authorizer", {}).get("lambda") or {}
+    owner = found.get("owner")
+    if not isinstance(owner, str) or not owner:
+        raise Unauthorized("no valid token: send 'Authorization: Bearer <token>'")
+    return Identity(owner, float(found.get("expires_at", 0)), str(found.get("via", "token")))
+
+
+def _identity(request: Request) -> Identity:
+    """Returns who sent a token: what stands in a query opens streams and nothing else."""
+    found = _viewer(request)
+    if found.via != "token":
         raise Unauthorized("no valid token: send 'Authorization: Bearer <token>'")
     return found
 
 
+def _caller(request: Request) -> str:
+    return _identity(request).owner
+
+
 Needs = Annotated[Services, Depends(_services)]
 Caller = Annotated[str, Depends(_caller)]
+Known = Annotated[Identity, Depends(_identity)]
+Viewer = Annotated[Identity, Depends(_viewer)]
