@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from functools import lru_cache
 from typing import Any
 
 from joinery import bootstrap, jsonlog
-from joinery.compiler.plan import Plan
 from joinery.errors import JoineryError, NodeError, PermanentInternal, TransientStore
 from joinery.runs.cost import INVOCATION
 from joinery.runs.task import run_task
@@ -56,15 +54,8 @@ def _run(event: dict[str, Any], deadline: float) -> dict[str, Any]:
     run = store.get_run(event["run_id"])
     deps = bootstrap.run_deps(bootstrap.models_of(store.extra(run.run_id)))
     return run_task(
-        deps, _plan(event["plan"]), run, event["node"], event["path"], deadline=deadline
+        deps, bootstrap.plan(event["plan"]), run, event["node"], event["path"], deadline=deadline
     )
-
-
-@lru_cache(maxsize=32)
-def _plan(ref: str) -> Plan:
-    """Returns a plan by `<workflow_id>/<version>`; versions never change."""
-    workflow_id, _, version = ref.rpartition("/")
-    return Plan.from_dict(bootstrap.catalog().version(workflow_id, int(version)).plan)
 
 
 def _node_error(error: Exception) -> NodeError:

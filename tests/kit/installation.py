@@ -17,6 +17,7 @@ from mangum import Mangum
 
 from joinery.api.app import create_app
 from joinery.catalog.ports import Version
+from joinery.compiler.plan import Plan
 from joinery.errors import Conflict, JoineryError, NotFound
 from joinery.events.make import Event, make_event
 from joinery.runs.deps import Deps
@@ -24,7 +25,7 @@ from joinery.runs.memory_store import MemoryStore
 from joinery.runs.model import Control, RunRecord
 
 from .engines import Listener, NoModels
-from .tickets import Tickets
+from .tickets import Passes, Tickets
 
 
 @dataclass
@@ -147,6 +148,8 @@ class Installation:
         self.store, self.listener = Archive(), Listener()
         self.workflows, self.makes, self.runs = Catalog(), Machines(), Executions()
         self.issued = Tickets(self.clock)
+        self.passed = Passes(self.clock)
+        self.plans: dict[str, Plan] = {}
         self.calls: dict[str, int] = {}
         self.now: float | None = None
 
@@ -171,6 +174,15 @@ class Installation:
     def tickets(self) -> Tickets:
         return self.issued
 
+    def passes(self) -> Passes:
+        return self.passed
+
+    def plan(self, ref: str) -> Plan:
+        if ref in self.plans:
+            return self.plans[ref]
+        workflow_id, _, version = ref.rpartition("/")
+        return Plan.from_dict(self.workflows.version(workflow_id, int(version)).plan)
+
     def calls_of_run(self, run_id: str, since: float) -> Mapping[str, int]:
         return self.calls
 
@@ -187,6 +199,7 @@ class Reply:
     headers: dict[str, str]
     body: Any
     raw: str
+    cookies: list[str] = field(default_factory=list)
 
     @property
     def error(self) -> dict[str, Any]:
@@ -218,13 +231,17 @@ class Api:
         content = raw if raw is not None else None if body is None else json.dumps(body)
         event = http_event(method, path, content, owner, headers or {}, query, found)
         answer = self.handler(event, None)
-        text = answer["body"]
-        reply = Reply(answer["statusCode"], answer["headers"], json.loads(text), text)
+        text, kind = answer["body"], answer["headers"].get("content-type", "")
+        body = json.loads(text) if text and kind.startswith("application/json") else None
+        cookies = answer.get("cookies", [])
+        reply = Reply(answer["statusCode"], answer["headers"], body, text, cookies)
         self._hold_to_its_model(method, path, reply)
         return reply
 
     def _hold_to_its_model(self, method: str, path: str, reply: Reply) -> None:
         """What is answered is what OpenAPI says."""
+        if reply.body is None:
+            return
         name = "ErrorAnswer" if reply.status >= 400 else None
         for template, methods in self.openapi["paths"].items():
             pattern = re.sub(r"\{\w+\}", "[^/]+", template)

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery.errors import JoineryError
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from joinery.aws.documents import Documents
     from joinery.aws.dynamo_catalog import DynamoCatalogStore
     from joinery.aws.dynamo_connections import DynamoConnections
+    from joinery.aws.dynamo_passes import DynamoPasses
     from joinery.aws.dynamo_runs import DynamoRunStore
     from joinery.aws.dynamo_tickets import DynamoTickets
     from joinery.aws.dynamo_tokens import DynamoTokens
     from joinery.aws.dynamo_watches import DynamoWatches
     from joinery.aws.sockets import SocketPublisher
     from joinery.catalog.ports import Executions, Machines
+    from joinery.compiler.plan import Plan
     from joinery.nodes.base import Models
     from joinery.runs.deps import Deps
     from joinery.sockets.ports import SocketServices
@@ -119,6 +121,15 @@ def catalog() -> DynamoCatalogStore:
     return DynamoCatalogStore(clients().dynamodb, settings().catalog_table, documents())
 
 
+@lru_cache(maxsize=32)
+def plan(ref: str) -> Plan:
+    """Returns a plan by `<workflow_id>/<version>`; versions never change."""
+    from joinery.compiler.plan import Plan
+
+    workflow_id, _, version = ref.rpartition("/")
+    return Plan.from_dict(catalog().version(workflow_id, int(version)).plan)
+
+
 @cache
 def tokens() -> DynamoTokens:
     """Returns the tokens of callers."""
@@ -133,6 +144,14 @@ def tickets() -> DynamoTickets:
     from joinery.aws.dynamo_tickets import DynamoTickets
 
     return DynamoTickets(clients().dynamodb, settings().connections_table)
+
+
+@cache
+def passes() -> DynamoPasses:
+    """Returns the passes to the events of a run."""
+    from joinery.aws.dynamo_passes import DynamoPasses
+
+    return DynamoPasses(clients().dynamodb, settings().connections_table)
 
 
 @cache

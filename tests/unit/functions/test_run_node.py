@@ -39,6 +39,7 @@ class World:
         self.drained = 0
         for name in ("clients", "store", "catalog", "run_deps", "models_of", "drain"):
             monkeypatch.setattr(bootstrap, name, getattr(self, f"_{name}"))
+        bootstrap.plan.cache_clear()
         self.app = load_function("run_node")
 
     def _clients(self) -> World:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from kit.tickets import Secrets, Tickets
 
 from joinery.identity.authorizer import authorize
-from joinery.identity.tokens import Caller, token_hash
+from joinery.identity.tokens import token_hash
 
 TOKEN = "jn_a-token-of-some-length"
 NOW = 1_764_000_000.0
@@ -24,22 +25,12 @@ class Tokens:
         return self.rows.get(sha256)
 
 
-class NoTickets:
-    """Fails at the first question."""
-
-    def put_ticket(self, sha256: str, caller: Caller, expires_at: float) -> None:
-        raise AssertionError(sha256)
-
-    def take_ticket(self, sha256: str) -> Caller | None:
-        raise AssertionError(sha256)
-
-
 TOKENS = Tokens((TOKEN, "ada", NOW + 60), ("jn_" + "e" * 20, "ada", NOW), ("x" * 20, "", NOW + 9))
 
 
 def http(headers: dict[str, str] | None, **more: Any) -> dict[str, Any]:
     event = {"version": "2.0", "type": "REQUEST", "headers": headers, **more}
-    return authorize(lambda: TOKENS, NoTickets, event, NOW)
+    return authorize(Secrets(TOKENS, Tickets(lambda: NOW)), event, NOW)
 
 
 @pytest.mark.parametrize("name", ["authorization", "Authorization", "AUTHORIZATION"])
@@ -85,13 +76,10 @@ def test_a_token_in_the_query_is_not_looked_at() -> None:
 
 
 def test_a_malformed_token_costs_no_look_up() -> None:
-    def none() -> Any:
-        return Tokens()
-
     tokens = Tokens()
-    authorize(lambda: tokens, NoTickets, {"headers": {"authorization": "Bearer x"}}, NOW)
+    authorize(Secrets(tokens), {"headers": {"authorization": "Bearer x"}}, NOW)
     assert not tokens.asked
-    assert authorize(none, NoTickets, {"headers": {}}, NOW) == {"isAuthorized": False}
+    assert authorize(Secrets(tokens), {"headers": {}}, NOW) == {"isAuthorized": False}
 
 
 def test_the_socket_gets_a_policy_for_its_stage() -> None:
@@ -106,6 +94,6 @@ def test_the_socket_gets_a_policy_for_its_stage() -> None:
 def test_only_hashes_are_looked_up() -> None:
     tokens = Tokens()
     event = {"headers": {"authorization": f"Bearer {TOKEN}"}}
-    authorize(lambda: tokens, NoTickets, event, NOW)
+    authorize(Secrets(tokens), event, NOW)
     assert tokens.asked == [token_hash(TOKEN)]
     assert TOKEN not in str(tokens.asked)

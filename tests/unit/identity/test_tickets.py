@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kit.tickets import Tickets
+from kit.tickets import Passes, Secrets, Tickets
 
 from joinery.errors import Unauthorized
 from joinery.identity.authorizer import VIEW_ROUTE, authorize
@@ -89,7 +89,7 @@ def test_every_refusal_has_the_same_words_and_nonsense_costs_no_look_up(
 
 def ask(tickets: Tickets, ticket: str, **more: Any) -> dict[str, Any]:
     event = {"headers": {}, "queryStringParameters": {"ticket": ticket}, **more}
-    return authorize(NoTokens, lambda: tickets, event, tickets.clock())
+    return authorize(Secrets(NoTokens(), tickets, Passes(tickets.clock)), event, tickets.clock())
 
 
 FOUND = {"owner": "ada", "expires_at": int(ADA.expires_at), "via": "ticket"}

@@ -10,11 +10,13 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from joinery.catalog.ports import CatalogStore, Executions, Machines
+from joinery.compiler.plan import Plan
 from joinery.errors import Unauthorized
+from joinery.identity.passes import Passes
 from joinery.identity.tickets import Tickets
 from joinery.runs.deps import Deps
 from joinery.runs.model import RunRecord
-from joinery.runs.replay import Log
+from joinery.runs.stream import Source
 
 
 class RunPage(Protocol):
@@ -31,7 +33,7 @@ class RunPage(Protocol):
         ...
 
 
-class RunArchive(Log, Protocol):
+class RunArchive(Source, Protocol):
     """What the API needs of a store besides running: lists, and a log without gaps."""
 
     def list_runs(self, owner: str, limit: int, cursor: str | None) -> RunPage:
@@ -66,6 +68,14 @@ class Services(Protocol):
         """Returns the tickets that were not used yet."""
         ...
 
+    def passes(self) -> Passes:
+        """Returns the passes to the events of a run."""
+        ...
+
+    def plan(self, ref: str) -> Plan:
+        """Returns a plan by `<workflow_id>/<version>`. Raises: NotFound."""
+        ...
+
     def calls_of_run(self, run_id: str, since: float) -> Mapping[str, int]:
         """Returns the AWS calls of a run's node invocations, by `service.Operation`.
 
@@ -97,12 +107,14 @@ class Identity:
     Attributes:
         owner: Whose runs and workflows these are.
         expires_at: Epoch seconds at which the token ends.
-        via: How it was shown: `token` or `ticket`.
+        via: How it was shown: by `token`, `ticket` or `pass`.
+        run_id: The run that a pass is good for.
     """
 
     owner: str
     expires_at: float
     via: str
+    run_id: str
 
 
 def _viewer(request: Request) -> Identity:
@@ -112,7 +124,12 @@ def _viewer(request: Request) -> Identity:
     owner = found.get("owner")
     if not isinstance(owner, str) or not owner:
         raise Unauthorized("no valid token: send 'Authorization: Bearer <token>'")
-    return Identity(owner, float(found.get("expires_at", 0)), str(found.get("via", "token")))
+    return Identity(
+        owner,
+        float(found.get("expires_at", 0)),
+        str(found.get("via", "token")),
+        str(found.get("run_id", "")),
+    )
 
 
 def _identity(request: Request) -> Identity:

@@ -177,6 +177,10 @@ class DynamoRunStore:
         """See `RunStore.texts`."""
         return self._texts.all(run_id)
 
+    def texts_of(self, run_id: str, key: NodeKey, attempt: int) -> list[TextPiece]:
+        """See `RunStore.texts_of`."""
+        return self._texts.of(run_id, key, attempt)
+
     # -- subscribers -------------------------------------------------------------------
 
     def subscribe(self, run_id: str, connection_id: str, owner: str, expires_at: float) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final, Protocol
 
 from joinery.errors import Unauthorized
+from joinery.identity.passes import Passes, cookie_of, show_pass
 from joinery.identity.tickets import Tickets, redeem_ticket
 from joinery.identity.tokens import Caller, Tokens, authenticate, has_header
 
@@ -21,43 +23,62 @@ answer 403, or 401 to whoever sends no header at all.
 """
 
 
-def authorize(
-    tokens: Callable[[], Tokens],
-    tickets: Callable[[], Tickets],
-    event: Mapping[str, Any],
-    now: float,
-) -> dict[str, Any]:
+class Secrets(Protocol):
+    """Where secrets are looked up; each part is asked for only when it is needed."""
+
+    def tokens(self) -> Tokens:
+        """Returns the tokens of callers."""
+        ...
+
+    def tickets(self) -> Tickets:
+        """Returns the tickets that were not used yet."""
+        ...
+
+    def passes(self) -> Passes:
+        """Returns the passes to the events of a run."""
+        ...
+
+
+def authorize(secrets: Secrets, event: Mapping[str, Any], now: float) -> dict[str, Any]:
     """Answers a request of either API.
 
     The HTTP API asks for a simple response. The WebSocket API asks, once at
     `$connect`, for an IAM policy; its context comes with every later message of
     the connection, which is how commands know the owner and the token's end.
 
-    A header is believed before a ticket, which is then not used up.
-
     Args:
-        tokens: Where tokens are; asked for only when there is one to look up.
-        tickets: Where tickets are; asked for only where one may stand in the query.
+        secrets: Where secrets are looked up.
         event: API Gateway's REQUEST authorizer event.
         now: Epoch seconds.
     """
-    headers = event.get("headers") or {}
     by_socket, to_view = "methodArn" in event, event.get("routeKey") == VIEW_ROUTE
     context: dict[str, Any] | None = None
-    try:
-        if (by_socket or to_view) and not has_header(headers):
-            ticket = (event.get("queryStringParameters") or {}).get("ticket") or ""
-            caller = redeem_ticket(tickets, ticket, now)
-            context = {**_context(caller), "via": "ticket"}
-        else:
-            context = _context(authenticate(tokens(), headers, now))
-    except Unauthorized:
-        context = None
+    with suppress(Unauthorized):
+        context = _found(secrets, event, now, by_socket=by_socket, to_view=to_view)
     if by_socket:
         return _policy(context, str(event["methodArn"]))
     if context is None and not to_view:
         return {"isAuthorized": False}
     return {"isAuthorized": True, "context": context or {}}
+
+
+def _found(
+    secrets: Secrets, event: Mapping[str, Any], now: float, *, by_socket: bool, to_view: bool
+) -> dict[str, Any]:
+    """Returns who sent a request. Raises: Unauthorized.
+
+    A header is believed or not, whatever else came. A pass is looked at before a
+    ticket: when an EventSource comes back its ticket is used up.
+    """
+    headers = event.get("headers") or {}
+    if has_header(headers) or not (by_socket or to_view):
+        return _context(authenticate(secrets.tokens(), headers, now))
+    if to_view:
+        with suppress(Unauthorized):
+            held = show_pass(secrets.passes, cookie_of(event), now)
+            return {**_context(held.caller), "via": "pass", "run_id": held.run_id}
+    ticket = (event.get("queryStringParameters") or {}).get("ticket") or ""
+    return {**_context(redeem_ticket(secrets.tickets, ticket, now)), "via": "ticket"}
 
 
 def _policy(context: dict[str, Any] | None, method_arn: str) -> dict[str, Any]:

@@ -160,6 +160,10 @@ class RunStore(Protocol):
         """Returns all stored pieces, by node, attempt, stream and offset."""
         ...
 
+    def texts_of(self, run_id: str, key: NodeKey, attempt: int) -> list[TextPiece]:
+        """Returns the stored pieces of one attempt, by stream and offset."""
+        ...
+
     def close_run(
         self,
         run: RunRecord,

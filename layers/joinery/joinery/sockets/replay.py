@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from joinery.events.make import Event, make_delta
 from joinery.events.streams import DELTA_TEXT_BYTES, split_encoded
-from joinery.runs.replay import Page, read_settled, text_rows
+from joinery.runs.replay import Page, beyond, read_settled, text_rows
 from joinery.sockets.frames import Command, resync_frame
 from joinery.sockets.ports import SocketServices
 
@@ -99,7 +99,8 @@ def _deltas(
         first, *rest = pieces
         node_id, path = first["node_id"], first["path"]
         known = command.offsets.get(f"{node_id}|{path}|{attempt}|{stream}", 0)
-        for offset, text in _runs([first, *rest], known):
+        held = ((piece["offset"], piece["text"]) for piece in (first, *rest))
+        for offset, text in beyond(held, known):
             for start, piece in split_encoded(text, DELTA_TEXT_BYTES):
                 yield make_delta(
                     command.run_id,
@@ -112,24 +113,6 @@ def _deltas(
                     offset=offset + start,
                     text=piece,
                 )
-
-
-def _runs(pieces: Sequence[Row], known: int) -> Iterator[tuple[int, str]]:
-    """Yields `(offset, text)` beyond what is known, pieces that touch made one."""
-    parts: list[str] = []
-    begin = end = known
-    for piece in pieces:
-        offset, text = piece["offset"], piece["text"]
-        if offset + len(text) <= end:
-            continue
-        if offset > end:
-            if parts:
-                yield begin, "".join(parts)
-            begin, parts, end = offset, [], offset
-        parts.append(text[end - offset :])
-        end = offset + len(text)
-    if parts:
-        yield begin, "".join(parts)
 
 
 class _Lane:
