@@ -31,15 +31,23 @@ class Person:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
 
-    def call(self, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        bare: bool = False,
+    ) -> httpx.Response:
+        """Sends a request; a bare one has no token."""
         return httpx.request(
             method,
             self.stack.http_api_url + path,
-            headers=self.headers,
+            headers={**({} if bare else self.headers), **(headers or {})},
             json=body,
             timeout=30,
             trust_env=False,
-            **more,
         )
 
     def start(self, source: str, **body: Any) -> str:

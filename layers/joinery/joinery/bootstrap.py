@@ -273,7 +273,8 @@ def socket_services() -> SocketServices:
         connections=connections(),
         watches=watches(),
         outlet=PatientOutlet(SocketSender(clients().sockets)),
-        stop=lambda arn, cause: executions().stop(arn, cause),
+        catalog=catalog(),
+        executions=executions(),
         sleep=time.sleep,
     )
 

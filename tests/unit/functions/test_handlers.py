@@ -61,7 +61,8 @@ class World(Installation):
             connections=self.connections,
             watches=self.watches,
             outlet=self.outlet,
-            stop=self.runs.stop,
+            catalog=self.workflows,
+            executions=self.runs,
             sleep=lambda _: None,
         )
 
@@ -112,10 +113,15 @@ def test_a_socket_from_its_first_to_its_last_message(world: World) -> None:
     assert handler(sample("websocket-subscribe"), Context()) == done
     assert [frame["event"] for frame in world.outlet.frames] == ["pong", "ack"]
     assert world.watches.rows
+    assert handler(sample("websocket-start"), Context()) == done
+    assert world.outlet.frames[-1]["data"]["code"] == "not_found"
+    assert handler(sample("websocket-unsubscribe"), Context()) == done
+    assert handler(sample("websocket-cancel"), Context()) == done
+    assert [frame["event"] for frame in world.outlet.frames[-2:]] == ["ack", "ack"]
     assert handler(sample("websocket-disconnect"), Context()) == done
     assert not world.connections.rows
     assert not world.watches.rows
-    assert world.drained == 4
+    assert world.drained == 7
 
 
 def test_a_handshake_without_an_owner_is_refused(world: World) -> None:

@@ -80,6 +80,14 @@ def test_a_bad_cursor_is_refused_before_anything_is_stored(
     assert not socket.watches.rows
 
 
+def test_a_cursor_that_the_run_has_not_reached_is_told_the_head(socket: Socket) -> None:
+    run_id = socket.run(events=2)
+    data = data_of(socket.send("subscribe", run_id=run_id, after_seq=4), "error")
+    assert (data["code"], data["details"]) == ("cursor_ahead", {"head": 3})
+    assert not socket.store.subscribed
+    assert data_of(socket.send("subscribe", run_id=run_id, after_seq=3), "ack")["events"] == 0
+
+
 def test_ping_tells_the_head_of_a_run(socket: Socket) -> None:
     run_id = socket.run(events=3)
     [pong] = socket.send("ping", run_id=run_id)

@@ -14,7 +14,7 @@ EVENT_NAMES: Final = (
 )  # fmt: skip
 DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
 FRAME_NAMES: Final = ("ack", "error", "pong", "resync",)  # fmt: skip
-ACTIONS: Final = ("subscribe", "unsubscribe", "ping", "cancel",)  # fmt: skip
+ACTIONS: Final = ("subscribe", "unsubscribe", "ping", "start", "cancel",)  # fmt: skip
 
 
 class _Message(TypedDict):
@@ -294,6 +294,7 @@ class AckFrameData(TypedDict):
     request_id: str
     action: str
     status: NotRequired[str]
+    created: NotRequired[bool]
     events: NotRequired[int]
     deltas: NotRequired[int]
 
@@ -374,6 +375,20 @@ class PingCommand(TypedDict):
     run_id: NotRequired[str]
 
 
+class StartCommand(TypedDict):
+    """Start a run, as `POST /runs` does, and watch it from its first event on."""
+
+    action: Literal["start"]
+    request_id: str
+    workflow_id: str
+    version: NotRequired[int]
+    inputs: NotRequired[dict[str, Any]]
+    session_id: NotRequired[str]
+    cassette: NotRequired[list[dict[str, Any]]]
+    model: NotRequired[str]
+    subscribe: NotRequired[bool]
+
+
 class CancelCommand(TypedDict):
     """Cancel a run, as `POST /runs/{run_id}/cancel` does."""
 
@@ -401,6 +416,6 @@ AnyEvent = (
 
 AnyFrame = AckFrame | ErrorFrame | PongFrame | ResyncFrame
 
-AnyCommand = SubscribeCommand | UnsubscribeCommand | PingCommand | CancelCommand
+AnyCommand = SubscribeCommand | UnsubscribeCommand | PingCommand | StartCommand | CancelCommand
 
 AnyMessage = AnyEvent | TextDelta | AnyFrame

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from joinery.catalog.ports import CatalogStore, Executions
 from joinery.events.make import Event
 from joinery.runs.deps import Deps
 from joinery.runs.replay import Log
@@ -72,7 +73,8 @@ class SocketServices:
         connections: Open connections.
         watches: What they watch.
         outlet: Sends to one connection.
-        stop: Stops an execution: `(arn, cause)`.
+        catalog: The published workflows.
+        executions: Starts and stops executions.
         sleep: Waits a number of seconds.
     """
 
@@ -81,5 +83,6 @@ class SocketServices:
     connections: Connections
     watches: Watches
     outlet: Outlet
-    stop: Callable[[str, str], None]
+    catalog: CatalogStore
+    executions: Executions
     sleep: Callable[[float], None]
