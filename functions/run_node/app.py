@@ -11,10 +11,17 @@ from joinery import bootstrap, jsonlog
 from joinery.errors import JoineryError, NodeError, PermanentInternal, TransientStore
 from joinery.runs.cost import INVOCATION
 from joinery.runs.task import run_task
+from joinery.workflow.graph import END
 
 jsonlog.configure()
 bootstrap.preload()
 log = logging.getLogger("joinery.run_node")
+
+NODE_DRAIN_S = 2.0
+"""Longest wait for messages while the run waits: a viewer asks for what it misses."""
+
+END_DRAIN_S = 10.0
+"""The run is closed by then, and no later message would tell a viewer what it misses."""
 
 RESERVE_S = 5.0
 """Kept back from Lambda's own deadline, to store how the node ended."""
@@ -45,7 +52,7 @@ def _counted(event: dict[str, Any], deadline: float) -> dict[str, Any]:
     try:
         return _run(event, deadline)
     finally:
-        _drain()
+        _drain(END_DRAIN_S if event.get("node") == END else NODE_DRAIN_S)
         _print_calls(event, counter.snapshot())
 
 
@@ -65,10 +72,10 @@ def _node_error(error: Exception) -> NodeError:
     return PermanentInternal(f"{type(error).__name__} while a node was run")
 
 
-def _drain() -> None:
+def _drain(timeout_s: float) -> None:
     """Sends what is on its way; what fails here must not change how the node ended."""
     try:
-        bootstrap.drain()
+        bootstrap.drain(timeout_s)
     except Exception:
         log.exception("messages were not sent")
 

@@ -40,6 +40,7 @@ class Archive(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.subscribed: dict[tuple[str, str], float] = {}
+        self.room = 20
 
     def list_runs(self, owner: str, limit: int, cursor: str | None) -> RunPage:
         found = [held.record for held in self._runs.values() if held.record.owner == owner]
@@ -71,10 +72,11 @@ class Archive(MemoryStore):
         events.append(event)
         events.sort(key=lambda event: event["seq"])
 
-    def subscribe(self, run_id: str, connection_id: str, owner: str, expires_at: float) -> None:
+    def subscribe(self, run_id: str, connection_id: str, owner: str, expires_at: float) -> bool:
         held = self._run(run_id)
         held.control = replace(held.control, subs=held.control.subs + 1)
         self.subscribed[run_id, connection_id] = expires_at
+        return len(self.subscribed) <= self.room
 
     def unsubscribe(self, run_id: str, connection_id: str) -> None:
         held = self._run(run_id)

@@ -111,6 +111,10 @@ ASSUMED_MODEL_CALL_S: Final = 10.0
 ASSUMED_PLAIN_NODE_S: Final = 0.05
 ASSUMED_RESULT_BYTES: Final = 2_048
 ASSUMED_VIEWERS: Final = 1
+RUN_POSTS_PER_SECOND: Final = 50
+"""Most posts a second of one run: all sockets and APIs of an account share 10,000 requests."""
+LIVE_VIEWERS: Final = 20
+"""The first viewers of a run get every message; the others are told to pull."""
 DELTA_INTERVAL_S: Final = 0.1
 """Deltas of one stream are posted at most this often."""
 DURABLE_INTERVAL_S: Final = 1.0

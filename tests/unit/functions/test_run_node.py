@@ -58,7 +58,7 @@ class World:
     def _run_deps(self, models: Any = None) -> Deps:
         return Deps(self.store, self.listener, models or self.model, background=False)
 
-    def _drain(self) -> None:
+    def _drain(self, timeout_s: float) -> None:
         self.drained += 1
 
     def begin(self, **extra: Any) -> str:

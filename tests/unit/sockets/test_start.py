@@ -56,6 +56,7 @@ def test_a_run_is_made_watched_and_then_started(socket: Socket, workflow_id: str
         "action": "start",
         "status": "running",
         "created": True,
+        "live": True,
         "events": 1,
         "deltas": 0,
     }

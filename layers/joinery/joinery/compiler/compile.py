@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from joinery import limits
@@ -12,6 +12,7 @@ from joinery.compiler.cost import Report, analyse_cost
 from joinery.compiler.emit import Emitted, emit
 from joinery.compiler.plan import Plan
 from joinery.compiler.states import RUN_NODE_PLACEHOLDER
+from joinery.compiler.width import width_of
 from joinery.errors import InvalidWorkflow, Problem
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def compile_workflow(
     """
     plan = build_plan(workflow, opt=opt)
     emitted = emit(plan, run_node_arn)
+    plan = replace(plan, width=width_of(emitted.definition))
     report = analyse_cost(plan, emitted)
     _refuse_what_passes_a_limit(report)
     return Compiled(plan, emitted, report)

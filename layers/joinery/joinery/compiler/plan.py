@@ -111,6 +111,7 @@ class Plan:
         opt: The optimisation level that `groups` came from.
         graph_hash: SHA-256 of the canonical workflow.
         compiler: Version of the compiler that made the plan.
+        width: How many nodes may be at work at once, at most.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Plan:
     graph_hash: str = ""
     compiler: str = ""
     plan_version: int = PLAN_VERSION
+    width: int = 1
 
     @cached_property
     def by_id(self) -> dict[str, PlanNode]:
@@ -171,6 +173,7 @@ class Plan:
             "opt": self.opt,
             "graph_hash": self.graph_hash,
             "compiler": self.compiler,
+            "width": self.width,
             "inputs": {name: dict(spec) for name, spec in self.inputs.items()},
             "outputs": dict(self.outputs),
             "nodes": [node.to_dict() for node in self.nodes],
@@ -204,6 +207,7 @@ class Plan:
             opt=data["opt"],
             graph_hash=data["graph_hash"],
             compiler=data["compiler"],
+            width=data.get("width", 1),
             plan_version=data["plan_version"],
             links=tuple(Link(*row) for row in data["links"]),
         )

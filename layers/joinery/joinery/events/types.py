@@ -13,7 +13,7 @@ EVENT_NAMES: Final = (
     "loop.round", "input.cut", "usage.recorded", "void",
 )  # fmt: skip
 DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
-FRAME_NAMES: Final = ("ack", "error", "pong", "resync",)  # fmt: skip
+FRAME_NAMES: Final = ("ack", "error", "pong", "resync", "hint",)  # fmt: skip
 ACTIONS: Final = ("subscribe", "unsubscribe", "ping", "start", "cancel",)  # fmt: skip
 
 
@@ -295,6 +295,7 @@ class AckFrameData(TypedDict):
     action: str
     status: NotRequired[str]
     created: NotRequired[bool]
+    live: NotRequired[bool]
     events: NotRequired[int]
     deltas: NotRequired[int]
 
@@ -344,6 +345,15 @@ class ResyncFrame(_Message):
     """This client was too slow, a message passed 128 KB, or a replay would have been too long."""
 
     event: Literal["resync"]
+    run_id: str
+    head: int
+    data: dict[str, Any]
+
+
+class HintFrame(_Message):
+    """The run has come to `head`."""
+
+    event: Literal["hint"]
     run_id: str
     head: int
     data: dict[str, Any]
@@ -414,7 +424,7 @@ AnyEvent = (
     | Void
 )
 
-AnyFrame = AckFrame | ErrorFrame | PongFrame | ResyncFrame
+AnyFrame = AckFrame | ErrorFrame | PongFrame | ResyncFrame | HintFrame
 
 AnyCommand = SubscribeCommand | UnsubscribeCommand | PingCommand | StartCommand | CancelCommand
 

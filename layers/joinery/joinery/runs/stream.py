@@ -8,16 +8,13 @@ from typing import Final, Protocol
 
 from joinery.compiler.plan import Plan
 from joinery.errors import CursorAhead
-from joinery.events.make import Event, make_delta
+from joinery.events.make import RUN_ENDINGS, Event, make_delta
 from joinery.events.streams import DELTA_TEXT_BYTES, split_encoded
 from joinery.runs.cursor import Cursor, Writing
 from joinery.runs.model import NodeKey, NodeRecord, RunRecord
 from joinery.runs.ports import TextPiece
 from joinery.runs.replay import Log, Page, beyond, read_page
 from joinery.strictjson import to_json
-
-ENDINGS: Final = frozenset({"run.completed", "run.failed", "run.cancelled", "run.timed_out"})
-"""The last event of a run."""
 
 POLL_S: Final = 0.25
 POLL_MAX_S: Final = 1.0
@@ -166,7 +163,7 @@ class _Reader:
             match event["event"]:
                 case "node.completed" | "node.failed":
                     yield from self._text_of_ended(event)
-                case name if name in ENDINGS:
+                case name if name in RUN_ENDINGS:
                     yield from self._text_of(list(self.cursor.writing))
             yield event
         # A run that has ended writes no more; what it left was sent before its last event.
@@ -182,7 +179,7 @@ class _Reader:
             assert key is not None
             offsets = {**writing[key].offsets, data["stream"]: data["offset"] + len(data["text"])}
             writing[key] = replace(writing[key], offsets=offsets)
-        elif name in ENDINGS:
+        elif name in RUN_ENDINGS:
             writing.clear()
         elif key is not None and name == "node.started":
             if key not in writing or writing[key].attempt < data["attempt"]:

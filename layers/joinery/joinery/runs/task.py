@@ -62,6 +62,8 @@ def run_task(
     Raises:
         NodeError: By its class name, what Retry and Catch of the state match on.
     """
+    # Nothing else is at work when a run ends.
+    deps.publisher.begin(run.run_id, 1 if head == END else plan.width)
     if head == END:
         close_completed(deps, plan, run)
         return {"port": "", "path": ""}
@@ -223,6 +225,7 @@ class _Runner(Invocation):
             store,
             background=background,
             delta_s=self.deps.delta_s,
+            pace=lambda: self.deps.publisher.interval(self.run_id),
             durable_s=self.deps.durable_s,
         )
 

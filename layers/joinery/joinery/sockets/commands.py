@@ -14,9 +14,9 @@ from joinery.identity.tokens import Caller
 from joinery.runs.cancel import cancel_and_stop
 from joinery.runs.model import RunRecord
 from joinery.runs.ownership import own_run
-from joinery.sockets.frames import Command, answer
+from joinery.sockets.frames import Command, answer, hint_frame
 from joinery.sockets.ports import SocketServices
-from joinery.sockets.replay import replay
+from joinery.sockets.replay import Gone, replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +104,28 @@ def _cancel(request: Request) -> Event:
 
 
 def _watch(request: Request, run: RunRecord) -> dict[str, Any]:
-    """Records a subscription, then replays; nothing more comes of a run that has ended."""
+    """Records a subscription, then replays; nothing more comes of a run that has ended.
+
+    One for whom there is no room gets a `hint` in place of the replay: it pulls all.
+    """
     services, connection_id = request.services, request.connection_id
+    live = {}
     if not run.closed:
         now, caller = services.deps.clock(), request.caller
         until = min(caller.expires_at, now + limits.WEBSOCKET_LIFETIME_S)
         # The connection first: what it watches must be found when it closes.
         services.watches.add(connection_id, run.run_id)
-        services.subscribers.subscribe(run.run_id, connection_id, caller.owner, until)
+        room = services.subscribers.subscribe(run.run_id, connection_id, caller.owner, until)
+        if not room:
+            if not services.outlet.send(
+                connection_id, hint_frame(run.run_id, at=now, head=request.head())
+            ):
+                raise Gone
+            return {"status": run.status, "live": False, "events": 0, "deltas": 0}
+        live = {"live": True}
     sent = replay(services, connection_id, request.command)
     status = services.deps.store.get_run(run.run_id).status
-    return {"status": status, "events": sent.events, "deltas": sent.deltas}
+    return {"status": status, **live, "events": sent.events, "deltas": sent.deltas}
 
 
 _DOES: Final[Mapping[str, Callable[[Request], Event]]] = {

@@ -156,6 +156,11 @@ def error_frame(error: JoineryError, request_id: str | None, *, at: float) -> Ev
     }
 
 
+def hint_frame(run_id: str, *, at: float, head: int) -> Event:
+    """Returns `hint`: there are too many viewers, so this one pulls by HTTP."""
+    return {**resync_frame(run_id, at=at, head=head), "event": "hint"}
+
+
 def resync_frame(run_id: str, *, at: float, head: int) -> Event:
     """Returns `resync`: the client gets the rest by HTTP."""
     return {

@@ -43,8 +43,12 @@ class Watches(Protocol):
 class Subscribers(Log, Protocol):
     """The run store, as far as watching goes."""
 
-    def subscribe(self, run_id: str, connection_id: str, owner: str, expires_at: float) -> None:
-        """Lets a connection watch a run until then (epoch seconds). Raises: NotFound."""
+    def subscribe(self, run_id: str, connection_id: str, owner: str, expires_at: float) -> bool:
+        """Lets a connection watch a run until then (epoch seconds).
+
+        Returns whether it gets everything live; else there are too many before it.
+        Raises: NotFound.
+        """
         ...
 
     def unsubscribe(self, run_id: str, connection_id: str) -> None:
