@@ -141,8 +141,8 @@ def test_the_authorizer(world: World) -> None:
     assert policy["Statement"][0]["Resource"].endswith(":def456/dev/*")
 
 
-def test_a_ticket_from_its_issue_to_its_use(world: World) -> None:
-    answer = load_function("http_api").handler(sample("http_api-ticket"), Context())
+def test_a_ticket_from_its_issue_to_its_use(world: World, http: Any) -> None:
+    answer = http(sample("http_api-ticket"), Context())
     ticket = json.loads(answer["body"])["ticket"]
     handler = load_function("authorizer").handler
     for name, again in (("authorizer-view", False), ("authorizer-websocket-ticket", True)):
