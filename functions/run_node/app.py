@@ -17,8 +17,9 @@ jsonlog.configure()
 bootstrap.preload()
 log = logging.getLogger("joinery.run_node")
 
-NODE_DRAIN_S = 2.0
-"""Longest wait for messages while the run waits: a viewer asks for what it misses."""
+NODE_DRAIN_S = 0.2
+NODE_DRAIN_SHARE = 0.05
+"""Longest wait for messages while the run waits, with this part of the node's own time."""
 
 END_DRAIN_S = 10.0
 """The run is closed by then, and no later message would tell a viewer what it misses."""
@@ -49,10 +50,13 @@ def _counted(event: dict[str, Any], deadline: float) -> dict[str, Any]:
     counter = bootstrap.clients().counter
     counter.reset()
     counter.add(INVOCATION)
+    begun = time.monotonic()
     try:
         return _run(event, deadline)
     finally:
-        _drain(END_DRAIN_S if event.get("node") == END else NODE_DRAIN_S)
+        took = time.monotonic() - begun
+        ends = event.get("node") == END
+        _drain(END_DRAIN_S if ends else NODE_DRAIN_S + NODE_DRAIN_SHARE * took)
         _print_calls(event, counter.snapshot())
 
 

@@ -218,6 +218,35 @@ def test_a_client_that_is_full_for_long_is_told_to_pull_and_subscribe_again(worl
     assert world.gateway.seqs("full") == [3]
 
 
+def test_a_client_that_is_slow_at_every_message_is_waited_for_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "SLOW_S", 0.1)
+    post = world.gateway.post_to_connection
+
+    def slowly(ConnectionId: str, Data: bytes) -> None:
+        if ConnectionId == "slow":
+            time.sleep(0.25)
+        post(ConnectionId, Data)
+
+    monkeypatch.setattr(world.gateway, "post_to_connection", slowly)
+    world.store.watch("slow", "fine")
+    for seq in range(1, 40):
+        world.events(seq)
+    begun = time.monotonic()
+    assert not world.publisher.drain(0.6)
+    assert time.monotonic() - begun < 2
+    assert world.store.lagged == [(RUN, "slow")]
+    assert world.gateway.seqs("fine") == list(range(1, 40))
+    # One that is slow and has all it was sent is left as it is.
+    world.store.watch("slow")
+    world.store.lagged.clear()
+    world.events(40)
+    until(lambda: 40 in world.gateway.seqs("slow"))
+    assert world.publisher.drain(5)
+    assert not world.store.lagged
+
+
 def test_a_node_never_waits_for_a_post(world: World) -> None:
     """The model is read, the text stored and the node ended while no post comes back."""
     world.store.watch("a", "b")

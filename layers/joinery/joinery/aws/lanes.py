@@ -27,7 +27,9 @@ BUSY_TRIES: Final = 5
 """After so many refusals in a row what waits is dropped for a `resync`."""
 
 STUCK_S: Final = 0.5
-"""A post that takes longer is not waited for: it takes 10 to 30 ms."""
+SLOW_S: Final = 0.25
+"""A client whose message is on its way for so long, or whose messages take that long on
+average, cannot follow: a post takes 10 to 30 ms."""
 
 _LOOK_S: Final = 0.05
 
@@ -70,6 +72,7 @@ class Lane:
         self._failures = 0
         # Since when the message is on its way that was not taken yet (monotonic).
         self._trying_since: float | None = None
+        self._post_s = 0.0
         self._dead = self._working = False
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
@@ -85,10 +88,11 @@ class Lane:
         return self._thread is not None
 
     @property
-    def stuck(self) -> bool:
-        """Whether the connection has not taken a message for too long."""
+    def slow(self) -> bool:
+        """Whether the connection takes too long for its messages, or takes none."""
         since = self._trying_since
-        return since is not None and time.monotonic() - since > STUCK_S
+        stuck = since is not None and time.monotonic() - since > STUCK_S
+        return not self._dead and (stuck or self._post_s > SLOW_S)
 
     # -- from the publisher --------------------------------------------------------------
 
@@ -106,20 +110,15 @@ class Lane:
             self._changed.notify_all()
 
     def wait_empty(self, timeout_s: float) -> bool:
-        """Waits until everything is sent, or the connection is stuck; whether it is sent."""
+        """Waits until everything is sent, or the connection is slow; whether it is sent."""
         until = time.monotonic() + timeout_s
         with self._changed:
             while self._has_work():
                 left = until - time.monotonic()
-                if left <= 0 or self.stuck:
+                if left <= 0 or self.slow:
                     return False
                 self._changed.wait(min(left, _LOOK_S))
             return True
-
-    def give_up(self) -> None:
-        """Drops what waits; a `resync` will be sent in its place."""
-        with self._changed:
-            self._drop_backlog()
 
     def abandon(self) -> None:
         """Drops everything; the thread ends once its post has come back."""
@@ -191,7 +190,10 @@ class Lane:
             self._sleep(self._pacer.delay())
             frame = self._take()
             if frame is not None:
-                self._settle(frame, self._post(self.connection_id, frame.data))
+                begun = time.monotonic()
+                outcome = self._post(self.connection_id, frame.data)
+                self._post_s += (time.monotonic() - begun - self._post_s) / 2
+                self._settle(frame, outcome)
 
     def _await_work(self) -> bool:
         with self._changed:

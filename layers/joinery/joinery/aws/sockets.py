@@ -139,9 +139,10 @@ class SocketPublisher:
     def drain(self, timeout_s: float) -> bool:
         """Waits until all is sent; call it before a handler returns, since Lambda freezes.
 
-        What is not sent in time is dropped for a `resync`. A connection that takes
-        nothing is not waited for, and is told to pull from then on. Afterwards
-        subscribers are read anew, so the next invocation knows who has come meanwhile.
+        What is not sent in time goes with the next invocation of this process; if there
+        is none, the client sees by the next message's `head` that it misses something.
+        A connection that is slow is not waited for, and is told to pull from then on.
+        Afterwards subscribers are read anew, so the next invocation knows who has come.
 
         Returns:
             Whether everything was sent.
@@ -154,27 +155,25 @@ class SocketPublisher:
             )
             lanes = list(self._lanes.values())
         for lane in lanes:
-            if not lane.wait_empty(deadline - time.monotonic()):
-                done = False
-                lane.give_up()
+            done = lane.wait_empty(deadline - time.monotonic()) and done
         done = self._hinter.wait_told(deadline - time.monotonic()) and done
         self._hinter.rest()
         self._let_go(lanes)
         return done
 
     def _let_go(self, lanes: Sequence[Lane]) -> None:
-        """Ends the lanes that are empty, and leaves those to themselves that are stuck."""
-        stuck = [lane for lane in lanes if lane.stuck]
-        empty = [lane for lane in lanes if lane not in stuck and lane.wait_empty(0)]
+        """Ends the lanes that are empty, and leaves those to themselves that are slow."""
+        empty = [lane for lane in lanes if lane.wait_empty(0)]
+        slow = [lane for lane in lanes if lane not in empty and lane.slow]
         with self._changed:
-            for lane in (*stuck, *empty):
+            for lane in (*slow, *empty):
                 self._lanes.pop(lane.connection_id, None)
             self._runs.clear()
-        for lane in stuck:
+        for lane in slow:
             self._lag(lane)
         for lane in empty:
             lane.stop(_CLOSE_S)
-        self._abandoned = [lane for lane in (*self._abandoned, *stuck) if lane.running]
+        self._abandoned = [lane for lane in (*self._abandoned, *slow) if lane.running]
 
     def close(self) -> None:
         """Ends all threads; what waits is dropped."""
@@ -272,7 +271,7 @@ class SocketPublisher:
 
     def _lag(self, lane: Lane) -> None:
         """Lets nobody wait for a connection again until it subscribes anew."""
-        log.warning("a client takes nothing: it is told to pull")
+        log.warning("a client cannot follow: it is told to pull")
         lane.abandon()
         try:
             for run_id in sorted(lane.runs):
