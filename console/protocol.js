@@ -14,9 +14,9 @@ export const EVENT_NAMES = Object.freeze([
 
 export const DELTA_NAMES = Object.freeze(["text.delta"]);
 
-export const FRAME_NAMES = Object.freeze(["ack", "error", "pong", "resync"]);
+export const FRAME_NAMES = Object.freeze(["ack", "error", "pong", "resync", "hint"]);
 
-export const ACTIONS = Object.freeze(["subscribe", "unsubscribe", "ping", "cancel", "pause", "resume"]);
+export const ACTIONS = Object.freeze(["subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume"]);
 
 /** What each message must have, `data.` before what is in its data. */
 export const REQUIRED = Object.freeze({
@@ -95,9 +95,11 @@ export const REQUIRED = Object.freeze({
   ],
   pong: ["v", "timestamp", "event", "data", "data.request_id"],
   resync: ["v", "timestamp", "event", "run_id", "head", "data"],
+  hint: ["v", "timestamp", "event", "run_id", "head", "data"],
   subscribe: ["action", "request_id", "run_id"],
   unsubscribe: ["action", "request_id", "run_id"],
   ping: ["action", "request_id"],
+  start: ["action", "request_id", "workflow_id"],
   cancel: ["action", "request_id", "run_id"],
   pause: ["action", "request_id", "run_id"],
   resume: ["action", "request_id", "run_id"],
@@ -509,8 +511,8 @@ export const REQUIRED = Object.freeze({
  * @property {"ack"} event
  * @property {string} [run_id]
  * @property {number} [head]
- * @property {{request_id: string, action: string, status?: string, events?: number, deltas?:
- *   number}} data
+ * @property {{request_id: string, action: string, status?: string, created?: boolean, live?:
+ *   boolean, events?: number, deltas?: number}} data
  */
 
 /**
@@ -549,6 +551,18 @@ export const REQUIRED = Object.freeze({
  */
 
 /**
+ * The run has come to `head`.
+ *
+ * @typedef {Object} HintFrame
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {"hint"} event
+ * @property {string} run_id
+ * @property {number} head
+ * @property {Record<string, any>} data
+ */
+
+/**
  * Watch a run.
  *
  * @typedef {Object} SubscribeCommand
@@ -575,6 +589,21 @@ export const REQUIRED = Object.freeze({
  * @property {"ping"} action
  * @property {string} request_id
  * @property {string} [run_id]
+ */
+
+/**
+ * Start a run, as `POST /runs` does, and watch it from its first event on.
+ *
+ * @typedef {Object} StartCommand
+ * @property {"start"} action
+ * @property {string} request_id
+ * @property {string} workflow_id
+ * @property {number} [version]
+ * @property {Record<string, any>} [inputs]
+ * @property {string} [session_id]
+ * @property {(Record<string, any>)[]} [cassette]
+ * @property {string} [model]
+ * @property {boolean} [subscribe]
  */
 
 /**

@@ -35,6 +35,12 @@ class Listener:
     def publish(self, run_id: str, messages: list[Event]) -> None:
         self.messages.extend(messages)
 
+    def begin(self, run_id: str, width: int) -> None:
+        pass
+
+    def interval(self, run_id: str) -> float:
+        return 0.0
+
     def refresh(self, run_id: str, subs: int) -> bool:
         return False
 

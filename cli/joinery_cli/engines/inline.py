@@ -40,6 +40,13 @@ class HandOver:
             for message in messages:
                 self._put(message)
 
+    def begin(self, run_id: str, width: int) -> None:
+        """See `Publisher.begin`: here nothing is shared."""
+
+    def interval(self, run_id: str) -> float:
+        """See `Publisher.interval`: handing over takes no time."""
+        return 0.0
+
     def refresh(self, run_id: str, subs: int) -> bool:
         """See `Publisher.refresh`."""
         return False

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery.errors import JoineryError
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from joinery.aws.documents import Documents
     from joinery.aws.dynamo_catalog import DynamoCatalogStore
     from joinery.aws.dynamo_connections import DynamoConnections
+    from joinery.aws.dynamo_passes import DynamoPasses
     from joinery.aws.dynamo_runs import DynamoRunStore
+    from joinery.aws.dynamo_tickets import DynamoTickets
     from joinery.aws.dynamo_tokens import DynamoTokens
     from joinery.aws.dynamo_watches import DynamoWatches
     from joinery.aws.sockets import SocketPublisher
     from joinery.catalog.ports import Executions, Machines
+    from joinery.compiler.plan import Plan
     from joinery.nodes.base import Models
     from joinery.runs.deps import Deps
     from joinery.sandbox.types import CodeRunner
@@ -129,12 +132,37 @@ def catalog() -> DynamoCatalogStore:
     return DynamoCatalogStore(clients().dynamodb, settings().catalog_table, documents())
 
 
+@lru_cache(maxsize=32)
+def plan(ref: str) -> Plan:
+    """Returns a plan by `<workflow_id>/<version>`; versions never change."""
+    from joinery.compiler.plan import Plan
+
+    workflow_id, _, version = ref.rpartition("/")
+    return Plan.from_dict(catalog().version(workflow_id, int(version)).plan)
+
+
 @cache
 def tokens() -> DynamoTokens:
     """Returns the tokens of callers."""
     from joinery.aws.dynamo_tokens import DynamoTokens
 
     return DynamoTokens(clients().dynamodb, settings().catalog_table)
+
+
+@cache
+def tickets() -> DynamoTickets:
+    """Returns the tickets that were not used yet."""
+    from joinery.aws.dynamo_tickets import DynamoTickets
+
+    return DynamoTickets(clients().dynamodb, settings().connections_table)
+
+
+@cache
+def passes() -> DynamoPasses:
+    """Returns the passes to the events of a run."""
+    from joinery.aws.dynamo_passes import DynamoPasses
+
+    return DynamoPasses(clients().dynamodb, settings().connections_table)
 
 
 @cache
@@ -275,7 +303,8 @@ def socket_services() -> SocketServices:
         connections=connections(),
         watches=watches(),
         outlet=PatientOutlet(SocketSender(clients().sockets)),
-        stop=lambda arn, cause: executions().stop(arn, cause),
+        catalog=catalog(),
+        executions=executions(),
         sleep=time.sleep,
     )
 

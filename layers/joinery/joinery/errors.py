@@ -8,6 +8,7 @@
     ├── Unauthorized              no valid token
     ├── NotFound                  there is no such thing, or it is somebody else's
     ├── Conflict                  the thing is in another state than the request needs
+    │   └── CursorAhead           a reader claims to have events that do not exist
     ├── Unavailable               a part we depend on does not answer
     └── NodeError                 raised while a node runs
         ├── Transient…            Step Functions retries it
@@ -150,6 +151,15 @@ class Conflict(JoineryError):
 
     code = "conflict"
     http_status = 409
+
+
+class CursorAhead(Conflict):
+    """A reader claims to have events that a run does not have; `details.head` is the last one."""
+
+    code = "cursor_ahead"
+
+    def __init__(self, cursor: int, head: int) -> None:
+        super().__init__(f"the run has events up to {head}, not up to {cursor}", head=head)
 
 
 class Unavailable(JoineryError):

@@ -159,6 +159,10 @@ ASSUMED_CODE_S: Final = 0.2
 """Time of a call of user code: a fresh process and a little work."""
 ASSUMED_RESULT_BYTES: Final = 2_048
 ASSUMED_VIEWERS: Final = 1
+RUN_POSTS_PER_SECOND: Final = 50
+"""Most posts a second of one run: all sockets and APIs of an account share 10,000 requests."""
+LIVE_VIEWERS: Final = 20
+"""The first viewers of a run get every message; the others are told to pull."""
 DELTA_INTERVAL_S: Final = 0.1
 """Deltas of one stream are posted at most this often."""
 DURABLE_INTERVAL_S: Final = 1.0
