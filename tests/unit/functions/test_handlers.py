@@ -18,6 +18,7 @@ from joinery.errors import TooLarge
 from joinery.identity.tokens import token_hash
 from joinery.runs.model import RunRecord
 from joinery.sockets.ports import SocketServices
+from joinery.workflow.validation import load_workflow
 
 RUN = "run_01kaj4z5v9c8w1h7x2m3n4p5q6"
 TOKEN = "jn_sample-token-0123456789"
@@ -103,6 +104,17 @@ def test_http(world: World, http: Any) -> None:
     assert world.drained == 5
 
 
+def test_an_event_stream(world: World, http: Any) -> None:
+    world.begin()
+    source = json.loads(sample("http_api-publish_workflow")["body"])["source"]
+    world.plans["wf/1"] = compile_workflow(load_workflow(source)).plan
+    answer = http(sample("http_api-event_stream"), Context())
+    assert (answer["statusCode"], answer["body"]) == (200, "retry: 1000\n\n")
+    [cookie] = answer["cookies"]
+    assert cookie.startswith("joinery_events=jp_")
+    assert cookie.endswith("; Secure")
+
+
 def test_a_socket_from_its_first_to_its_last_message(world: World) -> None:
     handler = load_function("websocket").handler
     world.begin()
@@ -185,8 +197,6 @@ def test_the_lifecycle(world: World, name: str, status: str) -> None:
 
 
 def test_the_samples_name_nodes_that_compile() -> None:
-    from joinery.workflow.validation import load_workflow
-
     source = json.loads(sample("http_api-publish_workflow")["body"])["source"]
     plan = compile_workflow(load_workflow(source)).plan
     assert {"hello", "end"} <= set(plan.by_id)
