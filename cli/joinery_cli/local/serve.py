@@ -3,7 +3,8 @@
     python -m joinery_cli.local.serve
 
 The changes reach into the version of ministack that requirements/dev.lock names;
-each has a test in tests/integration/test_local_stack.py. Nothing imports this module.
+each has a test in tests/integration/test_local_stack.py; task tokens are mended in
+`callbacks`. Nothing imports this module.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import functools
 import socketserver
 from typing import Any
 
+from joinery_cli.local.callbacks import mend_task_tokens
+
 
 def main() -> None:
     """Serves until it is told to stop."""
     _answer_workers_at_once()
     _keep_aborted_executions_aborted()
     _give_branches_their_own_context()
+    mend_task_tokens()
 
     from ministack.app import main as serve
 
