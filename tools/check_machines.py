@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from joinery.compiler.compile import OPT_LEVELS, compile_workflow
-from joinery.workflow.validation import load_with_files
+from joinery.workflow.validation import validate_file
 
 ROOT = Path(__file__).parent.parent
 ACCEPT = "python -m tools.check_machines --write"
@@ -24,9 +24,14 @@ def main(arguments: list[str]) -> int:
     lint = Config([], False, True)
     wrong = 0
     for example in sorted((ROOT / "examples").glob("*.yaml")):
-        workflow = load_with_files(example)
+        found = validate_file(example)
         for opt in OPT_LEVELS:
-            text = compile_workflow(workflow, opt=opt).definition_json(indent=2) + "\n"
+            text = (
+                compile_workflow(found.require(), opt=opt, children=found.children).definition_json(
+                    indent=2
+                )
+                + "\n"
+            )
             golden = GOLDEN / f"{example.stem}.O{opt}.asl.json"
             if "--write" in arguments:
                 golden.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,21 +49,29 @@ def read_workflow(path: Path) -> Report:
     return report
 
 
-def publishable(report: Report) -> str:
-    """Returns the source as it can be published: files that it names are read into it."""
+Pin = tuple[str, int]
+"""Name and version of a published workflow."""
+
+
+def publishable(report: Report, children: Mapping[str, Pin] | None = None) -> str:
+    """Returns the source as it can be published: it names no files any more.
+
+    Args:
+        report: The file; its prompts in files are read into it.
+        children: What its child workflows in files were published as, by node.
+    """
     workflow: Workflow = report.require()
     data: dict[str, Any] = report.source.data
-    named = {
-        node_id: getattr(workflow.nodes[node_id], "prompt", None)
+    named: dict[str, dict[str, Any]] = {
+        node_id: {"prompt": getattr(workflow.nodes[node_id], "prompt", None)}
         for node_id, node in data["nodes"].items()
         if isinstance(node.get("prompt"), dict)
     }
+    for node_id, (name, version) in (children or {}).items():
+        named[node_id] = {"workflow": name, "version": version}
     if not named:
         return report.source.text
-    nodes = {
-        node_id: {**node, "prompt": named[node_id]} if node_id in named else node
-        for node_id, node in data["nodes"].items()
-    }
+    nodes = {node_id: {**node, **named.get(node_id, {})} for node_id, node in data["nodes"].items()}
     return json.dumps({**data, "nodes": nodes}, ensure_ascii=False)
 
 

@@ -23,7 +23,7 @@ RESERVE_S = 5.0
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Runs the node `{run_id, plan, node, path}`; returns `{port, path}`.
+    """Runs the node `{run_id, plan, node, path, token?}`; returns `{port, path}`.
 
     Whatever is raised is a NodeError: its class name is what the machine matches on.
     """
@@ -56,8 +56,9 @@ def _run(event: dict[str, Any], deadline: float) -> dict[str, Any]:
     run = store.get_run(event["run_id"])
     deps = bootstrap.run_deps(bootstrap.models_of(store.extra(run.run_id)))
     return run_task(
-        deps, _plan(event["plan"]), run, event["node"], event["path"], deadline=deadline
-    )
+        deps, _plan(event["plan"]), run, event["node"], event["path"], deadline=deadline,
+        token=event.get("token", ""),
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=32)

@@ -31,14 +31,17 @@ def plan_command(file: Path, *, opt: int, json: bool) -> int:
     """
     from joinery.compiler.compile import compile_workflow
 
-    workflow = read_workflow(file).require()
-    report = compile_workflow(workflow, opt=opt).report
+    found = read_workflow(file)
+    workflow = found.require()
+    report = compile_workflow(workflow, opt=opt, children=found.children).report
     if json:
         print_json(report.to_dict())
         return exits.OK
     show(clean(f"{workflow.name}: what one run takes on AWS"))
     for line in plan_lines(report):
         show(line)
+    for line in report.children:
+        show(clean(f"  {line}"))
     for warning in report.warnings:
         say(f"warning: {warning}")
     return exits.OK

@@ -38,13 +38,14 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
     unless nothing has changed.
     """
     # Reading and compiling files is needed here alone: the imports stay out of cold starts.
+    from joinery.catalog.children import CatalogChildren
     from joinery.catalog.publish import publish_workflow
     from joinery.compiler.compile import DEFAULT_OPT
     from joinery.workflow.source import load
     from joinery.workflow.validation import validate
 
     text = body.source if isinstance(body.source, str) else json.dumps(body.source, indent=1)
-    checked = validate(load(text))
+    checked = validate(load(text), children=CatalogChildren(services.catalog(), owner))
     version, compiled, new = publish_workflow(
         services.catalog(),
         services.machines(),
@@ -55,6 +56,7 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
         machine_prefix=services.machine_prefix(),
         clock=services.run_deps().clock,
         opt=DEFAULT_OPT if body.opt is None else body.opt,
+        children=checked.children,
     )
     shown = {
         **_shown(version),

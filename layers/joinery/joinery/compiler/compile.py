@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from joinery import limits
 from joinery.compiler.build import build_plan
+from joinery.compiler.child_cost import with_children
 from joinery.compiler.cost import Report, analyse_cost
 from joinery.compiler.emit import Emitted, emit
 from joinery.compiler.plan import Plan
@@ -15,6 +17,7 @@ from joinery.compiler.states import RUN_NODE_PLACEHOLDER
 from joinery.errors import InvalidWorkflow, Problem
 
 if TYPE_CHECKING:
+    from joinery.workflow.children import KnownChild
     from joinery.workflow.model import Workflow
 
 DEFAULT_OPT = 1
@@ -41,17 +44,27 @@ class Compiled:
 
 
 def compile_workflow(
-    workflow: Workflow, *, opt: int = DEFAULT_OPT, run_node_arn: str = RUN_NODE_PLACEHOLDER
+    workflow: Workflow,
+    *,
+    opt: int = DEFAULT_OPT,
+    run_node_arn: str = RUN_NODE_PLACEHOLDER,
+    children: Mapping[str, KnownChild] | None = None,
 ) -> Compiled:
     """Compiles a valid workflow.
+
+    Args:
+        workflow: The workflow.
+        opt: Optimisation level.
+        run_node_arn: What the machine's Tasks invoke.
+        children: The child workflows that are known, by node: they are pinned and priced.
 
     Raises:
         InvalidWorkflow: A shape that cannot be compiled, or a limit of Step
             Functions that a run would pass.
     """
-    plan = build_plan(workflow, opt=opt)
+    plan = build_plan(workflow, opt=opt, children=children)
     emitted = emit(plan, run_node_arn)
-    report = analyse_cost(plan, emitted)
+    report = with_children(plan, emitted, analyse_cost(plan, emitted), children or {})
     _refuse_what_passes_a_limit(report)
     return Compiled(plan, emitted, report)
 

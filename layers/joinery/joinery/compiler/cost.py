@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from joinery import limits
 from joinery.compiler.emit import Emitted, StateInfo
-from joinery.compiler.plan import MODEL_TYPES, Plan
+from joinery.compiler.plan import MODEL_TYPES, WAITING_TYPES, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Range:
         }
 
 
-Weight = Callable[[str, StateInfo], float]
+Weight = Callable[[str, StateInfo], "float | Range"]
 """What one visit of a state adds, by its name; boxes count themselves only."""
 
 
@@ -57,6 +58,7 @@ class Report:
     price_by_service: Mapping[str, float]
     definition_bytes: int
     warnings: tuple[str, ...]
+    children: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as `joinery plan --json` prints it."""
@@ -69,6 +71,7 @@ class Report:
             "price_by_service": {k: round(v, 8) for k, v in self.price_by_service.items()},
             "definition_bytes": self.definition_bytes,
             "warnings": list(self.warnings),
+            "children": list(self.children),
         }
 
 
@@ -97,7 +100,8 @@ def _scope(
     own: dict[str, Range] = {}
     for name in order:
         info = emitted.info[name]
-        inner = Range(*([weight(name, info)] * 3))
+        visit = weight(name, info)
+        inner = visit if isinstance(visit, Range) else Range(visit, visit, visit)
         for box, times in _boxes(states[name]):
             part = _scope(plan, emitted, box, weight, info.scope)
             inner += Range(part.min * times, part.expected * times, part.max * times)
@@ -165,10 +169,11 @@ def _backwards(emitted: Emitted, scope: Mapping[str, Any]) -> list[str]:
 # -- weights -------------------------------------------------------------------------------
 
 
-def _events(name: str, info: StateInfo) -> float:
+def _events(plan: Plan, name: str, info: StateInfo) -> float:
     match info.kind:
         case "task":
-            return limits.SFN_EVENTS_TASK
+            waits = any(plan.by_id[node].type in WAITING_TYPES for node in info.nodes)
+            return limits.SFN_EVENTS_CALLBACK if waits else limits.SFN_EVENTS_TASK
         case "map":
             return limits.SFN_EVENTS_MAP + limits.SFN_EVENTS_MAP_ITEM * len(info.nodes)
         case "parallel":
@@ -181,7 +186,7 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
     import json
 
     calls = {n.id: 1.0 if n.type in MODEL_TYPES else 0.0 for n in plan.nodes}
-    shares = _map_shares(emitted)
+    shares = map_shares(emitted)
 
     def model_calls(name: str, info: StateInfo) -> float:
         if info.kind != "task":
@@ -189,7 +194,7 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
         return sum(calls[node] for node in info.nodes) * shares.get(name, 1.0)
 
     transitions = measure(plan, emitted, lambda _name, _info: 1.0)
-    events = measure(plan, emitted, _events).max + limits.SFN_EVENTS_EXECUTION
+    events = measure(plan, emitted, partial(_events, plan)).max + limits.SFN_EVENTS_EXECUTION
     by_service: dict[str, Range] = {
         service: measure(plan, emitted, _price(plan, shares, weigh))
         for service, weigh in _SERVICES.items()
@@ -215,7 +220,7 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
     )
 
 
-def _map_shares(emitted: Emitted) -> dict[str, float]:
+def map_shares(emitted: Emitted) -> dict[str, float]:
     """Returns, for the Task inside a Map over branches, the share of its nodes one item runs."""
     shares: dict[str, float] = {}
 

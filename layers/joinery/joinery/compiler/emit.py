@@ -20,7 +20,7 @@ from joinery.compiler.levels import Chain, levels_of, units_of
 from joinery.compiler.names import Names
 from joinery.compiler.plan import Plan
 from joinery.compiler.regions import Regions
-from joinery.compiler.states import RUN_NODE_PLACEHOLDER, invoke, likeness
+from joinery.compiler.states import RUN_NODE_PLACEHOLDER, invoke, likeness, result_of
 from joinery.workflow.graph import END, START
 
 
@@ -185,7 +185,7 @@ class _Emitter:
                 self.info[scope.leave] = StateInfo("succeed", node.scope)
                 target = scope.leave
             ways.append((port, target, assign))
-        task["Output"] = "{% $states.result.Payload %}"
+        task["Output"] = result_of(self.plan, node_id)
         if all(way[1:] == ways[0][1:] for way in ways):
             task["Next"] = ways[0][1]
             if ways[0][2]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from joinery import limits
-from joinery.compiler.plan import PURE_TYPES, Plan
+from joinery.compiler.plan import PURE_TYPES, WAITING_TYPES, Plan
 from joinery.errors import transient_names
 
 RUN_NODE_PLACEHOLDER = "${RunNodeArn}"
@@ -25,6 +26,9 @@ INFRASTRUCTURE_ERRORS = (
     "States.Timeout",
 )
 
+WAIT_MARGIN_S = 10
+"""A Task that waits is given up this much after its node: its clock starts before the node's."""
+
 CLAIM_RETRIES = 12
 """Waits for another invocation's claim: 2 s growing to 10 s, well past the longest lease."""
 
@@ -42,12 +46,13 @@ def invoke(
         item: The Task stands in a Map whose items are the nodes to run.
     """
     group = plan.group(head)
+    waits = plan.by_id[head].type in WAITING_TYPES
     state: dict[str, Any] = {"Type": "Task"}
     if len(group) > 1 and not item:
         state["Comment"] = "runs " + ", ".join(group)
     state.update(
         {
-            "Resource": "arn:aws:states:::lambda:invoke",
+            "Resource": f"arn:aws:states:::lambda:invoke{'.waitForTaskToken' if waits else ''}",
             "Arguments": {
                 "FunctionName": arn,
                 "Payload": {
@@ -55,6 +60,7 @@ def invoke(
                     "plan": "{% $states.context.Execution.Input.plan %}",
                     "node": "{% $states.input %}" if item else head,
                     "path": "{% $path_" + scope[-1] + " %}" if scope else "",
+                    **({"token": "{% $states.context.Task.Token %}"} if waits else {}),
                 },
             },
             "TimeoutSeconds": _timeout(plan, group),
@@ -65,11 +71,18 @@ def invoke(
     return state
 
 
+def result_of(plan: Plan, name: str) -> str:
+    """Returns where a Choice finds what the Task of a node gave: what was sent with its token."""
+    waits = plan.by_id[name].type in WAITING_TYPES
+    return "{% $states.result %}" if waits else "{% $states.result.Payload %}"
+
+
 def likeness(plan: Plan, head: str) -> tuple[Any, ...]:
     """What must be equal for branches to share one Task state."""
     group = plan.group(head)
     return (
         plan.by_id[head].scope,
+        plan.by_id[head].type in WAITING_TYPES,
         _attempts(plan, group),
         plan.by_id[head].backoff_s,
         _timeout(plan, group),
@@ -83,6 +96,9 @@ def _attempts(plan: Plan, group: tuple[str, ...]) -> int:
 def _timeout(plan: Plan, group: tuple[str, ...]) -> int:
     """Seconds after which Step Functions gives an invocation up: the nodes' own, and a margin."""
     nodes = [plan.by_id[name] for name in group]
+    if nodes[0].type in WAITING_TYPES:
+        # The function that this wakes must find the node's own time over.
+        return math.ceil(nodes[0].timeout_s) + WAIT_MARGIN_S
     # A pure node is done at once; its own timeout is only its bound inside the invocation.
     total = sum(node.timeout_s for node in nodes if node.type not in PURE_TYPES) + 30
     return int(min(total, limits.LAMBDA_TIMEOUT_S))

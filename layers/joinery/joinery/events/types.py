@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NotRequired, TypedDict
 EVENT_NAMES: Final = (
     "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out",
     "node.started", "node.completed", "node.failed", "node.retrying", "nodes.skipped",
-    "loop.round", "input.cut", "usage.recorded", "void",
+    "loop.round", "child.started", "input.cut", "usage.recorded", "void",
 )  # fmt: skip
 DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
 FRAME_NAMES: Final = ("ack", "error", "pong", "resync",)  # fmt: skip
@@ -82,6 +82,15 @@ class GraphNode(TypedDict):
     loops: list[str]
 
 
+class ParentRef(TypedDict):
+    """The node of another run that waits for a child run."""
+
+    run_id: str
+    node_id: str
+    path: str
+    depth: int
+
+
 class NodeAt(TypedDict):
     """A node at a path."""
 
@@ -119,6 +128,7 @@ class RunStartedData(TypedDict):
     nodes: list[GraphNode]
     edges: list[list[Any]]
     loops: list[list[Any]]
+    parent: NotRequired[ParentRef]
 
 
 class RunStarted(_Event):
@@ -242,6 +252,21 @@ class LoopRound(_Event, _OfNode):
 
     event: Literal["loop.round"]
     data: LoopRoundData
+
+
+class ChildStartedData(TypedDict):
+    """`data` of `child.started`."""
+
+    child_run_id: str
+    workflow: WorkflowRef
+    depth: int
+
+
+class ChildStarted(_Event, _OfNode):
+    """A `workflow` node waits for a run of its own from now on."""
+
+    event: Literal["child.started"]
+    data: ChildStartedData
 
 
 class InputCutData(TypedDict):
@@ -394,6 +419,7 @@ AnyEvent = (
     | NodeRetrying
     | NodesSkipped
     | LoopRound
+    | ChildStarted
     | InputCut
     | UsageRecorded
     | Void

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from joinery import limits
 from joinery.nodes.base import Models
-from joinery.runs.ports import Publisher, RunStore
+from joinery.runs.ports import ChildRuns, Publisher, RunStore
 
 LEASE_S = 15.0
 """A claim is held this long at a time.
@@ -34,6 +34,7 @@ class Deps:
         background: Post, store and watch in threads (where those cross a network).
         delta_s: Least time between two deltas of a stream.
         durable_s: Most time that streamed text is not yet stored.
+        children: Starts child runs; None where there are none.
     """
 
     store: RunStore
@@ -43,3 +44,4 @@ class Deps:
     background: bool = True
     delta_s: float = limits.DELTA_INTERVAL_S
     durable_s: float = limits.DURABLE_INTERVAL_S
+    children: ChildRuns | None = None

@@ -26,6 +26,8 @@ class Invocation:
         loaded: Records read so far, shared by the nodes of one Task.
         control: The control item as it was read; `head` grows from its.
         head: Highest seq seen.
+        token: What wakes the Task, where it waits for that.
+        begun_at: Epoch seconds at which the invocation began.
     """
 
     deps: Deps
@@ -37,6 +39,8 @@ class Invocation:
     loaded: dict[Address, NodeRecord]
     control: Control = field(default_factory=Control)
     head: int = 0
+    token: str = ""
+    begun_at: float = 0.0
 
     @property
     def run_id(self) -> str:

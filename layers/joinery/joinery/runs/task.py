@@ -23,6 +23,7 @@ from joinery.errors import (
 from joinery.events.streams import TextStreams
 from joinery.nodes.base import Meter, NodeContext, NodeResult
 from joinery.nodes.registry import executor
+from joinery.runs.children import abandon, attach, begin
 from joinery.runs.dead_paths import after_skip, is_taken
 from joinery.runs.deps import LEASE_S, Deps
 from joinery.runs.end import close_completed
@@ -43,8 +44,9 @@ log = logging.getLogger(__name__)
 
 
 def run_task(
-    deps: Deps, plan: Plan, run: RunRecord, head: str, path: str, *, deadline: float
-) -> dict[str, Any]:
+    deps: Deps, plan: Plan, run: RunRecord, head: str, path: str, *, deadline: float,
+    token: str = "",
+) -> dict[str, Any]:  # fmt: skip
     """Runs a node, with the nodes folded into its Task, and returns what the machine needs.
 
     Args:
@@ -54,6 +56,7 @@ def run_task(
         head: The first node of the Task.
         path: Its loop rounds and item indexes.
         deadline: `time.monotonic()` at which this invocation ends.
+        token: What wakes the Task, where it waits for that and not for this invocation.
 
     Returns:
         `{port, path}`: the port taken, and for a loop that repeats the next round's path.
@@ -64,13 +67,17 @@ def run_task(
     if head == END:
         close_completed(deps, plan, run)
         return {"port": "", "path": ""}
-    record = run_nodes(deps, plan, run, head, path, deadline=deadline)
-    return {"port": record.port, "path": record.next_path}
+    record = run_nodes(deps, plan, run, head, path, deadline=deadline, token=token)
+    answer = {"port": record.port, "path": record.next_path}
+    if token and record.terminal and deps.children:
+        deps.children.answer(token, answer)
+    return answer
 
 
 def run_nodes(
-    deps: Deps, plan: Plan, run: RunRecord, head: str, path: str, *, deadline: float
-) -> NodeRecord:
+    deps: Deps, plan: Plan, run: RunRecord, head: str, path: str, *, deadline: float,
+    token: str = "",
+) -> NodeRecord:  # fmt: skip
     """Runs a node, with the nodes folded into its Task, and returns the last one's record.
 
     Raises:
@@ -78,8 +85,12 @@ def run_nodes(
     """
     loaded: dict[Address, NodeRecord] = {}
     record: NodeRecord | None = None
+    begun = deps.clock()
     for name in plan.group(head):
-        record = _Runner(deps, plan, run, plan.by_id[name], path, deadline, loaded).execute()
+        node = plan.by_id[name]
+        record = _Runner(
+            deps, plan, run, node, path, deadline, loaded, token=token, begun_at=begun
+        ).execute()
         loaded[Address(record.key)] = record
     assert record is not None
     return record
@@ -101,9 +112,13 @@ class _Runner(Invocation):
         self.control, self.head = read.control, read.control.head
         record = self.loaded.get(own)
         if record is not None and record.terminal:
+            if record.child:
+                abandon(self.deps, record)
             return again(self, record)
         if read.control.cancel:
             raise RunCancelled("the run was cancelled")
+        if record is not None and record.status == "waiting":
+            return attach(self, record)
         if not self._alive():
             return self._skip()
         try:
@@ -172,6 +187,8 @@ class _Runner(Invocation):
         if record.attempt > self.node.attempts or left <= 0:
             return fail(self, record, crashed(self, record, left), {})
         self.append("node.started", {"attempt": record.attempt, "type": self.node.type})
+        if self.node.type == "workflow":
+            return begin(self, record)
         watch = Watch(self.deps, self.run_id, record, self.control)
         streams = self._streams(record, watch)
         watch.start(streams)

@@ -10,13 +10,14 @@ from joinery.workflow.graph import END, START, Link, analyse
 if TYPE_CHECKING:
     from joinery.workflow.model import Workflow
 
-# Shapes: decisions are a rhombus, loops a hexagon, model calls round.
+# Shapes: decisions are a rhombus, loops a hexagon, model calls round, child workflows framed.
 _SHAPES: Final[Mapping[str, tuple[str, str]]] = {
     "condition": ("{", "}"),
     "switch": ("{", "}"),
     "loop": ("{{", "}}"),
     "agent": ("(", ")"),
     "llm": ("(", ")"),
+    "workflow": ("[[", "]]"),
 }
 _BOX: Final = ("[", "]")
 _TERMINAL: Final = ("([", "])")

@@ -204,18 +204,34 @@ class LoopNode(_NodeBase):
     max_rounds: Annotated[int, Field(ge=1, le=limits.LOOP_ROUNDS_MAX)]
 
 
+class WorkflowNode(_NodeBase):
+    """Runs another workflow as a run of its own, and waits for it."""
+
+    type: Literal["workflow"]
+    workflow: str
+    version: Annotated[int, Field(ge=1)] | None = None
+    inputs: dict[NodeId, Any] = {}
+
+
 Node = Annotated[
-    AgentNode | LlmNode | TemplateNode | TransformNode | ConditionNode | SwitchNode | LoopNode,
+    AgentNode
+    | LlmNode
+    | TemplateNode
+    | TransformNode
+    | ConditionNode
+    | SwitchNode
+    | LoopNode
+    | WorkflowNode,
     Field(discriminator="type"),
 ]
 
-NODE_TYPES = ("agent", "condition", "llm", "loop", "switch", "template", "transform")
+NODE_TYPES = ("agent", "condition", "llm", "loop", "switch", "template", "transform", "workflow")
 """Types that this release runs."""
 
 PLANNED_NODE_TYPES = (
     "callback", "code", "extract", "fact_check", "http", "iterate", "knowledge", "lambda",
     "memory_read", "memory_write", "message", "question", "review", "summarize_history", "table",
-    "team", "tool", "vote", "wait", "workflow",
+    "team", "tool", "vote", "wait",
 )  # fmt: skip
 """Types that the format reserves; using one is an error that says so."""
 

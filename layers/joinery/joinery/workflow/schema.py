@@ -39,6 +39,7 @@ _DESCRIPTIONS: Final = {
     "if": "One expression that gives true or false.",
     "until": "One expression that gives true or false; true ends the loop.",
     "cases": "Ports by name, each with what the value must be, or a condition.",
+    "workflow": "A published workflow by its name, or a file beside this one: ./debate.yaml.",
     "max_rounds": "The loop ends after so many rounds in any case.",
     "join": "Which parents must have ended before the node runs.",
     "on_error": "What follows when the node fails in the end.",

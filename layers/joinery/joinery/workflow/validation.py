@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from joinery.workflow.checks.children import check_children
 from joinery.workflow.checks.edges import read_graph
 from joinery.workflow.checks.fields import check_fields, read_prompts
 from joinery.workflow.checks.flow import check_flow
 from joinery.workflow.checks.references import check_expressions
 from joinery.workflow.checks.structure import check_structure
+from joinery.workflow.children import ChildSource, FileChildren, KnownChild
 from joinery.workflow.report import Collector, Report
 from joinery.workflow.source import Source, load
 
@@ -20,12 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["Report", "load_with_files", "load_workflow", "validate", "validate_file"]
 
 
-def validate(source: Source, *, folder: Path | None = None) -> Report:
+def validate(
+    source: Source, *, folder: Path | None = None, children: ChildSource | None = None
+) -> Report:
     """Finds everything that is wrong in a workflow file.
 
     Args:
         source: The file.
         folder: Where its prompt files are; without it, prompts must be text.
+        children: Finds the workflows that its nodes run; without it, those in files of
+            the folder are found, and nothing is said of others.
 
     Returns:
         All problems by line, and the workflow when none is an error. Prompts in files
@@ -33,6 +39,7 @@ def validate(source: Source, *, folder: Path | None = None) -> Report:
     """
     out = Collector(source)
     workflow: Workflow | None = None
+    known: Mapping[str, KnownChild] = {}
     if source.readable:
         data: Mapping[str, Any] = source.data
         graph = read_graph(data, out)
@@ -41,10 +48,14 @@ def validate(source: Source, *, folder: Path | None = None) -> Report:
         check_fields(data, graph, out)
         structure = check_flow(graph, out)
         check_expressions(data, graph, structure, prompts, out)
+        if children is None and folder is not None:
+            children = FileChildren(folder)
+        if children is not None:
+            known = check_children(data, graph, children, out)
     problems = out.ordered()
     if any(problem.severity == "error" for problem in problems):
         workflow = None
-    return Report(problems, workflow, source)
+    return Report(problems, workflow, source, known)
 
 
 def _with_prompts(data: Mapping[str, Any], prompts: Mapping[str, str]) -> Mapping[str, Any]:
@@ -63,7 +74,9 @@ def validate_file(path: Path) -> Report:
     Raises:
         OSError: The file itself cannot be read.
     """
-    return validate(load(path.read_bytes(), filename=path.name), folder=path.parent)
+    source = load(path.read_bytes(), filename=path.name)
+    children = FileChildren(path.parent, (path.resolve(),))
+    return validate(source, folder=path.parent, children=children)
 
 
 def load_workflow(text: str | bytes, filename: str = "workflow.yaml") -> Workflow:
