@@ -6,6 +6,7 @@ tests/integration/test_local_stack_callbacks.py.
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 import uuid
@@ -16,8 +17,8 @@ CALLBACK: Final = ".waitForTaskToken"
 LOOK_S: Final = 0.2
 """A stopped execution leaves its wait this much later."""
 
-_here = threading.local()
-"""The execution whose Task this thread runs."""
+_execution: contextvars.ContextVar[dict[str, Any]] = contextvars.ContextVar("execution")
+"""The execution whose Task is run."""
 
 _machines: dict[str, str] = {}
 """State machines by the tokens of their Tasks, which a token on AWS says of itself."""
@@ -30,13 +31,13 @@ def mend_task_tokens() -> None:
     task, arguments = stepfunctions._execute_task, stepfunctions._apply_jsonata_arguments
 
     def task_of(state: Any, given: Any, execution: dict[str, Any], context: Any) -> Any:
-        _here.execution = execution
+        _execution.set(execution)
         return task(state, given, execution, context)
 
     def with_new_token(state: dict[str, Any], given: Any, context: Any = None) -> Any:
         if CALLBACK in state.get("Resource", ""):
             token = context["Task"]["Token"] = str(uuid.uuid4())
-            _machines[token] = _here.execution["stateMachineArn"]
+            _machines[token] = _execution.get()["stateMachineArn"]
         return arguments(state, given, context)
 
     def invoke(resource: str, given: Any, token: str, state: dict[str, Any]) -> Any:
@@ -52,7 +53,7 @@ def _invoke(resource: str, given: Any, token: str, timeout_s: float) -> Any:
     """Invokes a function and waits for its token; what the function raises ends the wait."""
     from ministack.services import stepfunctions
 
-    execution = _here.execution
+    execution = _execution.get()
     answered, deadline = threading.Event(), time.monotonic() + timeout_s
     held: dict[str, Any] = {"event": answered, "result": None, "error": None, "heartbeat": None}
     stepfunctions._task_tokens[token] = held
