@@ -24,8 +24,8 @@ TOKEN = "jn_sample-token-0123456789"
 
 
 REPLACED = (
-    "archive", "catalog", "drain", "executions", "machine_prefix", "machines", "run_deps",
-    "run_node_arn", "socket_services", "state_machines", "tokens",
+    "archive", "catalog", "closing_deps", "drain", "executions", "machine_prefix", "machines",
+    "run_deps", "run_node_arn", "socket_services", "state_machines", "tokens",
 )  # fmt: skip
 
 

@@ -80,8 +80,15 @@ def test_an_example_alone_has_the_problem(code: str, wrong: str, folder: Path) -
 
 def test_every_code_has_a_section_and_every_section_a_code() -> None:
     library = ROOT / "layers/joinery/joinery"
-    files = [*library.glob("workflow/**/*.py"), *library.glob("compiler/*.py"), *library.glob("catalog/*.py")]
-    groups = "agent|child|edge|expression|graph|input|limit|node|output|plan|prompt|reference|schema|yaml"
+    files = [
+        *library.glob("workflow/**/*.py"),
+        *library.glob("compiler/*.py"),
+        *library.glob("catalog/*.py"),
+    ]
+    groups = (
+        "agent|child|edge|expression|graph|input|limit|node|output|plan|prompt|reference|"
+        "schema|yaml"
+    )
     used = {
         code
         for file in files
