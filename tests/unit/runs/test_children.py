@@ -255,3 +255,15 @@ def test_a_child_that_takes_too_long_is_cancelled() -> None:
     assert ended.run.error is not None
     assert ended.run.error["code"] == "node_timeout"
     assert [c.status for c in children(ended)] == ["cancelled"]
+
+
+def test_waiting_for_a_child_run_costs_no_function() -> None:
+    from joinery.runs.cost import run_cost
+
+    ended = inline(one(), {}, Says(lambda r, c: "hello"))
+    (record,) = ended.store.nodes(ended.run.run_id)
+    short, long = (
+        run_cost(ended.run, [record.with_(ended_at=record.started_at + s)], 2, {})["price_usd"]
+        for s in (1.0, 86_400.0)
+    )
+    assert short == long
