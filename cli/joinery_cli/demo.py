@@ -66,9 +66,10 @@ def demo_command() -> int:
 def _show_plan(file: Path) -> None:
     from joinery.compiler.compile import compile_workflow
 
-    workflow = read_workflow(file).require()
+    found = read_workflow(file)
+    workflow = found.require()
     show(workflow.description)
-    for line in plan_lines(compile_workflow(workflow).report):
+    for line in plan_lines(compile_workflow(workflow, children=found.children).report):
         show(line)
 
 
@@ -141,7 +142,8 @@ def bill(played: _Played) -> Iterator[str]:
     tokens = result["tokens"]
     yield _row("tokens", f"{tokens['input']:,} in, {tokens['output']:,} out")
     yield _row("model calls", f"{result['model_calls']:,}")
-    yield _row("state transitions", f"{result['transitions']:,}")
+    predicted = f"({result['transitions_predicted']:,} predicted)"
+    yield _row("state transitions", f"{result['transitions']:,}  {predicted}")
     services: Counter[str] = Counter()
     for name, count in result["aws_calls"].items():
         services[name.split(".")[0]] += count

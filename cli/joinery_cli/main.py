@@ -12,6 +12,7 @@ import typer
 from joinery_cli import exits
 from joinery_cli.guard import guarded, guarded_outside
 from joinery_cli.main_local import Json, local_app
+from joinery_cli.main_runs import add_run_commands
 
 app = typer.Typer(
     name="joinery",
@@ -25,9 +26,10 @@ app = typer.Typer(
 app.add_typer(local_app, name="local")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Workflow file, YAML or JSON.")]
-Opt = Annotated[
-    int, typer.Option(min=0, max=1, help="0: a state a node; 1: pure nodes are folded.")
-]
+_OPT = typer.Option(
+    min=0, max=2, help="0: a state a node; 1: pure nodes are folded; 2: steps are fused."
+)
+Opt = Annotated[int, _OPT]
 
 
 def _known_engine(name: str | None) -> str | None:
@@ -161,6 +163,7 @@ def run_(
         str | None,
         typer.Option(metavar="PROVIDER:NAME", help="Use this model for every node."),
     ] = None,
+    opt: Annotated[int | None, _OPT] = None,
     json: Json = False,
 ) -> None:
     """Run a workflow and show its outputs.
@@ -173,7 +176,7 @@ def run_(
     def body() -> int:
         from joinery_cli.commands.run import Request, run_command
 
-        request = Request(file, tuple(inputs or ()), engine, scripted, model, json)
+        request = Request(file, tuple(inputs or ()), engine, scripted, model, json, opt)
         return run_command(request)
 
     raise typer.Exit(guarded(body))
@@ -223,6 +226,9 @@ def demo() -> None:
         return demo_command()
 
     raise typer.Exit(guarded(body))
+
+
+add_run_commands(app)
 
 
 def run() -> int:

@@ -39,6 +39,7 @@ def run_result(
         **result,
         "nodes": nodes,
         "transitions": cost["transitions"] if cost else 0,
+        "transitions_predicted": cost["transitions_predicted"] if cost else 0,
         "aws_calls": dict(cost["aws_calls"]) if cost else {},
         "tokens": {
             "input": int(usage.get("input_tokens", 0)),

@@ -23,20 +23,20 @@ RESERVE_S = 5.0
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Runs the node `{run_id, plan, node, path, token?}`; returns `{port, path}`.
+    """Runs the node `{run_id, plan, node, path, quorum?, token?}`; returns `{port, path}`.
 
-    Whatever is raised is a NodeError: its class name is what the machine matches on.
+    Whatever is raised is a NodeError, by the class name that the machine matches on.
     """
     if event.get("warm"):
         return {"warm": True}
     deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE_S
     try:
         return _counted(event, deadline)
-    except NodeError:
-        raise
+    except NodeError as error:
+        raise error.for_machine() from None
     except Exception as error:
         log.exception("node %s of run %s", event.get("node"), event.get("run_id"))
-        raise _node_error(error) from None
+        raise _node_error(error).for_machine() from None
 
 
 def _counted(event: dict[str, Any], deadline: float) -> dict[str, Any]:
@@ -56,9 +56,15 @@ def _run(event: dict[str, Any], deadline: float) -> dict[str, Any]:
     run = store.get_run(event["run_id"])
     deps = bootstrap.run_deps(bootstrap.models_of(store.extra(run.run_id)))
     return run_task(
-        deps, _plan(event["plan"]), run, event["node"], event["path"], deadline=deadline,
+        deps,
+        _plan(event["plan"]),
+        run,
+        event["node"],
+        event["path"],
+        deadline=deadline,
+        quorum=event.get("quorum", ()),
         token=event.get("token", ""),
-    )  # fmt: skip
+    )
 
 
 @lru_cache(maxsize=32)

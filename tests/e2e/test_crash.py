@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import websockets.sync.client
 from kit.api import Api, texts
+from kit.processes import workers
 
 if TYPE_CHECKING:
     from joinery_cli.local import LocalStack
@@ -20,24 +21,6 @@ pytestmark = pytest.mark.stack
 
 ROOT = Path(__file__).parent.parent.parent
 SLOW = "a side speaks for quite a while so that there is time to die"
-
-
-def workers(stack: LocalStack) -> list[int]:
-    """Returns the processes that run nodes on this stack."""
-    emulator = stack.service("emulator")
-    assert emulator is not None
-    found = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            environment = (folder / "environ").read_bytes()
-            group = os.getpgid(int(folder.name))
-        except (OSError, ProcessLookupError):
-            continue
-        if group == os.getpgid(emulator.pid) and b"-run-node" in environment:
-            found.append(int(folder.name))
-    return found
 
 
 def test_workers_killed_in_mid_stream(stack: LocalStack) -> None:

@@ -95,7 +95,7 @@ def test_transitions_are_those_that_were_predicted(api: Api, debate: str, stack:
     api.watch(run_id)
     cost = api.http.get(f"/runs/{run_id}/cost").json()
     # enter, then twice: fork, pro, con, verdict with again, choice; and end.
-    assert cost["transitions"] == 1 + 2 * 5 + 1
+    assert cost["transitions"] == cost["transitions_predicted"] == 1 + 2 * 5 + 1
     assert cost["model_calls"] == 6
     assert cost["aws_calls"]["dynamodb.TransactWriteItems"] > 0
     assert cost["price_usd"] > 12 * 25e-6

@@ -112,7 +112,8 @@ def test_an_error_goes_out_by_its_class_name(emulator: Path) -> None:
     with running(emulator, "run_node") as invoke:
         answer = invoke(sample("run_node-node"))
         # Nothing is configured here, which is a defect and no reason to try again.
-        assert answer["errorType"] == "PermanentInternal"
+        assert answer["errorType"] == "Permanent"
+        assert answer["errorMessage"].startswith("PermanentInternal: ")
         assert "JOINERY_STATE_TABLE" in answer["errorMessage"]
 
 

@@ -36,8 +36,8 @@ class Api:
     def __exit__(self, *_: object) -> None:
         self.http.close()
 
-    def publish(self, path: Path) -> str:
-        answer = self.http.post("/workflows", json={"source": path.read_text()})
+    def publish(self, path: Path, **options: Any) -> str:
+        answer = self.http.post("/workflows", json={"source": path.read_text(), **options})
         assert answer.status_code in (200, 201), answer.text
         return str(answer.json()["workflow_id"])
 

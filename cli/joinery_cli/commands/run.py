@@ -42,6 +42,7 @@ class Request:
         scripted: File with a model's answers.
         model: `provider:name` for every node.
         json: Whether stdout is for a program.
+        opt: Optimisation level that the local stack compiles it at; None for its default.
     """
 
     file: Path
@@ -50,6 +51,7 @@ class Request:
     scripted: Path | None = None
     model: str | None = None
     json: bool = False
+    opt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
 
         raise LocalStackDown
     if stack is not None:
-        return _local_engine(stack, ready, held)
+        return _local_engine(stack, ready, held, opt=request.opt)
     from joinery_cli.engines.inline import InlineEngine
     from joinery_cli.engines.models import inline_models
 
@@ -135,7 +137,7 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
     return InlineEngine(ready.plan, ready.inputs, models, children)
 
 
-def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack) -> Engine:
+def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack, *, opt: int | None) -> Engine:
     from joinery_cli.engines.local import LocalEngine, client_of
 
     model = None
@@ -151,4 +153,5 @@ def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack) -> Engine:
         node_ids=tuple(node.id for node in ready.plan.nodes),
         cassette=ready.cassette.to_dict() if ready.cassette else None,
         model=model,
+        opt=opt,
     )

@@ -42,6 +42,7 @@ class LocalEngine:
         node_ids: tuple[str, ...] = (),
         cassette: Any = None,
         model: str | None = None,
+        opt: int | None = None,
     ) -> LocalEngine:
         """Publishes a workflow and starts a run of it.
 
@@ -50,7 +51,7 @@ class LocalEngine:
             InvalidInput: All that is wrong with the inputs.
             Unavailable: The stack does not answer.
         """
-        workflow_id = client.publish(source)["workflow_id"]
+        workflow_id = client.publish(source, opt=opt)["workflow_id"]
         run = client.start(workflow_id, inputs, cassette=cassette, model=model)
         return LocalEngine(client, run["run_id"], node_ids)
 

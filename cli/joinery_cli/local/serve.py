@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import functools
 import socketserver
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from joinery_cli.local.callbacks import mend_task_tokens
@@ -23,6 +24,7 @@ def main() -> None:
     _keep_aborted_executions_aborted()
     _give_branches_their_own_context()
     mend_task_tokens()
+    _end_boxes_at_their_first_error()
 
     from ministack.app import main as serve
 
@@ -65,15 +67,41 @@ def _keep_aborted_executions_aborted() -> None:
 
 
 def _give_branches_their_own_context() -> None:
-    """Branches of a Parallel shared one context, so each saw the other's state and variables."""
+    """Branches of a Parallel shared one context, so each saw the other's state and variables.
+
+    And the history told nothing of the states inside a box but what their Tasks did.
+    """
     from ministack.services import stepfunctions
 
     run = stepfunctions._run_sub_machine
 
     def run_apart(states: Any, start: Any, given: Any, execution: Any, context: Any) -> Any:
-        return run(states, start, given, execution, copy.deepcopy(context))
+        told = _ToldStates(states, functools.partial(stepfunctions._add_event, execution))
+        return run(told, start, given, execution, copy.deepcopy(context))
 
     stepfunctions._run_sub_machine = run_apart
+
+
+class _ToldStates(dict[str, Any]):
+    """The states of a branch; each is looked up once, when it is entered."""
+
+    def __init__(self, states: Mapping[str, Any], add_event: Callable[..., Any]) -> None:
+        super().__init__(states)
+        self._add_event = add_event
+
+    def get(self, key: str, default: Any = None) -> Any:
+        state = super().get(key, default)
+        if state:
+            details = {"stateEnteredEventDetails": {"name": key}}
+            self._add_event(f"{state['Type']}StateEntered", details)
+        return state
+
+
+def _end_boxes_at_their_first_error() -> None:
+    """A Map or Parallel with an error waited for its other branches to run to their ends."""
+    from joinery_cli.local.boxes import patch
+
+    patch()
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@
     ├── NotFound                  there is no such thing, or it is somebody else's
     ├── Conflict                  the thing is in another state than the request needs
     ├── Unavailable               a part we depend on does not answer
-    └── NodeError                 raised while a node runs; the class name is what ASL matches on
+    └── NodeError                 raised while a node runs
         ├── Transient…            Step Functions retries it
         ├── Permanent…            never retried
-        └── RunCancelled, RunSuspended, DeadlineNear      control flow, not failures
+        └── RunCancelled, RunSuspended, DeadlineNear, Quorum_…      control flow, not failures
 
-Class names of `NodeError` are a public contract: compiled state machines name
-them in Retry and Catch, and machines live as long as the runs that use them.
+What compiled state machines match on (`NodeError.asl_name`) is a public contract:
+`Transient`, `Permanent`, and the class names of control flow. Machines live as long as
+the runs that use them, so a class that is added later must need no new name in them.
 This module imports nothing but the standard library.
 """
 
@@ -166,8 +167,16 @@ class NodeError(JoineryError):
 
     @classmethod
     def asl_name(cls) -> str:
-        """The error name that Step Functions sees: the class name."""
+        """The error name that Step Functions sees: `Transient`, `Permanent` or the class name."""
         return cls.__name__
+
+    def for_machine(self) -> NodeError:
+        """Returns the error to leave a Task by: its class is called what `asl_name` says.
+
+        Its message begins with the exact class, as in `PermanentModelAuth: the key was
+        refused`: the console shows it as the cause.
+        """
+        return self
 
 
 # -- transient: the same node runs again ------------------------------------------
@@ -178,6 +187,15 @@ class Transient(NodeError):
 
     code = "transient"
     retryable = True
+
+    @classmethod
+    def asl_name(cls) -> str:
+        """See `NodeError.asl_name`."""
+        return "Transient"
+
+    def for_machine(self) -> NodeError:
+        """See `NodeError.for_machine`."""
+        return Transient(f"{type(self).__name__}: {self.message}", **self.details)
 
 
 class TransientClaimed(Transient):
@@ -237,6 +255,15 @@ class Permanent(NodeError):
 
     code = "permanent"
 
+    @classmethod
+    def asl_name(cls) -> str:
+        """See `NodeError.asl_name`."""
+        return "Permanent"
+
+    def for_machine(self) -> NodeError:
+        """See `NodeError.for_machine`."""
+        return Permanent(f"{type(self).__name__}: {self.message}", **self.details)
+
 
 class PermanentModelRejected(Permanent):
     """The model's provider refused the request as malformed (4xx)."""
@@ -292,6 +319,18 @@ class PermanentChildDepth(Permanent):
     code = "workflow.too_deep"
 
 
+class PermanentNotAList(Permanent):
+    """What an iterate node is to take the items from is no list."""
+
+    code = "iterate.not_a_list"
+
+
+class PermanentTooManyItems(Permanent):
+    """An iterate node has more items than its `max_items`; `details` has both numbers."""
+
+    code = "iterate.too_many_items"
+
+
 class PermanentTimeout(Permanent):
     """The node did not end within its timeout."""
 
@@ -302,6 +341,12 @@ class PermanentAttemptsExhausted(Permanent):
     """The last allowed attempt failed; `details.cause` holds the error of that attempt."""
 
     code = "attempts_exhausted"
+
+
+class PermanentQuorumNotReached(Permanent):
+    """Too few edges into a join can still be taken; `details.lost` says what became of the rest."""
+
+    code = "quorum_not_reached"
 
 
 class PermanentInternal(Permanent):
@@ -334,6 +379,20 @@ class DeadlineNear(NodeError):
     retryable = True
 
 
-def transient_names() -> list[str]:
-    """Returns the ASL names of all transient errors, sorted."""
-    return sorted(cls.asl_name() for cls in Transient.__subclasses__())
+class QuorumDecided(NodeError):
+    """A join that does not wait for all is decided: what else runs for it ends here.
+
+    Raised as a subclass named after the join, which the state around catches by name.
+    """
+
+    code = "quorum_decided"
+    http_status = 409
+
+
+QUORUM_PREFIX = "Quorum_"
+
+
+def quorum_decided(join_id: str) -> QuorumDecided:
+    """Returns the error whose ASL name carries the join: `Quorum_<join>`."""
+    kind: type[QuorumDecided] = type(f"{QUORUM_PREFIX}{join_id}", (QuorumDecided,), {})
+    return kind(f"the join '{join_id}' is decided", join=join_id)

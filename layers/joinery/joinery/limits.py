@@ -21,6 +21,12 @@ NODE_ID_CHARS: Final = 64
 LOOP_ROUNDS_MAX: Final = 100
 """Hard cap of `max_rounds`."""
 
+ITERATE_ITEMS_MAX: Final = 1_000
+"""Hard cap of `max_items`."""
+
+ITERATE_DEPTH_MAX: Final = 20
+"""Iterate nodes in iterate nodes; two items in each would be a million."""
+
 ATTEMPTS_MAX: Final = 10
 """Hard cap of `retry.attempts`."""
 
@@ -35,6 +41,9 @@ CHILD_TIMEOUT_S: Final = 24 * 3_600
 
 NODES_MAX: Final = 2_000
 """Largest workflow."""
+
+PLAN_BYTES: Final = 8 * 1_048_576
+"""Largest plan: each worker reads it once, and parsed it takes up to five times as much memory."""
 
 INLINE_BYTES: Final = 8_192
 """Values above go to S3: one PUT ($5/M) costs what 8 write units ($0.625/M each) cost."""
@@ -70,6 +79,24 @@ LAMBDA_TIMEOUT_S: Final = 900
 NODE_TIMEOUT_S: Final = 780
 """Longest node in one invocation: 13 of Lambda's 15 minutes, the rest to record the end."""
 
+INVOCATION_S: Final = 880
+"""What a walk may count on in one invocation: Lambda's limit without what `run_node` keeps
+back to store an end, and without what begins and ends each node."""
+
+FUSE_BUDGET_S: Final = 300
+"""Expected time of all nodes that level 2 fuses into one Task: a third of the limit, so
+that models three times slower than assumed still need no second invocation."""
+
+INLINE_BUDGET_S: Final = 720
+"""Expected time of a workflow that runs inline: the longest node, less a minute."""
+
+INLINE_WIDTH: Final = 40
+"""Most branches at once in one invocation: as many as an inline Map runs."""
+
+RETRY_INSIDE_S: Final = 3.0
+"""A walk waits this long itself before a new attempt: 3.75 s of the function cost what a
+transition costs, and a Retry of the Task is one."""
+
 LAMBDA_SYNC_BYTES: Final = 6 * 1024 * 1024
 LAMBDA_UNZIPPED_BYTES: Final = 250 * 1024 * 1024
 
@@ -87,6 +114,7 @@ DYNAMODB_ITEM_BYTES: Final = 400 * 1024
 DYNAMODB_TRANSACTION_ITEMS: Final = 100
 DYNAMODB_TRANSACTION_BYTES: Final = 4 * 1024 * 1024
 DYNAMODB_BATCH_GET_ITEMS: Final = 100
+DYNAMODB_BATCH_WRITE_ITEMS: Final = 25
 
 # https://aws.amazon.com/dynamodb/pricing/on-demand/
 DYNAMODB_USD_PER_WRITE_UNIT: Final = 0.625e-6

@@ -9,6 +9,7 @@ import pytest
 from kit.installation import Api
 from kit.workflows import workflow
 
+from joinery.catalog.ports import Version
 from joinery.errors import NodeError
 from joinery.events.make import make_event
 from joinery.runs.end import close_failed
@@ -24,6 +25,8 @@ def run_id(server: Api) -> str:
 
     plan = compile_workflow(workflow(["start -> a", "a -> end"])).plan
     deps = server.installation.run_deps()
+    version = Version("wf", 1, "me", "test", "", "arn", 1, 0.0, plan.to_dict())
+    server.installation.catalog().add_version(version)
     run, _ = create_run(deps, plan, owner="me", workflow_id="wf", version=1, given={})
     append(server, run.run_id, 10)
     return run.run_id
@@ -190,6 +193,7 @@ def test_cost_adds_up(server: Api, run_id: str) -> None:
     }
     cost = server.get(f"/runs/{run_id}/cost").body
     assert cost["transitions"] == 4
+    assert cost["transitions_predicted"] == 2
     assert cost["aws_calls"] == installation.calls
     assert cost["model_calls"] == 1
     assert cost["tokens"] == {"input_tokens": 100, "output_tokens": 20, "estimated": False}
@@ -204,4 +208,4 @@ def test_cost_adds_up(server: Api, run_id: str) -> None:
 
 def test_a_run_that_has_done_nothing_costs_nothing(server: Api, run_id: str) -> None:
     cost = server.get(f"/runs/{run_id}/cost").body
-    assert (cost["transitions"], cost["price_usd"]) == (0, 0)
+    assert (cost["transitions"], cost["transitions_predicted"], cost["price_usd"]) == (0, 0, 0)

@@ -148,7 +148,7 @@ def test_compile_to_where_nothing_can_be_written(joinery, pure, tmp_path):
 
 
 def test_an_optimisation_level_that_is_none(joinery, pure):
-    assert joinery("compile", pure, "--opt", "2").exit_code == exits.INVALID
+    assert joinery("compile", pure, "--opt", "3").exit_code == exits.INVALID
     assert joinery("plan", pure, "--opt", "x").exit_code == exits.INVALID
 
 
@@ -184,6 +184,7 @@ def test_run_prints_the_result_as_json_and_nothing_else(joinery, pure):
             "no": {"status": "skipped", "attempts": 0},
         },
         "transitions": 0,
+        "transitions_predicted": 0,
         "aws_calls": {},
         "tokens": {"input": 0, "output": 0},
         "model_calls": 0,

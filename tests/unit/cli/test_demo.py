@@ -73,6 +73,7 @@ class FakeLocal:
             **error,
             "nodes": {},
             "transitions": 7,
+            "transitions_predicted": 7,
             "aws_calls": COST["aws_calls"],
             "tokens": {"input": 1840, "output": 287},
             "model_calls": 3,

@@ -19,6 +19,7 @@ COST = {
     "run_id": RUN,
     "status": "completed",
     "transitions": 7,
+    "transitions_predicted": 7,
     "aws_calls": {"dynamodb.UpdateItem": 12, "lambda.Invoke": 3},
     "tokens": {"input_tokens": 10, "output_tokens": 4, "estimated": False},
     "model_calls": 1,
@@ -106,7 +107,10 @@ def test_run_publishes_starts_follows_and_prints_the_cost(api, joinery, pure):
 def test_run_for_a_person_ends_with_what_it_took(api, joinery, pure):
     result = joinery("run", pure, "-i", "number=12")
     assert result.exit_code == 0
-    assert "7 transitions · 15 AWS calls · $0.000420 on AWS without model fees" in result.stdout
+    assert (
+        "7 transitions (7 predicted) · 15 AWS calls · $0.000420 on AWS without model fees"
+        in result.stdout
+    )
     assert "hello completed" in result.stderr
 
 

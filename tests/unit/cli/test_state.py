@@ -126,6 +126,23 @@ def test_skips_and_cuts_are_told():
     assert state.nodes["pro"].visit.note == "input cut to 1,000 of 5,000 characters"
 
 
+def test_what_a_join_has_no_need_of_is_cancelled():
+    log = Log()
+    state = RunState()
+    state.apply(log.started())
+    state.apply(log.event("node.started", "con", "1", attempt=1, type="agent"))
+    losers = [{"node_id": "con", "path": "1"}, {"node_id": "again", "path": "1"}]
+    state.apply(log.event("nodes.cancelled", "verdict", "1", join="verdict", nodes=losers))
+    assert statuses(state)["con"] == statuses(state)["again"] == "cancelled"
+    con, again = state.nodes["con"].visit, state.nodes["again"].visit
+    assert con.note == again.note == "verdict was decided without it"
+    assert con.ended_at and not again.ended_at
+    assert state.running() == []
+    error = {"code": "x", "message": "no"}
+    state.apply(log.event("node.failed", "pro", "1", attempt=1, error=error, on_error="contained"))
+    assert state.nodes["pro"].visit.note == "the run goes on without it"
+
+
 def test_inner_loops_begin_again_with_each_outer_round():
     log = Log()
     state = RunState()
@@ -162,3 +179,19 @@ def test_unknown_events_and_fields_are_ignored():
     state.apply(log.event("run.paused"))
     state.apply({"event": "pong", "head": 9, "data": {}})
     assert statuses(state)["pro"] == "pending"
+
+
+def test_items_count_from_0_and_begin_anew_in_each_round():
+    log = Log()
+    nodes = [("each", "iterate", ["l"]), ("a", "template", ["l", "each"]), ("l", "loop", ["l"])]
+    state = RunState()
+    state.apply(log.started(nodes, [("each", "item", "a")], [("l", ["each"], 3)]))
+    done = {"attempt": 1, "duration_ms": 1, "streams": {}}
+    state.apply(log.event("node.completed", "each", "1", **done, port="done", items=1))
+    assert state.nodes["each"].visit.note == "1 item"
+    state.apply(log.event("node.completed", "a", "1.0", **done))
+    state.apply(log.event("loop.round", "l", "1", round=2, path="2", max_rounds=3))
+    assert statuses(state) == {"each": "pending", "a": "pending", "l": "pending"}
+    state.apply(log.event("node.completed", "a", "2.0", **done))
+    assert state.nodes["a"].visit.path == "2.0"
+    assert statuses(state)["a"] == "completed"

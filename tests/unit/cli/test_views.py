@@ -62,6 +62,7 @@ def test_plain_lines_of_failures_and_skips(capsys):
             log.event("nodes.skipped", "pro", "1", nodes=skipped),
             log.event("node.failed", "pro", "1", attempt=3, error=error, on_error="continue"),
             log.event("input.cut", "verdict", "1", kept_chars=1, total_chars=2),
+            log.event("nodes.cancelled", "verdict", "1", join="verdict", nodes=skipped),
         ],
     )
     assert capsys.readouterr().err.splitlines()[1:] == [
@@ -69,6 +70,7 @@ def test_plain_lines_of_failures_and_skips(capsys):
         "pro #1 failed: two",
         "lines [31m; the run goes on (continue)",
         "verdict #1: input cut to 1 of 2 characters",
+        "con #1 cancelled: verdict was decided without it",
     ]
 
 

@@ -13,6 +13,7 @@ from statelint.linter import Linter
 
 from joinery.compiler.compile import compile_workflow
 from joinery.compiler.cost import expected_rounds
+from joinery.compiler.predict import transitions_of
 from joinery.errors import InvalidWorkflow
 from joinery.workflow.model import Workflow
 
@@ -263,7 +264,7 @@ GRAPHS: dict[str, tuple[Workflow, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("opt", [0, 1])
+@pytest.mark.parametrize("opt", [0, 1, 2])
 @pytest.mark.parametrize("name", list(GRAPHS))
 def test_machine_does_what_the_interpreter_does(name: str, opt: int) -> None:
     graph, given = GRAPHS[name]
@@ -281,7 +282,7 @@ def test_machine_does_what_the_interpreter_does(name: str, opt: int) -> None:
     ]
 
 
-@pytest.mark.parametrize("opt", [0, 1])
+@pytest.mark.parametrize("opt", [0, 1, 2])
 @pytest.mark.parametrize("name", list(GRAPHS))
 def test_machine_is_clean_and_within_its_price(name: str, opt: int) -> None:
     graph, given = GRAPHS[name]
@@ -296,6 +297,8 @@ def test_machine_is_clean_and_within_its_price(name: str, opt: int) -> None:
     if machine.status == "completed":
         assert report.min <= machine.transitions
     assert report.min <= report.expected <= report.max
+    records = machine.store.nodes(machine.run.run_id)
+    assert machine.transitions == transitions_of(compiled.plan, compiled.emitted, records)
 
 
 def states(graph: Workflow, opt: int) -> dict[str, Any]:
@@ -347,15 +350,30 @@ def test_an_n_shape_takes_two_levels() -> None:
     assert compile_workflow(n_shape, opt=0).report.transitions.max == 2 + 4 + 1
 
 
-def test_a_branch_that_leaves_its_loop_is_refused_by_name() -> None:
+def test_a_branch_that_leaves_its_loop_waits_for_its_end() -> None:
     graph = workflow(
         ["start -> h -> x, l", "x -> end", "l.repeat -> h", "l.done -> end"], {"l": loop(2)}
     )
-    with pytest.raises(InvalidWorkflow) as refused:
-        compile_workflow(graph)
-    (problem,) = refused.value.problems
-    assert problem.code == "plan.shape_not_available"
-    assert problem.node_id == "l"
+    found = states(graph, 0)
+    # Nothing leads back from x, so it runs once, after the last round.
+    assert found["h"]["Next"] == "l"
+    assert found["after l"]["Default"] == "x"
+
+
+def test_loops_that_begin_at_the_same_node_nest() -> None:
+    graph = workflow(
+        ["start -> h -> i", "i.repeat -> h", "i.done -> x -> o", "o.repeat -> h", "o.done -> end"],
+        {"i": loop(1, 2), "o": loop(1, 3)},
+    )
+    found = states(graph, 0)
+    assert found["enter o"]["Assign"] == {"path_o": "1", "path_i": "1.1"}
+    (again,) = found["after o"]["Choices"]
+    assert again["Assign"] == {
+        "path_o": "{% $states.input.path %}",
+        "path_i": "{% $states.input.path & '.1' %}",
+    }
+    # Rounds times (h, i and its Choice), and per outer round x, o and its Choice.
+    assert compile_workflow(graph, opt=0).report.transitions.max == 1 + 3 * (2 * 3 + 3) + 1
 
 
 def test_history_beyond_the_limit_is_refused() -> None:

@@ -18,9 +18,11 @@ from joinery.aws.clients import CallCounter
 from joinery.catalog.ports import Version
 from joinery.compiler.compile import compile_workflow
 from joinery.errors import (
-    PermanentInternal,
+    DeadlineNear,
+    Permanent,
     PermanentModelAuth,
     RunCancelled,
+    Transient,
     TransientStore,
     Unavailable,
 )
@@ -108,7 +110,9 @@ def test_counts_are_those_of_one_invocation(world: World, capsys: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [PermanentModelAuth, TransientStore])
-def test_what_a_node_raises_goes_out_as_it_is(world: World, kind: Any, capsys: Any) -> None:
+def test_what_a_node_raises_goes_out_by_the_name_that_machines_match(
+    world: World, kind: Any, capsys: Any
+) -> None:
     def fails(*_: Any) -> str:
         raise kind("no")
 
@@ -116,7 +120,8 @@ def test_what_a_node_raises_goes_out_as_it_is(world: World, kind: Any, capsys: A
     run_id = world.begin()
     with pytest.raises(Exception) as raised:
         world.invoke(run_id)
-    name = type(raised.value).__name__
+    assert type(raised.value) is Permanent
+    name = str(raised.value).partition(": ")[0]
     assert name == ("PermanentAttemptsExhausted" if kind is TransientStore else kind.__name__)
     assert len(calls(capsys)) == 1
     assert world.drained == 1
@@ -132,9 +137,9 @@ def test_a_cancelled_run_stops_at_its_next_node(world: World) -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (Unavailable("later"), TransientStore),
-        (ValueError("password=hunter2"), PermanentInternal),
-        (KeyError("x"), PermanentInternal),
+        (Unavailable("later"), Transient),
+        (ValueError("password=hunter2"), Permanent),
+        (KeyError("x"), Permanent),
     ],
 )
 def test_nothing_else_escapes(
@@ -156,7 +161,7 @@ def test_nothing_else_escapes(
 def test_a_run_that_does_not_exist_and_events_that_are_none(world: World) -> None:
     world.begin()
     for event in ({"run_id": "run_0"}, {}, {"run_id": None, "plan": "x"}):
-        with pytest.raises(PermanentInternal):
+        with pytest.raises(Permanent, match=r"^PermanentInternal: "):
             world.app.handler(event, Context())
 
 
@@ -192,3 +197,30 @@ def test_the_end_of_the_invocation_leaves_time_to_store(world: World) -> None:
     world.model.answer = notes
     world.invoke(world.begin(), context=Context(remaining_ms=65_000))
     assert deadlines == [pytest.approx(60.0, abs=1.0)]
+
+
+def test_a_plan_that_runs_inline_is_walked_by_one_invocation(world: World) -> None:
+    nodes = {name: {"type": "llm", "prompt": name} for name in "abc"}
+    graph = workflow(["start -> a, b -> c -> end"], nodes, run_on="inline")
+    plan = compile_workflow(graph).plan
+    version = Version("wf", 1, "me", "test", "", "arn", 1, 0.0, plan.to_dict(), run_on="inline")
+    world.catalog.add_version(version)
+    run_id = world.begin()
+    assert world.invoke(run_id, "start", Context(remaining_ms=900_000)) == {"port": "", "path": ""}
+    assert world.store.get_run(run_id).status == "completed"
+    assert sorted(call[0] for call in world.model.calls) == ["a", "b", "c"]
+    # The Task of an invocation that ended and could not say so finds all of it stored.
+    assert world.invoke(run_id, "start", Context(remaining_ms=900_000)) == {"port": "", "path": ""}
+    assert len(world.model.calls) == 3
+
+
+def test_time_that_runs_short_is_no_error_of_ours(world: World, caplog: Any) -> None:
+    nodes = {name: {"type": "llm", "prompt": name} for name in "ab"}
+    plan = compile_workflow(workflow(["start -> a -> b -> end"], nodes), opt=2).plan
+    world.catalog.add_version(Version("wf", 1, "me", "test", "", "arn", 2, 0.0, plan.to_dict()))
+    run_id = world.begin()
+    with pytest.raises(DeadlineNear), caplog.at_level("INFO"):
+        world.invoke(run_id, "a", Context(remaining_ms=60_000))
+    assert [r.levelname for r in caplog.records if r.name.startswith("joinery")] == ["INFO"]
+    world.invoke(run_id, "a", Context(remaining_ms=60_000))
+    assert world.store.get_run(run_id).status == "completed"

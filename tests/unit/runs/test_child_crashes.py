@@ -174,7 +174,7 @@ def test_who_may_wake_nobody_leaves_that_to_others() -> None:
     assert deps.store.get_run(run_id).status == "running"
     machines.settles = True
     close_failed(deps, deps.store.get_run(made.run_id), {}, status="cancelled")
-    assert machines.answered == [("a", "PermanentChildFailed")]
+    assert machines.answered == [("a", "Permanent")]
     assert deps.store.get_run(run_id).status == "failed"
 
 

@@ -263,7 +263,7 @@ def test_waiting_for_a_child_run_costs_no_function() -> None:
     ended = inline(one(), {}, Says(lambda r, c: "hello"))
     (record,) = ended.store.nodes(ended.run.run_id)
     short, long = (
-        run_cost(ended.run, [record.with_(ended_at=record.started_at + s)], 2, {})["price_usd"]
-        for s in (1.0, 86_400.0)
+        run_cost(ended.run, [waited], 2, {}, predicted=2)["price_usd"]
+        for waited in (record.with_(ended_at=record.started_at + s) for s in (1.0, 86_400.0))
     )
     assert short == long

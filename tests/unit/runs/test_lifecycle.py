@@ -11,7 +11,7 @@ from kit.engines import Ended, begin
 from kit.workflows import workflow
 
 from joinery.compiler.compile import compile_workflow
-from joinery.errors import NodeError
+from joinery.errors import NodeError, PermanentModelAuth
 from joinery.runs.end import close_failed
 from joinery.runs.lifecycle import close_ended
 
@@ -100,3 +100,13 @@ def test_the_cause_is_told(begun: Ended, cause: str, message: str) -> None:
         "retryable": False,
         "details": {"error": "Runtime.ExitError"},
     }
+
+
+def test_the_exact_class_of_an_error_is_told(begun: Ended) -> None:
+    told = PermanentModelAuth("the key was refused").for_machine()
+    cause = json.dumps({"errorMessage": told.message, "errorType": type(told).__name__})
+    close_ended(begun.deps, detail(begun, "FAILED", cause=cause, error="Permanent"))
+    error = closed(begun).error
+    assert error is not None
+    assert error["message"] == "the key was refused"
+    assert error["details"] == {"error": "PermanentModelAuth"}

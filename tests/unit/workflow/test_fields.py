@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from joinery.errors import Problem
@@ -131,8 +134,8 @@ edges:
         ("run.name", "reference.unknown_field"),
         ("session.id ?? ''", None),
         ("session.id", "reference.may_be_missing"),
-        ("item.x", "reference.not_available"),
-        ("item", "reference.not_available"),
+        ("item.x", "reference.outside_iterate"),
+        ("item", "reference.outside_iterate"),
     ],
 )
 def test_what_is_read(expression: str, code: str | None) -> None:
@@ -211,3 +214,49 @@ outputs:
         ("reference.unknown_input", "/nodes/a/value/list/1", 9),
         ("reference.unknown_node", "/outputs/report/deep/0", 12),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ({"true": 0.4, "false": 0.6}, None),
+        ({"true": 0.1}, None),
+        ({"true": 0.1, "false": 0.2, "error": 0.7}, None),
+        ({"true": 0.3333333, "false": 0.6666667}, None),
+        ({"true": 0.4, "false": 0.5}, "node.probability_sum"),
+        ({"true": 0.7, "error": 0.4}, "node.probability_sum"),
+        ({"yes": 0.1}, "node.probability_port"),
+        ({"true": 1.5}, "schema.value"),
+        ({"true": "often"}, "schema.type"),
+    ],
+)
+def test_probabilities(said: dict[str, Any], code: str | None) -> None:
+    node = {"type": "condition", "if": "{{ inputs.x }}", "on_error": "route",
+            "probabilities": said}  # fmt: skip
+    data = {
+        "version": 1,
+        "name": "w",
+        "inputs": {"x": {"type": "boolean", "required": True}},
+        "nodes": {"c": node, "a": {"type": "template", "template": "a"}},
+        "edges": ["start -> c", "c.true, c.false -> a", "c.error -> end", "a -> end"],
+    }
+    found = validate(load(json.dumps(data))).problems
+    assert [p.code for p in found] == ([code] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [(1, None), (2.5, None), (3, None), (3.5, "node.expected_rounds"), (0.5, "schema.value")],
+)
+def test_expected_rounds(said: float, code: str | None) -> None:
+    data = {
+        "version": 1,
+        "name": "w",
+        "nodes": {
+            "a": {"type": "template", "template": "a"},
+            "l": {"type": "loop", "max_rounds": 3, "expected_rounds": said},
+        },
+        "edges": ["start -> a -> l", "l.repeat -> a", "l.done -> end"],
+    }
+    found = validate(load(json.dumps(data))).problems
+    assert [p.code for p in found] == ([code] if code else [])

@@ -38,6 +38,16 @@ def test_loops_nest_outer_before_inner() -> None:
     assert found.scope_of()["a"] == ("o",)
 
 
+def test_loops_that_begin_at_one_node_nest_by_which_leads_to_which() -> None:
+    edges = ["start -> a -> i", "i.repeat -> a", "i.done -> o", "o.repeat -> a", "o.done -> end"]
+    found = structure(edges, ["i", "o"])
+    assert found.problems == []
+    assert [(r.loop, r.parent, r.entries) for r in found.loops] == [
+        ("o", None, ("a",)),
+        ("i", "o", ("a",)),
+    ]
+
+
 @pytest.mark.parametrize(
     ("edges", "loops", "kind", "entries"),
     [
@@ -50,7 +60,7 @@ def test_loops_nest_outer_before_inner() -> None:
         ),
         (["start -> a -> l", "l.repeat -> a", "start -> end"], ["l"], "no_exit", ()),
         (
-            ["start -> a -> i", "i.repeat -> a", "i.done -> o", "o.repeat -> a", "o.done -> end"],
+            ["start -> a -> i, o", "i.repeat, o.repeat -> a", "i.done, o.done -> end"],
             ["i", "o"],
             "shared",
             ("i", "o"),

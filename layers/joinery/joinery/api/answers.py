@@ -65,11 +65,13 @@ class PlanReport(_Exact):
 
     states: int
     transitions: Range
-    history_events_max: int
+    history_events: Range
     model_calls: Range
     price_usd: Range
-    price_by_service: dict[str, float]
+    price_by_service: dict[str, Range]
+    payload_bytes_max: int
     definition_bytes: int
+    plan_bytes: int
     warnings: list[str]
     children: list[str]
 
@@ -82,6 +84,7 @@ class WorkflowShown(_Exact):
     name: str
     machine: str
     opt: int
+    run_on: Literal["standard", "inline"]
     created_at: str
 
 
@@ -140,6 +143,7 @@ class RunShown(_Exact):
     started_at: str | None = None
     ended_at: str | None = None
     session_id: str | None = None
+    forked_from: str | None = None
     usage: dict[str, Any]
     error: dict[str, Any] | None = None
     parent: ParentShown | None = None
@@ -218,6 +222,7 @@ class Cost(_Exact):
     run_id: str
     status: RunStatus
     transitions: int
+    transitions_predicted: int
     aws_calls: dict[str, int]
     model_calls: int
     tokens: Tokens

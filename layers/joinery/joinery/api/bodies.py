@@ -20,9 +20,9 @@ class PublishBody(_Body):
         str | dict[str, Any],
         Field(description="The workflow: the text of its YAML or JSON file, or the object itself."),
     ]
-    opt: Annotated[Literal[0, 1] | None, Field(description="Optimisation level; 1 when unset.")] = (
-        None
-    )
+    opt: Annotated[
+        Literal[0, 1, 2] | None, Field(description="Optimisation level; 1 when unset.")
+    ] = None
 
 
 class StartBody(_Body):
@@ -45,3 +45,22 @@ class StartBody(_Body):
         str | None,
         Field(pattern=MODEL, description="`provider:name`, the model of every node of this run."),
     ] = None
+
+
+class ForkBody(_Body):
+    """A run to make of another one."""
+
+    node_id: Annotated[
+        str | None,
+        Field(max_length=64, description="The first node to run again; all of them when unset."),
+    ] = None
+    path: Annotated[
+        str | None,
+        Field(
+            pattern=r"^(\d{1,5}(\.\d{1,5})*)?$",
+            description="Its loop rounds and item indexes; the first when unset.",
+        ),
+    ] = None
+    inputs: Annotated[
+        dict[str, Any], Field(description="Inputs that change; the others stay as they were.")
+    ] = {}

@@ -12,6 +12,7 @@ from joinery.api.runs import owned_run
 from joinery.api.services import Caller, Needs
 from joinery.api.wire import RESPONSE_BYTES, Answer, StrictRoute
 from joinery.errors import InvalidRequest
+from joinery.runs.model import NodeRecord, RunRecord
 from joinery.runs.replay import read_page, text_rows
 from joinery.strictjson import to_json
 
@@ -104,11 +105,24 @@ def _fitting(rows: Sequence[Any]) -> int:
 )
 def cost(run_id: str, owner: Caller, services: Needs) -> Answer:
     """Returns what the run used so far, and what that costs without model fees."""
+    from joinery.runs.control import executions_of
     from joinery.runs.cost import run_cost
 
     run = owned_run(services, owner, run_id)
-    arn = run.execution_arn
-    transitions = services.executions().transitions(arn) if arn else 0
+    transitions = sum(services.executions().transitions(arn) for arn in executions_of(run))
     records = services.run_deps().store.nodes(run_id)
     calls = services.calls_of_run(run_id, run.created_at)
-    return Answer(run_cost(run, records, transitions, calls))
+    single = bool(run.execution_arn) and run.incarnation == 1
+    predicted = _predicted(services, run, records) if single else 0
+    return Answer(run_cost(run, records, transitions, calls, predicted=predicted))
+
+
+def _predicted(services: Needs, run: RunRecord, records: Sequence[NodeRecord]) -> int:
+    """Returns the transitions of the run's machine for the way that its nodes took."""
+    from joinery.compiler.emit import emit
+    from joinery.compiler.plan import Plan
+    from joinery.compiler.predict import transitions_of
+
+    version = services.catalog().version(run.workflow_id, run.version)
+    plan = Plan.from_dict(version.plan)
+    return transitions_of(plan, emit(plan), records)

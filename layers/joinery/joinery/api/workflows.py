@@ -40,12 +40,14 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
     # Reading and compiling files is needed here alone: the imports stay out of cold starts.
     from joinery.catalog.children import CatalogChildren
     from joinery.catalog.publish import publish_workflow
+    from joinery.compiler.check import check
     from joinery.compiler.compile import DEFAULT_OPT
     from joinery.workflow.source import load
-    from joinery.workflow.validation import validate
 
     text = body.source if isinstance(body.source, str) else json.dumps(body.source, indent=1)
-    checked = validate(load(text), children=CatalogChildren(services.catalog(), owner))
+    opt = DEFAULT_OPT if body.opt is None else body.opt
+    known = CatalogChildren(services.catalog(), owner)
+    checked = check(load(text), opt=opt, children=known)
     version, compiled, new = publish_workflow(
         services.catalog(),
         services.machines(),
@@ -55,7 +57,7 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
         run_node_arn=services.run_node_arn(),
         machine_prefix=services.machine_prefix(),
         clock=services.run_deps().clock,
-        opt=DEFAULT_OPT if body.opt is None else body.opt,
+        opt=opt,
         children=checked.children,
     )
     shown = {
@@ -119,5 +121,6 @@ def _shown(version: Version) -> dict[str, Any]:
         "name": version.name,
         "machine": version.machine_arn,
         "opt": version.opt,
+        "run_on": version.run_on,
         "created_at": timestamp(version.created_at),
     }

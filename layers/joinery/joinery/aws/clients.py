@@ -29,7 +29,8 @@ class _Tuning:
     pool: int = 10
 
 
-_DYNAMODB = _Tuning("dynamodb", 3.0)
+# An invocation that runs a plan inline has up to 40 nodes at work, each with its writers.
+_DYNAMODB = _Tuning("dynamodb", 3.0, pool=64)
 _S3 = _Tuning("s3", 10.0)  # documents have up to 4 MB
 _STATES = _Tuning("stepfunctions", 5.0)
 # Publishing waits for CreateStateMachine, which AWS throttles to one a second. A call

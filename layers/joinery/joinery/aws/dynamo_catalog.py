@@ -141,6 +141,7 @@ def _summary(version: Version) -> dict[str, Attribute]:
         "machine_arn": string(version.machine_arn),
         "opt": number(version.opt),
         "created_at": number(version.created_at),
+        "run_on": string(version.run_on),
     }
 
 
@@ -158,4 +159,5 @@ def _record(
         created_at=get_float(item, "created_at"),
         plan=plan or {},
         source=source,
+        run_on=get_string(item, "run_on") if "run_on" in item else "standard",
     )

@@ -12,8 +12,11 @@ from joinery.aws.event_log import EventLog, stamped, went_through
 from joinery.aws.items import (
     CTRL,
     NODES,
+    document,
     get_float,
+    get_json,
     get_string,
+    join_sk,
     key,
     node_sk,
     number,
@@ -21,6 +24,7 @@ from joinery.aws.items import (
     string,
     token_sk,
 )
+from joinery.aws.joins import join_state
 from joinery.aws.records import node_item, node_record
 from joinery.aws.table import Table
 from joinery.errors import NotFound, PermanentInternal, TransientStore
@@ -51,29 +55,36 @@ class NodeTable:
 
     # -- reading -----------------------------------------------------------------------
 
-    def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
-        """See `RunStore.load`: one batch for exact keys, one query for each last round."""
+    def load(
+        self, run_id: str, addresses: Iterable[Address], joins: Iterable[NodeKey] = ()
+    ) -> Loaded:
+        """See `RunStore.load`: one batch for exact keys, one query for each other."""
         wanted = list(dict.fromkeys(addresses))
         pk = run_pk(run_id)
-        exact = {node_sk(address.key): address for address in wanted if not address.last}
+        voted = {join_sk(join): join for join in joins}
+        exact = {node_sk(a.key): a for a in wanted if not (a.last or a.every)}
         items = {
             get_string(item, "sk"): item
-            for item in self._table.batch_get([key(pk, sk) for sk in (CTRL, *exact)])
+            for item in self._table.batch_get([key(pk, sk) for sk in (CTRL, *exact, *voted)])
         }
         if CTRL not in items:
             raise NotFound(f"no run {run_id}")
         records = {address: node_record(items[sk]) for sk, address in exact.items() if sk in items}
-        last = [address for address in wanted if address.last]
-        for address, record in zip(last, self._last(pk, last), strict=True):
-            if record is not None:
-                records[address] = record
-        return Loaded(self._events.note(run_id, items[CTRL]), records)
+        others = [address for address in wanted if address.last or address.every]
+        for found in self._queried(pk, others):
+            records.update(found)
+        states = {join: join_state(items[sk]) for sk, join in voted.items() if sk in items}
+        return Loaded(self._events.note(run_id, items[CTRL]), records, states)
 
-    def _last(self, pk: str, addresses: Sequence[Address]) -> list[NodeRecord | None]:
-        def find(address: Address) -> NodeRecord | None:
-            rows = self._table.prefix(pk, node_sk(address.key), ScanIndexForward=False, Limit=1)
+    def _queried(self, pk: str, addresses: Sequence[Address]) -> list[dict[Address, NodeRecord]]:
+        def find(address: Address) -> dict[Address, NodeRecord]:
+            prefix = node_sk(address.key)
+            if address.every:
+                records = [node_record(item) for item in self._table.prefix(pk, prefix)]
+                return {Address(record.key): record for record in records}
+            rows = self._table.prefix(pk, prefix, ScanIndexForward=False, Limit=1)
             item = next(rows, None)
-            return node_record(item) if item else None
+            return {address: node_record(item)} if item else {}
 
         if len(addresses) < 2:
             return [find(address) for address in addresses]
@@ -156,6 +167,7 @@ class NodeTable:
             "token": string(token.token),
             "child": string(token.child),
             "issued_at": number(token.issued_at),
+            "caught": document(list(token.caught)),
         }
         try:
             self._table.put(item, **not_issued_after(token.issued_at))
@@ -172,6 +184,7 @@ class NodeTable:
             get_string(item, "token"),
             get_string(item, "child"),
             get_float(item, "issued_at"),
+            tuple(get_json(item, "caught") or ()),
         )
 
 

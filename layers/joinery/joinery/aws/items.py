@@ -25,6 +25,7 @@ EVENTS: Final = "E#"
 TEXTS: Final = "T#"
 SUBSCRIBERS: Final = "S#"
 TOKENS: Final = "W#"
+JOINS: Final = "Q#"
 
 PATH_PART_MAX: Final = 99_999
 """Largest loop round or item index that a key holds."""
@@ -148,6 +149,11 @@ def token_sk(node: NodeKey) -> str:
     return f"{TOKENS}{node.ord:05d}#{path_key(node.path)}"
 
 
+def join_sk(join: NodeKey) -> str:
+    """Returns the sort key of what is known of a join's edges."""
+    return f"{JOINS}{join.ord:05d}#{path_key(join.path)}"
+
+
 def event_sk(seq: int) -> str:
     """Returns the sort key of an event."""
     return f"{EVENTS}{seq:010d}"
@@ -165,7 +171,7 @@ def subscriber_sk(connection_id: str) -> str:
 
 
 def node_key(sk: str) -> NodeKey:
-    """Returns the address in the sort key of a node record or a piece of text."""
+    """Returns the address in the sort key of a node record, a join or a piece of text."""
     _, order, path, *_ = sk.split("#")
     parts = [str(int(part)) for part in path.split(".")] if path else []
     return NodeKey(int(order), ".".join(parts))

@@ -57,6 +57,8 @@ class _Audience:
     reading: bool = False
     inbox: list[Event] = field(default_factory=list)
     greeted: set[str] = field(default_factory=set)
+    news: int = 0
+    """The version that brought new ones: every node of an invocation is told of them."""
 
 
 class SocketPublisher:
@@ -190,9 +192,10 @@ class SocketPublisher:
             if found is not None:
                 self._admit(run_id, audience, found, subs)
             present = {lane.connection_id for lane in audience.lanes}
-            new = present - audience.greeted
+            if present - audience.greeted:
+                audience.news = subs
             audience.greeted = present
-            return bool(new)
+            return audience.news == subs
 
     def _admit(
         self, run_id: str, audience: _Audience, found: Sequence[Subscriber], version: int

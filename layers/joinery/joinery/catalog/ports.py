@@ -22,6 +22,7 @@ class Version:
         created_at: Epoch seconds.
         plan: The plan as data; empty in listings.
         source: The file as it was published; empty in listings.
+        run_on: `standard` or `inline`: where its runs are run.
     """
 
     workflow_id: str
@@ -34,6 +35,7 @@ class Version:
     created_at: float
     plan: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
+    run_on: str = "standard"
 
 
 class CatalogStore(Protocol):

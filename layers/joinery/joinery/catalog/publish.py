@@ -64,6 +64,7 @@ def publish_workflow(
             created_at=clock(),
             plan=plan,
             source=source,
+            run_on=compiled.plan.run_on,
         )
         try:
             catalog.add_version(version)

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import joinery
 from joinery import limits
+from joinery.compiler.iterates import ITEM_READ, iterates_of, with_bodies
 from joinery.compiler.plan import PURE_TYPES, WAITING_TYPES, Plan, PlanLoop, PlanNode
+from joinery.compiler.races import with_races
 from joinery.errors import InvalidWorkflow, Problem
+from joinery.workflow.bodies import ITEM, analyse_all
 from joinery.workflow.expressions import references
-from joinery.workflow.graph import END, START, Link, Structure, analyse
+from joinery.workflow.graph import END, START, Link, Structure
 
 if TYPE_CHECKING:
     from joinery.workflow import model as m
     from joinery.workflow.children import KnownChild
 
 
-EXPRESSION_FIELDS = ("prompt", "template", "value", "if", "cases", "until", "inputs")
+EXPRESSION_FIELDS = ("prompt", "template", "value", "if", "cases", "until", "items", "inputs")
 """Fields of a node's spec that hold expressions; personas and schemas are taken as they are."""
 
 
@@ -31,7 +34,7 @@ def build_plan(
     Args:
         workflow: A workflow that passed validation, prompt files read in.
         opt: Optimisation level: 0 one Task a node, 1 pure nodes folded into the
-            Tasks beside them.
+            Tasks beside them, 2 nodes that run one after another fused.
         children: The child workflows that are known, by node: the plan pins them.
 
     Raises:
@@ -42,7 +45,8 @@ def build_plan(
     ]
     names = [START, *workflow.nodes, END]
     loop_ids = [name for name, node in workflow.nodes.items() if node.type == "loop"]
-    structure = analyse(names, links, loop_ids)
+    iterate_ids = [name for name, node in workflow.nodes.items() if node.type == "iterate"]
+    structure = analyse_all(names, links, loop_ids, iterate_ids)
     _refuse_what_cannot_run(workflow, structure, links)
     forward = tuple(link for link in links if link not in structure.back_edges)
     scopes = structure.scope_of()
@@ -64,17 +68,19 @@ def build_plan(
         for ordinal, name in enumerate(order)
     )
     loops = tuple(
-        PlanLoop(r.loop, r.body, r.entries, r.parent, _max_rounds(workflow, r.loop))
+        PlanLoop(r.loop, r.body, r.entries, r.parent, *_rounds(workflow, r.loop))
         for r in structure.loops
     )
+    iterates = iterates_of(workflow, structure)
     canonical = workflow.model_dump(mode="json", by_alias=True, exclude_unset=True)
     digest = hashlib.sha256(
         json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()
     ).hexdigest()
     plan = Plan(
         name=workflow.name,
-        nodes=nodes,
+        nodes=with_bodies(nodes, workflow),
         loops=loops,
+        iterates=iterates,
         inputs={
             name: spec.model_dump(exclude={"description"}) for name, spec in workflow.inputs.items()
         },
@@ -84,39 +90,40 @@ def build_plan(
         compiler=joinery.__version__,
         links=forward,
     )
-    groups = fold(plan) if opt >= 1 else {}
-    return Plan(**{**_fields(plan), "groups": groups})
+    plan = with_races(plan)
+    whole: tuple[str, ...] = ()
+    groups: dict[str, tuple[str, ...]] = {}
+    if opt == 1:
+        groups = fold(plan)
+    elif opt == 2:
+        from joinery.compiler.fuse import fuse
+
+        groups, whole = fuse(plan)
+    return Plan(**{**_fields(plan), "groups": groups, "whole": whole})
 
 
 def _fields(plan: Plan) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
 
 
-def _max_rounds(workflow: m.Workflow, loop: str) -> int:
+def _rounds(workflow: m.Workflow, loop: str) -> tuple[int, float | None]:
     node: Any = workflow.nodes[loop]
-    return int(node.max_rounds)
+    return int(node.max_rounds), node.expected_rounds
 
 
 def _refuse_what_cannot_run(workflow: m.Workflow, structure: Structure, links: list[Link]) -> None:
     """Raises for parts of the format that validate but do not run in this release."""
     problems: list[Problem] = []
-    for name, node in workflow.nodes.items():
-        if node.join != "all":
-            problems.append(
-                Problem(
-                    "plan.join_not_available",
-                    f"node '{name}': only join: all runs in this release",
-                    node_id=name,
-                    pointer=f"/nodes/{name}/join",
-                )
-            )
     for link in links:
-        if link.when is not None and (link.source == START or link in structure.back_edges):
+        if link.when is None:
+            continue
+        to_item = link.port == ITEM and any(r.iterate == link.source for r in structure.iterates)
+        if to_item or link.source == START or link in structure.back_edges:
             problems.append(
                 Problem(
                     "plan.when_not_available",
                     f"edge {link.source} -> {link.target}: 'when' does not run on an edge that "
-                    "leaves start or leads back in a loop",
+                    "leaves start, leads back in a loop or begins an item",
                     hint="put a condition node between them",
                     node_id=None if link.source == START else link.source,
                     pointer="/edges",
@@ -135,7 +142,7 @@ def _refuse_what_cannot_run(workflow: m.Workflow, structure: Structure, links: l
         timeout, waits = _timeout(node, workflow), node.type in WAITING_TYPES
         longest = limits.WAIT_TIMEOUT_S if waits else limits.NODE_TIMEOUT_S
         if timeout > longest:
-            kind = "waits for another run" if waits else "waits for nobody"
+            kind = "waits for somebody" if waits else "waits for nobody"
             problems.append(
                 Problem(
                     "limit.timeout",
@@ -199,6 +206,9 @@ def _node(
         timeout_s=_timeout(node, workflow),
         on_error="default" if has_default else str(node.on_error),
         default=node.on_error.default if isinstance(node.on_error, DefaultOutput) else None,
+        probabilities=dict(node.probabilities),
+        name=node.name,
+        join=_join(node.join),
     )
 
 
@@ -206,6 +216,13 @@ def _timeout(node: Any, workflow: m.Workflow) -> float:
     if node.timeout is None and node.type in WAITING_TYPES:
         return float(limits.CHILD_TIMEOUT_S)
     return float(node.timeout or workflow.defaults.timeout)
+
+
+def _join(said: Any) -> int:
+    """Returns how many edges a join waits for; 0 is all of them."""
+    if isinstance(said, str):
+        return {"all": 0, "any": 1}[said]
+    return int(said.at_least)
 
 
 def _spec(node: Any, workflow: m.Workflow, child: KnownChild | None) -> dict[str, Any]:
@@ -232,6 +249,8 @@ def _spec(node: Any, workflow: m.Workflow, child: KnownChild | None) -> dict[str
                 "version": (node.version or 0) if child is None else child.version,
                 "inputs": node.inputs,
             }
+        case "iterate":
+            return {"items": node.items, "max_items": node.max_items}
     raise AssertionError(node.type)
 
 
@@ -278,6 +297,8 @@ def _reads(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for ref in references(value):
         if ref.root == "nodes":
             reads.add(str(ref.path[0]))
+        elif ref.root == "item":
+            reads.add(ITEM_READ)
         elif ref.root == "loop" and len(ref.path) > 1 and ref.path[0] == "previous":
             previous.add(str(ref.path[1]))
     return tuple(sorted(reads)), tuple(sorted(previous))
@@ -300,7 +321,7 @@ def fold(plan: Plan) -> dict[str, tuple[str, ...]]:
         members[node.id] = [node.id]
     effects = {node.id: int(node.type not in PURE_TYPES) for node in plan.nodes}
     for node in plan.nodes:
-        if node.id == END or len(node.incoming) != 1:
+        if node.id == END or node.join or len(node.incoming) != 1:
             continue
         source = node.incoming[0].source
         if source == START or not _straight(plan, source, node):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from joinery.compiler.cost import Range, Report, Weight, analyse_cost, map_shares, measure
-from joinery.compiler.emit import Emitted, StateInfo, emit
-from joinery.compiler.plan import WAITING_TYPES, Plan
+from joinery.compiler.cost import Report
+from joinery.compiler.emit import Emitted
+from joinery.compiler.plan import Plan
+from joinery.compiler.ranges import Range
+from joinery.compiler.states import RUN_NODE_PLACEHOLDER
+from joinery.compiler.walk import Walk
+from joinery.compiler.weights import per_run_below
+from joinery.errors import InvalidWorkflow, Problem
 
 if TYPE_CHECKING:
     from joinery.workflow.children import KnownChild
@@ -27,28 +32,31 @@ def with_children(
         report: The figures of the machine alone.
         children: The child workflows that are known, by node.
     """
-    nodes = [node for node in plan.nodes if node.type in WAITING_TYPES]
+    nodes = [node for node in plan.nodes if node.type == "workflow"]
     if not nodes:
         return report
-    below = {node.id: report_of(children[node.id]) for node in nodes if node.id in children}
-    shares = map_shares(emitted)
-
-    def added(figures: Mapping[str, Range]) -> Range:
-        return measure(plan, emitted, _weight(figures, shares))
-
-    services = {
-        service: price
-        + added({n: _flat(r.price_by_service.get(service, 0.0)) for n, r in below.items()}).expected
-        for service, price in report.price_by_service.items()
+    below = {
+        node.id: report_of(node.id, children[node.id]) for node in nodes if node.id in children
     }
+    walk = Walk(plan, emitted)
+
+    def added(figure: Callable[[Report], Range]) -> Range:
+        return walk.sum(per_run_below(walk, {n: figure(r) for n, r in below.items()}))
+
+    def of(service: str) -> Callable[[Report], Range]:
+        return lambda r: r.price_by_service.get(service, Range())
+
     return replace(
         report,
-        transitions=report.transitions + added({n: r.transitions for n, r in below.items()}),
-        model_calls=report.model_calls + added({n: r.model_calls for n, r in below.items()}),
-        price_usd=report.price_usd + added({n: r.price_usd for n, r in below.items()}),
-        price_by_service=services,
-        warnings=tuple(
-            dict.fromkeys([*report.warnings, *(w for r in below.values() for w in r.warnings)])
+        transitions=report.transitions + added(lambda r: r.transitions),
+        model_calls=report.model_calls + added(lambda r: r.model_calls),
+        price_usd=report.price_usd + added(lambda r: r.price_usd),
+        price_by_service={
+            service: price + added(of(service))
+            for service, price in report.price_by_service.items()
+        },
+        notes=tuple(
+            dict.fromkeys([*report.notes, *(w for r in below.values() for w in r.warnings)])
         ),
         children=tuple(dict.fromkeys(_lines(plan, children, below))),
     )
@@ -64,34 +72,48 @@ def plan_of(child: KnownChild) -> Plan:
     return build_plan(child.report.require(), children=child.children)
 
 
-def report_of(child: KnownChild) -> Report:
-    """Returns the figures of a child workflow, with what is below it."""
+def report_of(node_id: str, child: KnownChild) -> Report:
+    """Returns the figures of the child workflow of a node, with what is below it.
+
+    Raises:
+        InvalidWorkflow: It cannot be compiled.
+    """
+    try:
+        return _report_of(child)
+    except InvalidWorkflow as error:
+        raise InvalidWorkflow(
+            [
+                Problem(
+                    "child.invalid",
+                    f"node '{node_id}': '{child.name}' cannot be compiled: {error.message}",
+                    hint=f"see joinery validate of '{child.name}'",
+                    node_id=node_id,
+                    pointer=f"/nodes/{node_id}/workflow",
+                )
+            ]
+        ) from None
+
+
+def _report_of(child: KnownChild) -> Report:
+    from joinery.compiler.compile import compile_standard, compile_workflow
+
+    if child.report is not None:
+        return compile_workflow(child.report.require(), children=child.children).report
     plan = plan_of(child)
-    emitted = emit(plan)
-    return with_children(plan, emitted, analyse_cost(plan, emitted), child.children)
+    if plan.run_on == "standard":
+        return compile_standard(plan, RUN_NODE_PLACEHOLDER, child.children).report
+    from joinery.compiler.places import choose, places_of
 
-
-def _weight(figures: Mapping[str, Range], shares: Mapping[str, float]) -> Weight:
-    def weight(name: str, info: StateInfo) -> Range:
-        total = Range()
-        if info.kind == "task":
-            for node in info.nodes:
-                total += figures.get(node, Range())
-        share = shares.get(name, 1.0)
-        return Range(total.min * share, total.expected * share, total.max * share)
-
-    return weight
-
-
-def _flat(value: float) -> Range:
-    return Range(value, value, value)
+    fields = {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
+    drawn = Plan(**{**fields, "run_on": "standard"})
+    return choose(plan.run_on, places_of(drawn, RUN_NODE_PLACEHOLDER, child.children)).report
 
 
 def _lines(
     plan: Plan, children: Mapping[str, KnownChild], below: Mapping[str, Report]
 ) -> Iterator[str]:
     for node in plan.nodes:
-        if node.type not in WAITING_TYPES:
+        if node.type != "workflow":
             continue
         child = children.get(node.id)
         if child is None:

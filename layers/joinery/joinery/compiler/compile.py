@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from joinery import limits
 from joinery.compiler.build import build_plan
 from joinery.compiler.child_cost import with_children
 from joinery.compiler.cost import Report, analyse_cost
 from joinery.compiler.emit import Emitted, emit
 from joinery.compiler.plan import Plan
 from joinery.compiler.states import RUN_NODE_PLACEHOLDER
-from joinery.errors import InvalidWorkflow, Problem
+from joinery.errors import InvalidWorkflow
 
 if TYPE_CHECKING:
     from joinery.workflow.children import KnownChild
     from joinery.workflow.model import Workflow
 
 DEFAULT_OPT = 1
-OPT_LEVELS = (0, 1)
+OPT_LEVELS = (0, 1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +37,7 @@ class Compiled:
 
     def definition_json(self, *, indent: int | None = None) -> str:
         """Returns the definition as text; equal workflows give equal bytes."""
-        separators = None if indent else (",", ":")
-        return json.dumps(self.definition, indent=indent, separators=separators, ensure_ascii=False)
+        return self.emitted.text(indent=indent)
 
 
 def compile_workflow(
@@ -50,7 +47,7 @@ def compile_workflow(
     run_node_arn: str = RUN_NODE_PLACEHOLDER,
     children: Mapping[str, KnownChild] | None = None,
 ) -> Compiled:
-    """Compiles a valid workflow.
+    """Compiles a valid workflow for where it says that it runs.
 
     Args:
         workflow: The workflow.
@@ -59,37 +56,23 @@ def compile_workflow(
         children: The child workflows that are known, by node: they are pinned and priced.
 
     Raises:
-        InvalidWorkflow: A shape that cannot be compiled, or a limit of Step
-            Functions that a run would pass.
+        InvalidWorkflow: A shape that cannot be compiled, a limit of Step Functions
+            that a run would pass, or what rules out the place that it asks for.
     """
     plan = build_plan(workflow, opt=opt, children=children)
+    if workflow.run_on == "standard":
+        return compile_standard(plan, run_node_arn, children)
+    from joinery.compiler.places import choose, places_of
+
+    return choose(workflow.run_on, places_of(plan, run_node_arn, children))
+
+
+def compile_standard(
+    plan: Plan, run_node_arn: str, children: Mapping[str, KnownChild] | None = None
+) -> Compiled:
+    """Compiles a plan to a machine of many states. Raises: InvalidWorkflow."""
     emitted = emit(plan, run_node_arn)
     report = with_children(plan, emitted, analyse_cost(plan, emitted), children or {})
-    _refuse_what_passes_a_limit(report)
+    if any(problem.severity == "error" for problem in report.problems):
+        raise InvalidWorkflow(report.problems)
     return Compiled(plan, emitted, report)
-
-
-def _refuse_what_passes_a_limit(report: Report) -> None:
-    problems = []
-    most = int(limits.SFN_HISTORY_EVENTS * limits.SFN_HISTORY_REFUSE)
-    if report.history_events_max > most:
-        problems.append(
-            Problem(
-                "limit.history",
-                f"the longest run would make {report.history_events_max:,} history events; "
-                f"{most:,} is the most ({limits.SFN_HISTORY_REFUSE:.0%} of Step Functions' limit)",
-                hint="fewer rounds or fewer nodes inside loops",
-                pointer="/nodes",
-            )
-        )
-    if report.definition_bytes > limits.SFN_DEFINITION_BYTES:
-        problems.append(
-            Problem(
-                "limit.definition",
-                f"the state machine would have {report.definition_bytes:,} bytes; "
-                f"Step Functions takes {limits.SFN_DEFINITION_BYTES:,}",
-                pointer="/nodes",
-            )
-        )
-    if problems:
-        raise InvalidWorkflow(problems)

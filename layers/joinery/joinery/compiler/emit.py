@@ -5,33 +5,31 @@ output, so nothing is lost where a box's or a Catch's output replaces the input:
 the run and its plan come from `$states.context.Execution.Input`, the loop rounds
 from one variable a loop, `$path_<loop node>`, which the states that lead into a
 round assign. Only `port` (and the next round's `path`) is read from a Task's
-result, by the Choice right behind it. The one exception is the Task inside a Map
-over branches: its input is the item, which is the node to run.
+result, by the Choice right behind it. There are two exceptions: the Task inside a
+Map over branches, whose input is the node to run, and the Map of an iterate node,
+which takes the items' paths from its Task (iterations.py).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from joinery import limits
+from joinery.compiler.catchers import catch, nodes_in, regions_of
+from joinery.compiler.closing import closed
+from joinery.compiler.flow import deciding_ports, flow_of
+from joinery.compiler.iterations import iterate_behind, place_map, states_behind
 from joinery.compiler.levels import Chain, levels_of, units_of
 from joinery.compiler.names import Names
 from joinery.compiler.plan import Plan
-from joinery.compiler.regions import Regions
-from joinery.compiler.states import RUN_NODE_PLACEHOLDER, invoke, likeness, result_of
+from joinery.compiler.regions import LeavesLoop, Regions
+from joinery.compiler.states import RUN_NODE_PLACEHOLDER, StateInfo, invoke, likeness
+from joinery.compiler.steps import steps_of
+from joinery.workflow.bodies import DONE, ITEM
 from joinery.workflow.graph import END, START
-
-
-@dataclass(frozen=True, slots=True)
-class StateInfo:
-    """What the price of a state depends on; kept beside the definition."""
-
-    kind: str
-    scope: tuple[str, ...]
-    nodes: tuple[str, ...] = ()
-    back: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -40,6 +38,11 @@ class Emitted:
 
     definition: dict[str, Any]
     info: dict[str, StateInfo]
+
+    def text(self, *, indent: int | None = None) -> str:
+        """Returns the definition as it is published; equal workflows give equal bytes."""
+        separators = None if indent else (",", ":")
+        return json.dumps(self.definition, indent=indent, separators=separators, ensure_ascii=False)
 
 
 @dataclass(slots=True)
@@ -51,15 +54,25 @@ class _Scope:
     placed: dict[tuple[str, ...], str] = field(default_factory=dict)
     todo: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
     leave: str | None = None
+    around: tuple[str, ...] = ()
 
 
 def emit(plan: Plan, run_node_arn: str = RUN_NODE_PLACEHOLDER) -> Emitted:
-    """Returns the state machine of a plan; equal plans give equal bytes.
+    """Returns the state machine of a plan; equal plans give equal bytes."""
+    if plan.run_on == "inline":
+        from joinery.compiler.one_task import one_task
 
-    Raises:
-        InvalidWorkflow: A region has a shape that this release cannot compile.
-    """
-    return _Emitter(plan, run_node_arn).machine()
+        return one_task(plan, run_node_arn)
+    drawn = plan
+    loops: set[str] = set()
+    while True:
+        try:
+            return _Emitter(drawn, run_node_arn).machine()
+        except LeavesLoop as found:
+            if found.loop in loops:
+                raise AssertionError(f"loop {found.loop} cannot be closed") from found
+            loops.add(found.loop)
+            drawn = closed(plan, loops)
 
 
 class _Emitter:
@@ -67,6 +80,8 @@ class _Emitter:
         self.plan = plan
         self.arn = run_node_arn
         self.regions = Regions(plan)
+        self.races = regions_of(plan)
+        self.flow = flow_of(plan) if plan.opt >= 2 else None
         self.names = Names()
         self.info: dict[str, StateInfo] = {}
 
@@ -85,7 +100,7 @@ class _Emitter:
         self, first: Sequence[str], *, stop: frozenset[str], around: tuple[str, ...]
     ) -> dict[str, Any]:
         """Emits everything from `first` up to `stop`, whose nodes belong to the scope outside."""
-        scope = _Scope(stop)
+        scope = _Scope(stop, around=around)
         name, assign = self.enter(scope, first, around)
         if name is None:
             raise AssertionError("a branch without a state")
@@ -103,23 +118,33 @@ class _Emitter:
                 self.box(scope, targets, state)
         if scope.leave:
             scope.states[scope.leave] = {"Type": "Succeed"}
+        self.catch(scope)
         return {"StartAt": name, "States": scope.states}
 
     def enter(
-        self, scope: _Scope, wanted: Sequence[str], around: tuple[str, ...]
+        self,
+        scope: _Scope,
+        wanted: Sequence[str],
+        around: tuple[str, ...],
+        *,
+        repeated: str = "",
     ) -> tuple[str | None, dict[str, str]]:
         """Names the state that runs `wanted` next, and what must be assigned on the way.
 
-        Returns None for the name where the way leaves the scope.
+        `repeated` is where the path of the innermost loop around comes from when it is
+        not assigned yet. Returns None for the name where the way leaves the scope.
         """
         targets = self.regions.forked(wanted, scope.stop)
         if not targets:
             return None, {}
         common = self._around(targets)
         assign: dict[str, str] = {}
-        for depth in range(len(_common(around, common)), len(common)):
-            first = "{% $path_" + common[depth - 1] + " & '.1' %}" if depth else "1"
-            assign[f"path_{common[depth]}"] = first
+        shared = len(_common(around, common))
+        from_ = f"$path_{common[shared - 1]}" if shared else ""
+        for depth in range(shared, len(common)):
+            first = ".".join(["1"] * (depth - shared + 1))
+            path = "{% " + (repeated or from_) + " & '." + first + "' %}"
+            assign[f"path_{common[depth]}"] = path if shared else first
         if targets not in scope.placed:
             if len(targets) == 1:
                 name = self.names.take(targets[0])
@@ -149,43 +174,64 @@ class _Emitter:
         else:
             state["Next"] = name
 
+    def catch(self, scope: _Scope) -> None:
+        """Adds what leaves a scope's states early, at the joins that stand beside them."""
+        for targets in [targets for targets in scope.placed if len(targets) == 1]:
+            region = self.races.get(targets[0])
+            if not region:
+                continue
+            for name, state in scope.states.items():
+                nodes = nodes_in(self.plan, state)
+                if nodes and nodes <= region:
+                    target, assign = self.enter(scope, targets, self.info[name].scope)
+                    catch(state, targets[0], str(target), assign)
+
     # -- states ------------------------------------------------------------------------
 
     def task(self, scope: _Scope, head: str, name: str) -> None:
         group = self.plan.group(head)
-        last = self.plan.by_id[group[-1]]
-        state = self._task(head, last.scope)
+        last, around = self.plan.by_id[group[-1]], self.plan.task_scope(head)
+        state = self._task(head, around)
         scope.states[name] = state
-        self.info[name] = StateInfo("task", last.scope, group)
+        self.info[name] = self._task_info(around, (head,))
         if last.id == END:
+            state["Output"] = {}
             state["End"] = True
         elif last.ports == ("",):
             wanted = [link.target for link in self.plan.outgoing[last.id][""]]
-            self.follow(scope, state, wanted, last.scope)
+            self.follow(scope, state, wanted, around)
         else:
-            self.choice(scope, state, last.id)
+            self.choice(scope, state, last.id, around)
 
-    def choice(self, scope: _Scope, task: dict[str, Any], node_id: str) -> None:
+    def choice(
+        self, scope: _Scope, task: dict[str, Any], node_id: str, around: tuple[str, ...]
+    ) -> None:
         """Emits the Choice behind a Task that decides a port."""
         node = self.plan.by_id[node_id]
-        loop = self.plan.loop_of.get(node_id)
+        loop = self.plan.loop_of.get(node_id) if around == node.scope else None
         ways: list[tuple[str, str, dict[str, str]]] = []
         back: set[str] = set()
-        for port in node.ports:
-            if loop and port == "repeat":
-                target, assign = self.enter(scope, loop.entries, node.scope)
-                assign = {f"path_{node_id}": "{% $states.input.path %}", **assign}
+        iterates = node_id in self.plan.iterate_of
+        for port in node.ports if loop else deciding_ports(self.plan, node):
+            if iterates and port == ITEM:
+                continue  # an item begins in the Map, and `done` comes behind it
+            target: str | None
+            assign: dict[str, str]
+            if iterates and port == DONE:
+                target, assign = place_map(self, scope, node_id), {}
+            elif loop and port == "repeat":
+                following = "$states.input.path"
+                target, assign = self.enter(scope, loop.entries, around, repeated=following)
+                assign = {f"path_{node_id}": "{% " + following + " %}", **assign}
                 back.add(str(target))
             else:
-                target, assign = self.enter(
-                    scope, self.regions.port_targets(node_id, port), node.scope
-                )
+                target, assign = self.enter(scope, self.regions.port_targets(node_id, port), around)
             if target is None:
                 scope.leave = scope.leave or self.names.take(f"leave after {node_id}")
-                self.info[scope.leave] = StateInfo("succeed", node.scope)
+                # Entered once, whatever loops inside the scope lead to it.
+                self.info[scope.leave] = StateInfo("succeed", scope.around)
                 target = scope.leave
             ways.append((port, target, assign))
-        task["Output"] = result_of(self.plan, node_id)
         if all(way[1:] == ways[0][1:] for way in ways):
             task["Next"] = ways[0][1]
             if ways[0][2]:
@@ -206,7 +252,8 @@ class _Emitter:
         if default_assign:
             choice["Assign"] = default_assign
         scope.states[name] = {**choice, "Default": default}
-        self.info[name] = StateInfo("choice", node.scope, (node_id,), frozenset(back))
+        ports = tuple((port, target) for port, target, _ in ways)
+        self.info[name] = StateInfo("choice", around, (node_id,), frozenset(back), ports=ports)
 
     def box(self, scope: _Scope, targets: tuple[str, ...], name: str) -> None:
         """Emits a fork up to its join: a Map over Tasks that are alike, else a Parallel."""
@@ -218,7 +265,7 @@ class _Emitter:
             return
         plain = all(
             set(self.plan.group(branch.entries[0])) == branch.nodes
-            and self.plan.by_id[self.plan.group(branch.entries[0])[-1]].ports == ("",)
+            and not iterate_behind(self.plan, branch.entries[0])
             for branch in branches
         )
         if plain and self._are_alike(targets):
@@ -246,6 +293,8 @@ class _Emitter:
         for position, step in enumerate(steps):
             state = self._step(step, name, around)
             scope.states[name] = state
+            if len(step) == len(step[0]) == 1:
+                state = states_behind(self, step[0][0], state, scope.states)
             if position + 1 == len(steps):
                 self.follow(scope, state, [join], around)
             else:
@@ -258,9 +307,9 @@ class _Emitter:
         heads = tuple(chain[0].name for chain in chains)
         tasks = all(len(chain) == 1 and not chain[0].is_loop for chain in chains)
         if tasks and len(heads) == 1:
-            group = self.plan.group(heads[0])
-            self.info[name] = StateInfo("task", around, group)
+            self.info[name] = self._task_info(around, heads)
             return self._task(heads[0], around)
+        tasks = tasks and not any(iterate_behind(self.plan, head) for head in heads)
         if tasks and self._are_alike(heads):
             self.info[name] = StateInfo("map", around, heads)
             return self._map(heads, around)
@@ -278,20 +327,16 @@ class _Emitter:
         names = [self.names.take(unit.name) for unit in chain]
         states: dict[str, Any] = {}
         for unit, name, following in zip(chain, names, [*names[1:], None], strict=True):
-            group = self.plan.group(unit.name)
-            way: dict[str, Any] = {"Next": following} if following else {"End": True}
-            states[name] = {
-                **self._task(unit.name, around),
-                **way,
-            }
-            self.info[name] = StateInfo("task", around, group)
+            states[name] = self._task(unit.name, around)
+            self.info[name] = self._task_info(around, (unit.name,))
+            last = states_behind(self, unit, states[name], states)
+            last.update({"Next": following} if following else {"End": True})
         return {"StartAt": names[0], "States": states}
 
     def _map(self, targets: tuple[str, ...], around: tuple[str, ...]) -> dict[str, Any]:
         inner = self.names.take_list("", list(targets))
-        every = tuple(node for target in targets for node in self.plan.group(target))
         task = invoke(self.plan, self.arn, targets[0], around, item=True)
-        self.info[inner] = StateInfo("task", around, every)
+        self.info[inner] = self._task_info(around, targets)
         return {
             "Type": "Map",
             "Items": list(targets),
@@ -304,14 +349,21 @@ class _Emitter:
             "Output": {},
         }
 
+    def _task_info(self, around: tuple[str, ...], heads: Sequence[str]) -> StateInfo:
+        """Returns what a Task runs: one group, or in a Map one of several."""
+        groups = [self.plan.group(head) for head in heads]
+        nodes = tuple(node for group in groups for node in group)
+        walks = tuple(steps_of(self.plan, self.flow, group) for group in groups if self.flow)
+        return StateInfo("task", around, nodes, walks=walks)
+
     def _task(self, head: str, around: tuple[str, ...]) -> dict[str, Any]:
         return invoke(self.plan, self.arn, head, around)
 
     def _around(self, targets: Sequence[str]) -> tuple[str, ...]:
         """Returns the loops that are around all of some nodes."""
-        common = self.plan.by_id[targets[0]].scope
+        common = self.plan.task_scope(targets[0])
         for target in targets[1:]:
-            common = _common(common, self.plan.by_id[target].scope)
+            common = _common(common, self.plan.task_scope(target))
         return common
 
     def _are_alike(self, heads: Sequence[str]) -> bool:

@@ -49,7 +49,7 @@ def units_of(plan: Plan, nodes: Collection[str], depth: int) -> dict[str, Unit]:
     for node in plan.nodes:
         if node.id not in inside:
             continue
-        is_loop = len(node.scope) > depth
+        is_loop = len(plan.task_scope(node.id)) > depth
         name = node.scope[depth] if is_loop else head_of.get(node.id, node.id)
         unit_of[node.id] = name
         units.setdefault(name, Unit(name, is_loop)).nodes.append(node.id)

@@ -9,7 +9,7 @@ This module is imported by every node invocation: standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,10 +18,10 @@ from joinery.workflow.graph import END, Link
 
 PLAN_VERSION = 1
 
-PURE_TYPES = frozenset({"template", "transform", "condition", "switch", "loop"})
+PURE_TYPES = frozenset({"template", "transform", "condition", "switch", "loop", "iterate"})
 """Nodes that compute from what is stored and touch nothing else."""
 
-WAITING_TYPES = frozenset({"workflow"})
+WAITING_TYPES = frozenset({"callback", "question", "review", "wait", "workflow"})
 """Nodes that are over when somebody says so: their Task waits for its token, at no cost."""
 
 MODEL_TYPES = frozenset({"agent", "llm"})
@@ -37,7 +37,8 @@ class PlanNode:
         ord: Its ordinal in topological order; part of its keys in the table.
         type: Its node type; `end` for the node that closes the run.
         spec: What the type needs: prompts, the merged model, cases, ….
-        scope: The loop nodes around it, outermost first; one path part each.
+        scope: The loop and iterate nodes around it, outermost first; one path part each.
+        iterates: Those of `scope` that are iterate nodes.
         incoming: The edges into it in the order of the file, back edges left out.
         ports: The ports it may take; `("",)` when it decides nothing.
         reads: Ids of nodes whose results its expressions use.
@@ -48,6 +49,12 @@ class PlanNode:
         timeout_s: From the start of the first attempt to the end of the last.
         on_error: `fail`, `continue`, `default` or `route`.
         default: Output of a failed node when `on_error` is `default`.
+        probabilities: How often ports are taken, as far as the file says.
+        name: What the file calls it for people, `""` where its id will do.
+        join: 0 waits for all parents; k runs as soon as k edges into it were taken.
+        contained: The node that a failure is left to, which else would fail the run: the
+            join whose region this node is in, or an iterate node; `""` when there is none.
+        hides: Of a join that waits for k, the parents it sees only if they are winners.
     """
 
     id: str
@@ -65,12 +72,18 @@ class PlanNode:
     timeout_s: float = 300.0
     on_error: str = "fail"
     default: Any = None
+    iterates: tuple[str, ...] = ()
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    name: str = ""
+    join: int = 0
+    contained: str = ""
+    hides: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the node as JSON-ready data."""
         data: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
         data["incoming"] = [[e.source, e.port, e.target, e.when] for e in self.incoming]
-        for name in ("scope", "ports", "reads", "previous"):
+        for name in ("scope", "ports", "reads", "previous", "iterates", "hides"):
             data[name] = list(data[name])
         if self.retry_errors is not None:
             data["retry_errors"] = list(self.retry_errors)
@@ -81,7 +94,7 @@ class PlanNode:
         """Returns the node that `to_dict` wrote; unknown fields are ignored."""
         known = {name: data[name] for name in PlanNode.__slots__ if name in data}
         known["incoming"] = tuple(Link(*row) for row in data.get("incoming", ()))
-        for name in ("scope", "ports", "reads", "previous"):
+        for name in ("scope", "ports", "reads", "previous", "iterates", "hides"):
             if name in known:
                 known[name] = tuple(known[name])
         if known.get("retry_errors") is not None:
@@ -98,6 +111,43 @@ class PlanLoop:
     entries: tuple[str, ...]
     parent: str | None
     max_rounds: int
+    expected_rounds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanIterate:
+    """An iterate node's body in topological order, what an item begins with, and its bounds.
+
+    Attributes:
+        iterate: The iterate node, which is not part of the body.
+        body: All nodes that run for an item, inner loops and bodies included.
+        entries: The nodes that an item begins with.
+        parent: The loop or iterate node right around it, or None.
+        max_items: Most items.
+        concurrency: Most items that run at the same time.
+        expected_items: So many items a run is expected to have, or None.
+    """
+
+    iterate: str
+    body: tuple[str, ...]
+    entries: tuple[str, ...]
+    parent: str | None
+    max_items: int
+    concurrency: int
+    expected_items: int | None = None
+
+    def to_row(self) -> list[Any]:
+        """Returns it as JSON-ready data."""
+        return [
+            self.iterate, list(self.body), list(self.entries), self.parent, self.max_items,
+            self.concurrency, self.expected_items,
+        ]  # fmt: skip
+
+    @staticmethod
+    def from_row(row: list[Any]) -> PlanIterate:
+        """Returns what `to_row` wrote."""
+        iterate, body, entries, *rest = row
+        return PlanIterate(iterate, tuple(body), tuple(entries), *rest)
 
 
 @dataclass(frozen=True)
@@ -108,17 +158,21 @@ class Plan:
         name: The workflow's name.
         nodes: All nodes in topological order, `end` last.
         loops: All loops, outer before inner.
+        iterates: All iterate nodes, outer before inner.
         groups: Which nodes one Task runs together, by the first of them.
         inputs: The declared inputs: `{name: {type, required, default}}`.
         outputs: The outputs with their expressions.
         opt: The optimisation level that `groups` came from.
         graph_hash: SHA-256 of the canonical workflow.
         compiler: Version of the compiler that made the plan.
+        whole: Loops that one Task runs with all their rounds.
+        run_on: `standard`, a machine of many states, or `inline`, one Task for the whole plan.
     """
 
     name: str
     nodes: tuple[PlanNode, ...]
     loops: tuple[PlanLoop, ...] = ()
+    iterates: tuple[PlanIterate, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)
@@ -143,6 +197,11 @@ class Plan:
         return {loop.loop: loop for loop in self.loops}
 
     @cached_property
+    def iterate_of(self) -> dict[str, PlanIterate]:
+        """All iterate nodes' bodies by the id of their iterate node."""
+        return {each.iterate: each for each in self.iterates}
+
+    @cached_property
     def outgoing(self) -> dict[str, dict[str, list[Link]]]:
         """Every edge but those back, by source and port, in the order of the file."""
         found: dict[str, dict[str, list[Link]]] = {"start": {"": []}}
@@ -162,6 +221,21 @@ class Plan:
     links: tuple[Link, ...] = ()
     """Every edge but those back, in the order of the file."""
 
+    whole: tuple[str, ...] = ()
+    run_on: str = "standard"
+
+    def task_scope(self, name: str) -> tuple[str, ...]:
+        """Returns what is around the Task that runs a node: its scope, without whole loops."""
+        scope = self.by_id[name].scope
+        for depth, loop in enumerate(scope):
+            if loop in self._whole:
+                return scope[:depth]
+        return scope
+
+    @cached_property
+    def _whole(self) -> frozenset[str]:
+        return frozenset(self.whole)
+
     def group(self, head: str) -> tuple[str, ...]:
         """Returns the nodes that the Task of `head` runs, in order."""
         return self.groups.get(head, (head,))
@@ -178,11 +252,21 @@ class Plan:
             "outputs": dict(self.outputs),
             "nodes": [node.to_dict() for node in self.nodes],
             "loops": [
-                [loop.loop, list(loop.body), list(loop.entries), loop.parent, loop.max_rounds]
+                [
+                    loop.loop,
+                    list(loop.body),
+                    list(loop.entries),
+                    loop.parent,
+                    loop.max_rounds,
+                    loop.expected_rounds,
+                ]
                 for loop in self.loops
             ],
+            "iterates": [each.to_row() for each in self.iterates],
             "groups": {head: list(members) for head, members in self.groups.items()},
             "links": [[e.source, e.port, e.target, e.when] for e in self.links],
+            "whole": list(self.whole),
+            "run_on": self.run_on,
         }
 
     @staticmethod
@@ -198,9 +282,10 @@ class Plan:
             name=data["name"],
             nodes=tuple(PlanNode.from_dict(node) for node in data["nodes"]),
             loops=tuple(
-                PlanLoop(loop, tuple(body), tuple(entries), parent, rounds)
-                for loop, body, entries, parent, rounds in data["loops"]
+                PlanLoop(loop, tuple(body), tuple(entries), *more)
+                for loop, body, entries, *more in data["loops"]
             ),
+            iterates=tuple(PlanIterate.from_row(row) for row in data.get("iterates", ())),
             groups={head: tuple(members) for head, members in data["groups"].items()},
             inputs=data["inputs"],
             outputs=data["outputs"],
@@ -209,9 +294,40 @@ class Plan:
             compiler=data["compiler"],
             plan_version=data["plan_version"],
             links=tuple(Link(*row) for row in data["links"]),
+            whole=tuple(data.get("whole", ())),
+            run_on=data.get("run_on", "standard"),
         )
 
 
 def end_of(plan: Plan) -> PlanNode:
     """Returns the node that closes a run of the plan."""
     return plan.by_id[END]
+
+
+def items_of(plan: Plan, node_id: str) -> tuple[float, float, float]:
+    """Returns the least, expected and most items of an iterate node.
+
+    Where the workflow does not say how many to expect, it is half of the most.
+    """
+    each = plan.iterate_of[node_id]
+    expected = each.max_items / 2 if each.expected_items is None else each.expected_items
+    return 0, expected, each.max_items
+
+
+def joins_around(plan: Plan, node: PlanNode) -> Iterator[PlanNode]:
+    """Yields the joins in whose regions a node is, innermost first.
+
+    An iterate node that is such a join as well contains its body as what it iterates.
+    """
+    while node.contained:
+        container = plan.by_id[node.contained]
+        if container.id not in node.iterates:
+            yield container
+        node = container
+
+
+def join_of(plan: Plan, node: PlanNode) -> PlanNode | None:
+    """Returns the join that a node's failure is left to, if it is left to a join."""
+    if not node.contained or node.contained in node.iterates:
+        return None
+    return plan.by_id[node.contained]

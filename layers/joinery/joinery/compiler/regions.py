@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from joinery.compiler.plan import Plan
-from joinery.errors import InvalidWorkflow, Problem
+from joinery.workflow.bodies import ITEM
 from joinery.workflow.graph import END, START
 
 
@@ -16,6 +16,14 @@ class Branch:
 
     entries: list[str]
     nodes: set[str]
+
+
+class LeavesLoop(Exception):
+    """Branches of a fork leave a loop, each for itself; `loop` is its loop node."""
+
+    def __init__(self, loop: str) -> None:
+        super().__init__(loop)
+        self.loop = loop
 
 
 class Regions:
@@ -28,6 +36,8 @@ class Regions:
         for source, ports in plan.outgoing.items():
             targets: list[str] = []
             for port, links in ports.items():
+                if port == ITEM and source in plan.iterate_of:
+                    continue  # its body is a graph of its own, which ends where no edge leads on
                 # A port that leads nowhere leads past everything else: to the end.
                 targets.extend(link.target for link in links)
                 back = source in plan.loop_of and port == "repeat"
@@ -128,16 +138,17 @@ class Regions:
         """Returns all nodes between a fork and its join.
 
         Raises:
-            InvalidWorkflow: Some of them leave the loops around the fork, or end a loop
-                that began before it.
+            LeavesLoop: Some of them leave a loop around the fork, or end one that began
+                before it.
         """
         nodes = {node for target in targets for node in branch_nodes(self, target, join)}
         for name in sorted(nodes, key=self.rank.__getitem__):
             node = self.plan.by_id[name]
             loop = self.plan.loop_of.get(name)
-            leaves = len(node.scope) < depth
-            if leaves or (loop and not nodes.issuperset(loop.entries)):
-                raise _leaves_loop(name, targets)
+            if len(node.scope) < depth:
+                raise LeavesLoop(self.plan.by_id[targets[0]].scope[len(node.scope)])
+            if loop and not nodes.issuperset(loop.entries):
+                raise LeavesLoop(name)
         return nodes
 
 
@@ -151,18 +162,3 @@ def branch_nodes(regions: Regions, target: str, join: str) -> list[str]:
                 seen.add(follower)
                 todo.append(follower)
     return sorted(seen, key=regions.rank.__getitem__)
-
-
-def _leaves_loop(node: str, targets: Sequence[str]) -> InvalidWorkflow:
-    return InvalidWorkflow(
-        [
-            Problem(
-                "plan.shape_not_available",
-                f"the branches {', '.join(targets)} run side by side, and one of them leaves "
-                f"a loop, or ends it, at '{node}'; this release compiles no such loop",
-                hint="let all branches of a loop join inside it, and leave it by its loop node",
-                node_id=node,
-                pointer=f"/nodes/{node}",
-            )
-        ]
-    )

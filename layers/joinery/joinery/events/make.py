@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +27,7 @@ def make_event(
     session_id: str | None = None,
     node_id: str | None = None,
     path: str | None = None,
+    node_name: str = "",
 ) -> Event:
     """Returns an event that has no place in the log yet: the store adds `seq` and `head`."""
     event: Event = {
@@ -40,6 +41,8 @@ def make_event(
     if node_id is not None:
         event["node_id"] = node_id
         event["path"] = path or ""
+    if node_name:
+        event["node_name"] = node_name
     event["data"] = dict(data)
     return event
 
@@ -67,6 +70,12 @@ def make_delta(
         "path": path,
         "data": {"attempt": attempt, "stream": stream, "offset": offset, "text": text},
     }
+
+
+def with_nodes(event: Event, records: Iterable[Any]) -> Event:
+    """Returns an event whose `data.nodes` are the places of some node records."""
+    rows = [{"node_id": record.node_id, "path": record.key.path} for record in records]
+    return {**event, "data": {**event["data"], "nodes": rows}}
 
 
 def without_skips(event: Event, gone: Collection[tuple[str, str]]) -> Event:

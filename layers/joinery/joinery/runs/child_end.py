@@ -19,6 +19,7 @@ from joinery.errors import (
     Permanent,
     PermanentChildFailed,
     PermanentTimeout,
+    QuorumDecided,
     RunCancelled,
     TransientChildFailed,
     TransientClaimed,
@@ -80,25 +81,57 @@ def cancel_run_tree(deps: Deps, run: RunRecord) -> None:
             log.error("execution of run %s was not stopped", run.run_id, exc_info=error)
 
 
+def was_stopped(deps: Deps, record: NodeRecord) -> bool:
+    """Whether a node of a run that has ended waits for a child run that will give nothing."""
+    if record.status != "waiting":
+        return False
+    abandon(deps, record)
+    try:
+        return deps.store.get_run(record.child).status != "completed"
+    except NotFound:
+        return False  # it was never made, and is when the node runs again
+
+
+def catch_up(deps: Deps, run: RunRecord) -> None:
+    """Ends the nodes of an open run whose child runs have ended, where nobody did."""
+    if deps.children is None or not deps.children.settles:
+        return
+    for record in deps.store.nodes(run.run_id):
+        if record.status != "waiting":
+            continue
+        try:
+            child = deps.store.get_run(record.child)
+        except NotFound:
+            continue
+        if child.closed:
+            settle(deps, child)
+
+
 # -- upwards -----------------------------------------------------------------------------
 
 
 def settle(deps: Deps, child: RunRecord) -> None:
     """Ends the node that waits for a closed run, and wakes its Task; again does no harm."""
+    from joinery.runs.quorum import keys_of
+
     parent = child.parent
     assert parent is not None
     assert deps.children is not None
-    run = deps.store.get_run(parent.run_id)
+    try:
+        run = deps.store.get_run(parent.run_id)
+    except NotFound:
+        return  # it was deleted
     if run.closed:
         return
     plan = deps.children.plan(run.plan_ref)
     node = plan.by_ord[parent.ord]
     inv = Invocation(deps, plan, run, node, parent.path, math.inf, {})
     own = Address(parent.key)
-    read = deps.store.load(
-        run.run_id, [own, *addresses_for(plan, node, parent.path).values()]
-    )  # what its edges' conditions read comes along
+    # What its edges' conditions read comes along.
+    addresses = [own, *addresses_for(plan, node, parent.path).values()]
+    read = deps.store.load(run.run_id, addresses, joins=keys_of(inv))
     inv.loaded.update(read.records)
+    inv.joins.update(read.joins)
     inv.control, inv.head = read.control, read.control.head
     record = inv.loaded.get(own)
     if record is None or record.child != child.run_id or read.control.cancel:
@@ -162,8 +195,8 @@ def _failure(inv: Invocation, record: NodeRecord, child: RunRecord) -> NodeError
         if node.retry_errors is None
         else bool(named & set(node.retry_errors))
     )
-    wait = node.backoff_s * 2.0 ** (record.attempt - 1)
-    if wanted and record.attempt < node.attempts and wait < left:
+    wait = node.backoff_s * 2.0 ** (record.tries - 1)
+    if wanted and record.tries < node.attempts and wait < left:
         return TransientChildFailed(message, **details)
     return PermanentChildFailed(message, **details)
 
@@ -187,19 +220,31 @@ def _try_again(
 
 def _wake(inv: Invocation, ports: ChildRuns, failure: NodeError | None) -> None:
     """Sends how the node has ended to its Task, with the newest token for this child run."""
+    from joinery.runs.quorum import raise_decided
+
     store, own = inv.deps.store, Address(inv.key)
     record = store.load(inv.run_id, [own]).records[own]
     token = store.token(inv.run_id, inv.key)
     if token is None or token.child != record.child:
         return  # its invocation is about to look
-    if record.status == "completed" or (record.terminal and record.handled):
+    if record.terminal:
+        try:
+            raise_decided(inv.deps, inv.plan, inv.run, inv.path, token.caught)
+        except QuorumDecided as decided:
+            _refuse(ports, token.token, decided)
+            return
+    if record.status in ("completed", "cancelled") or (record.terminal and record.handled):
         ports.answer(token.token, {"port": record.port, "path": record.next_path})
     elif record.terminal:
-        error = failure or stored_failure(record)
-        ports.refuse(token.token, error.asl_name(), error.message)
+        _refuse(ports, token.token, failure or stored_failure(record))
     elif record.status == "running" and record.error and _ended_before(inv, record):
         error = failure or TransientChildFailed(str(record.error.get("message", "")))
-        ports.refuse(token.token, error.asl_name(), error.message)
+        _refuse(ports, token.token, error)
+
+
+def _refuse(ports: ChildRuns, token: str, error: NodeError) -> None:
+    shown = error.for_machine()
+    ports.refuse(token, shown.asl_name(), shown.message)
 
 
 def _ended_before(inv: Invocation, record: NodeRecord) -> bool:

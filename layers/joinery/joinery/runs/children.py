@@ -30,9 +30,11 @@ from joinery.runs.child_end import abandon, cancel_run_tree, settle
 from joinery.runs.ids import child_run_id
 from joinery.runs.inputs import check_inputs
 from joinery.runs.invocation import Invocation
-from joinery.runs.model import Address, NodeRecord, Parent, RunRecord, addresses_for
+from joinery.runs.lists import seen_records
+from joinery.runs.model import Address, NodeRecord, Parent, RunRecord
 from joinery.runs.outcome import fail, record_outcome
 from joinery.runs.ports import ChildRuns, ClaimLost, TaskToken
+from joinery.runs.quorum import visible
 from joinery.runs.scope import build_scope
 from joinery.runs.watch import Watch
 from joinery.workflow.expressions import compile_value
@@ -102,8 +104,7 @@ def _prepared(inv: Invocation) -> tuple[Plan, dict[str, Any]]:
         plan = _ports(inv).plan(f"{spec['workflow_id']}/{spec['version']}")
     except NotFound:
         raise PermanentInternal(f"there is no workflow '{spec['workflow']}' any more") from None
-    addresses = addresses_for(inv.plan, inv.node, inv.path)
-    records = {name: found for name, a in addresses.items() if (found := inv.find(a))}
+    records = visible(inv, seen_records(inv.plan, inv.node, inv.path, inv.loaded))
     scope = build_scope(inv.deps.store, inv.run, inv.node, inv.path, records)
     given = {name: compile_value(value).value(scope) for name, value in spec["inputs"].items()}
     try:
@@ -143,20 +144,28 @@ def _create(inv: Invocation, record: NodeRecord, plan: Plan, given: dict[str, An
         run_id=record.child,
         parent=Parent(run.run_id, inv.node.id, record.key.ord, record.key.path, run.depth + 1),
     )
-    # Whoever closed the parent looked for children perhaps before this one was there.
-    if deps.store.get_run(run.run_id).closed:
+    # Whoever closed the parent, or needs the node no more, looked for children perhaps
+    # before this one was there.
+    own = Address(record.key)
+    now = deps.store.load(run.run_id, [own]).records.get(own)
+    ended = deps.store.get_run(run.run_id).closed
+    if ended or (now is not None and now.status == "cancelled"):
         cancel_run_tree(deps, child)
+    if ended:
         raise RunCancelled("the run has ended")
 
 
 def _follow(inv: Invocation, record: NodeRecord) -> NodeRecord:
     """Stores the token, starts the child run, and ends the node if the child has ended."""
     store, ports = inv.deps.store, _ports(inv)
-    if inv.token:
-        token = TaskToken(record.key, inv.token, record.child, inv.begun_at)
+    if inv.waker:
+        waker = inv.waker
+        token = TaskToken(record.key, waker.token, record.child, waker.begun_at, waker.caught)
         store.put_token(inv.run_id, token)
     child = store.get_run(record.child)
-    if not child.execution_arn and not child.closed:
+    # One that was paused or resumed is its owner's to start again.
+    begun = child.execution_arn or child.status == "paused" or child.incarnation > 1
+    if not begun and not child.closed:
         left = record.started_at + inv.node.timeout_s - inv.deps.clock()
         _start(inv, ports, child, max(left, 0.0))
         child = store.get_run(record.child)

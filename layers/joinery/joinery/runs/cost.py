@@ -50,6 +50,8 @@ def run_cost(
     records: Sequence[NodeRecord],
     transitions: int,
     calls: Mapping[str, int],
+    *,
+    predicted: int,
 ) -> dict[str, Any]:
     """Returns what `GET /runs/{run_id}/cost` answers.
 
@@ -58,10 +60,11 @@ def run_cost(
         records: All its node records.
         transitions: State transitions of its execution so far.
         calls: AWS calls of its invocations by `service.Operation`.
+        predicted: Transitions of its machine for the way that its nodes took.
 
     Returns:
-        `{run_id, status, transitions, aws_calls, tokens, model_calls, price_usd,
-        price_by_service}`, prices in US dollars.
+        `{run_id, status, transitions, transitions_predicted, aws_calls, tokens,
+        model_calls, price_usd, price_by_service}`, prices in US dollars.
     """
     usage = total_usage(records)
     prices = {
@@ -75,6 +78,7 @@ def run_cost(
         "run_id": run.run_id,
         "status": run.status,
         "transitions": transitions,
+        "transitions_predicted": predicted,
         "aws_calls": dict(calls),
         "model_calls": usage["model_calls"],
         "tokens": {

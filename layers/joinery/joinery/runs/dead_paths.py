@@ -14,23 +14,36 @@ from joinery.runs.model import (
     NodeKey,
     NodeRecord,
     address_of,
+    begins_round,
     common_depth,
     path_of,
 )
+from joinery.workflow.bodies import ITEM
 from joinery.workflow.graph import END, START, Link
 
 Find = Callable[[Address], NodeRecord | None]
 """Reads one record, strongly consistent; None when there is none yet."""
 
+Blamed = Callable[[PlanNode, str], bool]
+"""Whether a failure was left to a join at a path, which must then fail, not be skipped."""
+
+
+def _nobody(join: PlanNode, path: str) -> bool:
+    return False
+
 
 def is_taken(link: Link, record: NodeRecord) -> bool:
     """Whether an edge was taken, given the record of the node it leaves."""
+    if record.contained:
+        return False
+    if record.items is not None and link.port == ITEM:
+        return True  # by each item; `done` is taken as well, when they have ended
     went_on = record.status in {"completed", "failed"} and record.port == link.port
     return went_on and link.target not in record.refused
 
 
 def dead_after(
-    plan: Plan, node: PlanNode, record: NodeRecord, find: Find
+    plan: Plan, node: PlanNode, record: NodeRecord, find: Find, blamed: Blamed = _nobody
 ) -> list[tuple[PlanNode, str]]:
     """Returns the nodes, with paths, that are dead because of how `node` ended.
 
@@ -43,22 +56,33 @@ def dead_after(
         node: The node that has decided.
         record: Which port it took, and which edges there it refused.
         find: Reads records of nodes that are not part of this decision.
+        blamed: Whether a failure was left to a join.
     """
     if record.port == "repeat" and node.id in plan.loop_of:
         return []
-    return _Decision(plan, node, record.key.path, record, find=find).dead()
+    return _Decision(plan, node, record.key.path, record, find=find, blamed=blamed).dead()
 
 
-def after_skip(plan: Plan, node: PlanNode, path: str, find: Find) -> list[tuple[PlanNode, str]]:
+def after_skip(
+    plan: Plan, node: PlanNode, path: str, find: Find, blamed: Blamed = _nobody
+) -> list[tuple[PlanNode, str]]:
     """Returns the nodes that are dead because `node` itself is skipped."""
-    return _Decision(plan, node, path, None, find=find).dead()
+    return _Decision(plan, node, path, None, find=find, blamed=blamed).dead()
 
 
 class _Decision:
     def __init__(
-        self, plan: Plan, node: PlanNode, path: str, record: NodeRecord | None, *, find: Find
+        self,
+        plan: Plan,
+        node: PlanNode,
+        path: str,
+        record: NodeRecord | None,
+        *,
+        find: Find,
+        blamed: Blamed,
     ) -> None:
         self.plan, self.node, self.path, self.find = plan, node, path, find
+        self.blamed = blamed
         self.record = record
         self.found: dict[tuple[str, str], PlanNode] = {}
 
@@ -67,7 +91,7 @@ class _Decision:
         while todo:
             link, source_path = todo.pop(0)
             target = self.plan.by_id[link.target]
-            if target.id == END:
+            if target.id == END or self._begins_item(link):
                 continue
             path = self._path_of(target, self.plan.by_id[link.source], source_path)
             if (target.id, path) in self.found or not self._all_dead(target, path):
@@ -75,11 +99,15 @@ class _Decision:
             self.found[(target.id, path)] = target
             if target.id in self.plan.loop_of:
                 # Without its loop node the loop is at its end.
-                todo.extend(self._exits(target.id, besides=target.id))
+                todo.extend(self._exits(target.id, target, path))
             for links in self.plan.outgoing[target.id].values():
                 todo.extend((after, path) for after in links)
         ranked = sorted(self.found.items(), key=lambda item: item[1].ord)
         return [(target, path) for (_, path), target in ranked]
+
+    def _begins_item(self, link: Link) -> bool:
+        """Whether an edge begins an item: where there is none, there is nothing to skip."""
+        return link.port == ITEM and link.source in self.plan.iterate_of
 
     def _first_links(self) -> list[tuple[Link, str]]:
         outgoing = self.plan.outgoing[self.node.id]
@@ -92,21 +120,25 @@ class _Decision:
             or self.record is None
         ]
         if depth < len(self.node.scope):
-            first.extend(self._exits(self.node.scope[depth], besides=self.node.id))
+            first.extend(self._exits(self.node.scope[depth], self.node, self.path))
         return first
 
-    def _exits(self, loop_id: str, *, besides: str) -> list[tuple[Link, str]]:
-        """The edges that leave a loop, as its round that is ending decides them."""
+    def _exits(self, loop_id: str, last: PlanNode, path: str) -> list[tuple[Link, str]]:
+        """The edges that leave a loop, as its round that ends with `last` at `path` decides them.
+
+        Those of `last` itself are left out.
+        """
         loop = self.plan.loop_of[loop_id]
         inside = set(loop.body)
-        return [
-            (link, self._round_of(self.plan.by_id[name]))
-            for name in loop.body
-            if name != besides
-            for links in self.plan.outgoing[name].values()
-            for link in links
-            if link.target not in inside
-        ]
+        found: list[tuple[Link, str]] = []
+        for name in loop.body:
+            if name == last.id:
+                continue
+            shared = common_depth(last.scope, self.plan.by_id[name].scope)
+            round_ = path_of(tuple(path.split(".")[:shared]))
+            links = (link for at_port in self.plan.outgoing[name].values() for link in at_port)
+            found.extend((link, round_) for link in links if link.target not in inside)
+        return found
 
     def _takes(self, link: Link) -> bool:
         return self.record is not None and is_taken(link, self.record)
@@ -126,11 +158,6 @@ class _Decision:
             common_depth(self.node.scope, self.plan.by_id[link.target].scope) for link in taken
         )
 
-    def _round_of(self, other: PlanNode) -> str:
-        """The path, in the round that is ending, of another node of the loop."""
-        depth = common_depth(self.node.scope, other.scope)
-        return path_of(tuple(self.path.split(".")[:depth]))
-
     @staticmethod
     def _path_of(target: PlanNode, source: PlanNode, source_path: str) -> str:
         """The path at which an edge enters its target; a loop is entered in round 1."""
@@ -139,7 +166,10 @@ class _Decision:
         return path_of((*parts, *["1"] * (len(target.scope) - depth)))
 
     def _all_dead(self, target: PlanNode, path: str) -> bool:
-        return all(self._is_dead(link, target, path) for link in target.incoming)
+        if begins_round(self.plan, target, path):
+            return False
+        dead = all(self._is_dead(link, target, path) for link in target.incoming)
+        return dead and not (target.join and self.blamed(target, path))
 
     def _is_dead(self, link: Link, target: PlanNode, path: str) -> bool:
         if link.source == START:

@@ -24,6 +24,9 @@ _NAME: Final = re.compile(rf"({RUN_ID})(?:-(\d{{1,6}}))?")
 
 _CAUSE_CHARS: Final = 2_000
 
+_EXACT: Final = re.compile(r"((?:Transient|Permanent)[A-Z]\w*): ")
+"""The class that a node's error has inside; see `NodeError.for_machine`."""
+
 
 def close_ended(deps: Deps, detail: Mapping[str, Any]) -> str:
     """Closes the run of an execution that did not succeed, if it is still open.
@@ -35,7 +38,7 @@ def close_ended(deps: Deps, detail: Mapping[str, Any]) -> str:
 
     Returns:
         What was done: `closed`, `open` (the execution goes on, or succeeded and its last
-        Task closes the run), `was_closed`, `superseded` (the run has a newer execution)
+        Task closes the run), `was_closed`, `paused`, `superseded` (the run has a newer execution)
         or `unknown` (no run of ours).
     """
     status = str(detail.get("status", ""))
@@ -55,6 +58,8 @@ def close_ended(deps: Deps, detail: Mapping[str, Any]) -> str:
         # Whoever closed it may have died before the runs around and below it knew.
         after_close(deps, run, deps.store.nodes(run_id))
         return "was_closed"
+    if run.status == "paused":
+        return "paused"
     ended = _ENDINGS[status]
     if deps.store.control(run_id).cancel:
         ended = "cancelled"
@@ -76,6 +81,8 @@ def execution_error(detail: Mapping[str, Any]) -> dict[str, Any]:
         message = "the execution was stopped from outside"
         return {"code": "execution_aborted", "message": message, "retryable": True}
     message = _message(str(detail.get("cause") or "")) or "the execution failed"
+    if exact := _EXACT.match(message):
+        name, message = exact[1], message[exact.end() :]
     shown = {"code": "execution_failed", "message": message, "retryable": False}
     return {**shown, "details": {"error": name}} if name else shown
 

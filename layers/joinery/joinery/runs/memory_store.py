@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from joinery.errors import NotFound
-from joinery.events.make import Event, without_skips
-from joinery.runs.model import RUN_OPEN, Address, Control, NodeKey, NodeRecord, RunRecord
+from joinery.events.make import Event, with_nodes, without_skips
+from joinery.runs.joins import JoinState
+from joinery.runs.model import (
+    RUN_OPEN,
+    Address,
+    Control,
+    NodeKey,
+    NodeRecord,
+    RunRecord,
+    reset,
+)
 from joinery.runs.ports import (
     AlreadyTerminal,
     ClaimHeld,
     ClaimLost,
+    JoinChanged,
     Loaded,
     TaskToken,
     TextPiece,
@@ -34,6 +44,7 @@ class _Run:
     events: list[Event] = field(default_factory=list)
     texts: list[TextPiece] = field(default_factory=list)
     tokens: dict[NodeKey, TaskToken] = field(default_factory=dict)
+    joins: dict[NodeKey, JoinState] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -55,7 +66,7 @@ class MemoryStore:
         for event in events:
             head += 1
             stored.append({**event, "seq": head, "head": head})
-        run.control = Control(head, run.control.cancel, run.control.subs)
+        run.control = replace(run.control, head=head)
         run.events.extend(stored)
         return stored
 
@@ -93,8 +104,6 @@ class MemoryStore:
 
     def mark_started(self, run_id: str, execution_arn: str, at: float) -> None:
         """See `RunStore.mark_started`."""
-        from dataclasses import replace
-
         with self._lock:
             run = self._run(run_id)
             status = "running" if run.record.status == "queued" else run.record.status
@@ -110,7 +119,7 @@ class MemoryStore:
         """See `RunStore.request_cancel`."""
         with self._lock:
             run = self._run(run_id)
-            run.control = Control(run.control.head, True, run.control.subs)
+            run.control = replace(run.control, cancel=True)
 
     def close_run(
         self,
@@ -124,8 +133,6 @@ class MemoryStore:
         usage: Mapping[str, Any] | None = None,
     ) -> list[Event]:
         """See `RunStore.close_run`."""
-        from dataclasses import replace
-
         with self._lock:
             held = self._run(run.run_id)
             if held.record.status not in RUN_OPEN or held.record.incarnation != run.incarnation:
@@ -136,18 +143,67 @@ class MemoryStore:
             held.outputs = outputs
             return self._stamp(held, [event])
 
+    def pause_run(self, run: RunRecord, event: Event) -> list[Event]:
+        """See `RunStore.pause_run`."""
+        with self._lock:
+            held = self._run(run.run_id)
+            open_ = held.record.status in RUN_OPEN - {"paused"}
+            if not open_ or held.record.incarnation != run.incarnation:
+                return []
+            held.record = replace(held.record, status="paused")
+            held.control = replace(held.control, pause=True)
+            return self._stamp(held, [event])
+
+    def reopen_run(self, run: RunRecord, event: Event) -> list[Event]:
+        """See `RunStore.reopen_run`."""
+        with self._lock:
+            held = self._run(run.run_id)
+            if (held.record.status, held.record.incarnation) != (run.status, run.incarnation):
+                return []
+            held.record = replace(
+                held.record, status="running", incarnation=run.incarnation + 1,
+                execution_arn="", ended_at=0.0, error=None,
+            )  # fmt: skip
+            held.control = replace(held.control, pause=False, cancel=False)
+            return self._stamp(held, [event])
+
+    def reset_node(self, run_id: str, record: NodeRecord) -> None:
+        """See `RunStore.reset_node`."""
+        with self._lock:
+            nodes = self._run(run_id).nodes
+            if nodes.get(record.key) == record:
+                nodes[record.key] = reset(record)
+
+    def adopt(self, run_id: str, records: Sequence[NodeRecord]) -> None:
+        """See `RunStore.adopt`."""
+        with self._lock:
+            for record in records:
+                self._run(run_id).nodes.setdefault(record.key, record)
+
+    def delete_run(self, run_id: str) -> bool:
+        """See `RunStore.delete_run`."""
+        with self._lock:
+            self._runs.pop(run_id, None)
+            return True
+
     # -- nodes -------------------------------------------------------------------------
 
-    def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
+    def load(
+        self, run_id: str, addresses: Iterable[Address], joins: Iterable[NodeKey] = ()
+    ) -> Loaded:
         """See `RunStore.load`."""
         with self._lock:
             run = self._run(run_id)
             found: dict[Address, NodeRecord] = {}
             for address in addresses:
+                if address.every:
+                    found.update(self._under(run, address))
+                    continue
                 record = self._find(run, address)
                 if record is not None:
                     found[address] = record
-            return Loaded(run.control, found)
+            held = {key: run.joins[key] for key in joins if key in run.joins}
+            return Loaded(run.control, found, held)
 
     @staticmethod
     def _find(run: _Run, address: Address) -> NodeRecord | None:
@@ -161,6 +217,15 @@ class MemoryStore:
             if best is None or key.parts() > best.key.parts():
                 best = record
         return best
+
+    @staticmethod
+    def _under(run: _Run, address: Address) -> dict[Address, NodeRecord]:
+        prefix = address.key.parts()
+        return {
+            Address(key): record
+            for key, record in run.nodes.items()
+            if key.ord == address.key.ord and key.parts()[: len(prefix)] == prefix
+        }
 
     def result(self, run_id: str, record: NodeRecord) -> Mapping[str, Any]:
         """See `RunStore.result`."""
@@ -239,6 +304,7 @@ class MemoryStore:
         skipped: Sequence[NodeRecord] = (),
         *,
         fenced: bool = True,
+        joins: Sequence[JoinState] = (),
     ) -> list[Event]:
         """See `RunStore.finish`."""
         with self._lock:
@@ -248,13 +314,47 @@ class MemoryStore:
                 raise AlreadyTerminal(held)
             if fenced:
                 self._mine(run, record.key, record.attempt)
+            for join in joins:
+                stored_join = run.joins.get(join.key)
+                if (stored_join.version if stored_join else 0) != join.version:
+                    raise JoinChanged
             gone = {(r.node_id, r.key.path) for r in skipped if r.key in run.nodes}
             stored = self._stamp(run, [without_skips(event, gone) for event in events])
             seq = stored[0]["seq"] if stored else 0
             run.nodes[record.key] = record.with_(claim_until=0.0, seq=seq)
             for other in skipped:
                 run.nodes.setdefault(other.key, other)
+            for join in joins:
+                run.joins[join.key] = replace(join, version=join.version + 1)
             return stored
+
+    def cancel_nodes(self, run_id: str, records: Sequence[NodeRecord], event: Event) -> list[Event]:
+        """See `RunStore.cancel_nodes`."""
+        with self._lock:
+            run = self._run(run_id)
+            open_ = [r for r in records if r.key not in run.nodes or not run.nodes[r.key].terminal]
+            if not open_:
+                return []
+            stored = self._stamp(run, [with_nodes(event, open_)])
+            for record in open_:
+                run.nodes[record.key] = run.nodes.get(record.key, record).with_(
+                    status="cancelled",
+                    ended_at=record.ended_at,
+                    claim_until=0.0,
+                    error=None,
+                    seq=stored[0]["seq"],
+                )
+            return stored
+
+    def settle(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+        """See `RunStore.settle`."""
+        with self._lock:
+            run = self._run(run_id)
+            held = run.nodes.get(record.key)
+            if held is None or (held.status, held.attempt) != ("cancelled", record.attempt):
+                return []
+            run.nodes[record.key] = held.with_(usage=record.usage, streams=record.streams)
+            return self._stamp(run, events)
 
     # -- events and text ---------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from joinery.events.make import Event
+from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ class ClaimLost(Exception):
     """Another attempt has begun since: nothing that this one writes counts any more."""
 
 
+class JoinChanged(Exception):
+    """A join's state is not the one that a change was computed from: read it and compute again."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextPiece:
     """A stored piece of a stream."""
@@ -54,12 +59,14 @@ class TaskToken:
         token: The Task's token; a retried Task has another.
         child: What the node waits for.
         issued_at: Epoch seconds at which the invocation with this token began.
+        caught: The joins whose decision the machine catches around the Task.
     """
 
     key: NodeKey
     token: str
     child: str
     issued_at: float
+    caught: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,7 @@ class Loaded:
 
     control: Control
     records: Mapping[Address, NodeRecord] = field(default_factory=dict)
+    joins: Mapping[NodeKey, JoinState] = field(default_factory=dict)
 
 
 class RunStore(Protocol):
@@ -118,8 +126,41 @@ class RunStore(Protocol):
         """Raises the flag that running nodes see within a second."""
         ...
 
-    def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
-        """Reads the control item and records; what does not exist is left out."""
+    def pause_run(self, run: RunRecord, event: Event) -> list[Event]:
+        """Moves an open run to `paused` and raises the flag that nodes look at before they begin.
+
+        Returns the stored event, or nothing when the run is paused or closed already,
+        or has another incarnation than `run`.
+        """
+        ...
+
+    def reopen_run(self, run: RunRecord, event: Event) -> list[Event]:
+        """Begins the next incarnation of a run that is paused or has failed.
+
+        Its status is `running`, without an execution; its flags are down. Returns the
+        stored event, or nothing when the run is not any more as `run` says.
+        """
+        ...
+
+    def reset_node(self, run_id: str, record: NodeRecord) -> None:
+        """Lets a node that has ended be claimed again; one that has changed since is left."""
+        ...
+
+    def adopt(self, run_id: str, records: Sequence[NodeRecord]) -> None:
+        """Stores terminal records of another run, results included; existing ones stay."""
+        ...
+
+    def delete_run(self, run_id: str) -> bool:
+        """Deletes all that is stored of a run; False while some of it is left."""
+        ...
+
+    def load(
+        self, run_id: str, addresses: Iterable[Address], joins: Iterable[NodeKey] = ()
+    ) -> Loaded:
+        """Reads the control item, records and joins; what does not exist is left out.
+
+        All records of an address with `every` are given each at its own exact address.
+        """
         ...
 
     def result(self, run_id: str, record: NodeRecord) -> Mapping[str, Any]:
@@ -168,13 +209,31 @@ class RunStore(Protocol):
         skipped: Sequence[NodeRecord] = (),
         *,
         fenced: bool = True,
+        joins: Sequence[JoinState] = (),
     ) -> list[Event]:
         """Stores a terminal record, the records it skips and the events as one transaction.
 
         `fenced` is False for a record that nobody claimed, such as a skip. A
-        skipped record that exists already is left as it is.
+        skipped record that exists already is left as it is. `joins` are states as they
+        were loaded, with changes: they are stored under the version that follows.
 
-        Raises: ClaimLost, AlreadyTerminal.
+        Raises: ClaimLost, AlreadyTerminal, JoinChanged.
+        """
+        ...
+
+    def cancel_nodes(self, run_id: str, records: Sequence[NodeRecord], event: Event) -> list[Event]:
+        """Records nodes as cancelled that have not ended; the others stay as they are.
+
+        The event, a `nodes.cancelled` without rows, comes to tell of those that it
+        changed; where they do not fit into one transaction, there are several. Of a
+        node that was begun, attempts, times and usage stay.
+        """
+        ...
+
+    def settle(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+        """Adds to a cancelled node what its last attempt had used by its end.
+
+        Returns nothing when it was not that attempt that was cancelled.
         """
         ...
 

@@ -30,6 +30,7 @@ def create_run(
     extra: Mapping[str, Any] | None = None,
     run_id: str | None = None,
     parent: Parent | None = None,
+    forked_from: str = "",
 ) -> tuple[RunRecord, bool]:
     """Stores a new run with its `run.started` event.
 
@@ -45,6 +46,7 @@ def create_run(
         extra: What else it is pinned to: `{cassette?, model?}`.
         run_id: Its id where that is settled, as a child run's is.
         parent: The node that it is a child run of.
+        forked_from: The run that it is a fork of.
 
     Returns:
         The run, and whether it is new.
@@ -70,6 +72,7 @@ def create_run(
         created_at=now,
         request_hash=fingerprint,
         parent=parent,
+        forked_from=forked_from,
     )
     event = started_event(run, plan, at=now)
     stored, events = deps.store.create_run(run, inputs, [event], extra or {})
@@ -84,7 +87,12 @@ def create_run(
 def started_event(run: RunRecord, plan: Plan, *, at: float) -> Event:
     """Returns `run.started`; it tells a watcher the graph, so that it can draw it."""
     nodes = [
-        {"node_id": node.id, "type": node.type, "loops": list(node.scope)}
+        {
+            "node_id": node.id,
+            "type": node.type,
+            **({"name": node.name} if node.name else {}),
+            "loops": list(node.scope),
+        }
         for node in plan.nodes
         if node.type != "end"
     ]
@@ -98,6 +106,8 @@ def started_event(run: RunRecord, plan: Plan, *, at: float) -> Event:
     }
     if run.parent:
         data["parent"] = parent_shown(run.parent)
+    if run.forked_from:
+        data["forked_from"] = run.forked_from
     return make_event("run.started", run.run_id, data, at=at, session_id=run.session_id)
 
 

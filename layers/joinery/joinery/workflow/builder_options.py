@@ -48,6 +48,7 @@ class NodeOptions(TypedDict, total=False):
     on_error: Literal["fail", "continue", "route"] | DefaultOutput
     retry: int | RetryOptions
     timeout: Duration
+    probabilities: Mapping[str, float]
 
 
 class AnswerOptions(NodeOptions, ModelOptions, total=False):

@@ -47,6 +47,9 @@ Seconds = Annotated[
 ]
 
 
+Probability = Annotated[float, Field(ge=0, le=1, strict=False)]
+
+
 class _Strict(BaseModel):
     """Base of all parts of the model: unknown keys are errors, nothing is coerced."""
 
@@ -129,6 +132,7 @@ class _NodeBase(_Strict):
     on_error: Literal["fail", "continue", "route"] | DefaultOutput = "fail"
     retry: Retry | None = None
     timeout: Seconds | None = None
+    probabilities: dict[PortName, Probability] = {}
 
 
 class AgentNode(_NodeBase):
@@ -202,6 +206,18 @@ class LoopNode(_NodeBase):
     type: Literal["loop"]
     until: str | None = None
     max_rounds: Annotated[int, Field(ge=1, le=limits.LOOP_ROUNDS_MAX)]
+    expected_rounds: Annotated[float, Field(ge=1, strict=False)] | None = None
+
+
+class IterateNode(_NodeBase):
+    """Runs what its port `item` leads to once for each item of a list, then takes `done`."""
+
+    type: Literal["iterate"]
+    items: str | list[Any]
+    concurrency: Annotated[int, Field(ge=1, le=limits.SFN_INLINE_MAP_WIDTH)] = 10
+    max_items: Annotated[int, Field(ge=1, le=limits.ITERATE_ITEMS_MAX)] = 100
+    expected_items: Annotated[int, Field(ge=0)] | None = None
+    on_item_error: Literal["fail", "continue"] = "fail"
 
 
 class WorkflowNode(_NodeBase):
@@ -221,17 +237,20 @@ Node = Annotated[
     | ConditionNode
     | SwitchNode
     | LoopNode
+    | IterateNode
     | WorkflowNode,
     Field(discriminator="type"),
 ]
 
-NODE_TYPES = ("agent", "condition", "llm", "loop", "switch", "template", "transform", "workflow")
+NODE_TYPES = (
+    "agent", "condition", "iterate", "llm", "loop", "switch", "template", "transform", "workflow",
+)  # fmt: skip
 """Types that this release runs."""
 
 PLANNED_NODE_TYPES = (
-    "callback", "code", "extract", "fact_check", "http", "iterate", "knowledge", "lambda",
-    "memory_read", "memory_write", "message", "question", "review", "summarize_history", "table",
-    "team", "tool", "vote", "wait",
+    "callback", "code", "extract", "fact_check", "http", "knowledge", "lambda", "memory_read",
+    "memory_write", "message", "question", "review", "summarize_history", "table", "team", "tool",
+    "vote", "wait",
 )  # fmt: skip
 """Types that the format reserves; using one is an error that says so."""
 
@@ -257,6 +276,7 @@ class Workflow(_Strict):
     nodes: Annotated[dict[NodeId, Node], Field(min_length=1)]
     edges: Annotated[list[Edge | str], Field(min_length=1)]
     outputs: dict[NodeId, Any] = {}
+    run_on: Literal["standard", "inline", "auto"] = "standard"
 
     def expanded_edges(self) -> list[Edge]:
         """Returns every edge on its own, in the order of the file.
@@ -310,6 +330,8 @@ def ports_of(node: Any) -> tuple[str, ...]:
             base = (*node.cases, "default")
         case LoopNode():
             base = ("repeat", "done")
+        case IterateNode():
+            base = ("item", "done")
         case _:
             base = ("",)
     return (*base, "error") if node.on_error == "route" else base

@@ -29,12 +29,14 @@ class Report:
         workflow: The workflow, when no problem is an error.
         source: What was validated.
         children: The child workflows that are known, by the nodes that run them.
+        draft: The workflow as far as its shape is right, whatever else is wrong.
     """
 
     problems: tuple[Problem, ...]
     workflow: Workflow | None
     source: Source
     children: Mapping[str, KnownChild] = field(default_factory=dict)
+    draft: Workflow | None = None
 
     @property
     def errors(self) -> tuple[Problem, ...]:

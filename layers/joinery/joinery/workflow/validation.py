@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from joinery.workflow.checks.children import check_children
 from joinery.workflow.checks.edges import read_graph
+from joinery.workflow.checks.expected import check_expected
 from joinery.workflow.checks.fields import check_fields, read_prompts
 from joinery.workflow.checks.flow import check_flow
+from joinery.workflow.checks.joins import check_constants, check_joins
 from joinery.workflow.checks.references import check_expressions
+from joinery.workflow.checks.running import check_running
 from joinery.workflow.checks.structure import check_structure
 from joinery.workflow.children import ChildSource, FileChildren, KnownChild
 from joinery.workflow.report import Collector, Report
@@ -46,16 +49,19 @@ def validate(
         prompts = read_prompts(graph, folder, out)
         workflow = check_structure(_with_prompts(data, prompts), out)
         check_fields(data, graph, out)
+        check_expected(graph, out)
         structure = check_flow(graph, out)
+        check_joins(graph, structure, out)
+        check_constants(graph, out)
+        check_running(data, graph, structure, out)
         check_expressions(data, graph, structure, prompts, out)
         if children is None and folder is not None:
             children = FileChildren(folder)
         if children is not None:
             known = check_children(data, graph, children, out)
     problems = out.ordered()
-    if any(problem.severity == "error" for problem in problems):
-        workflow = None
-    return Report(problems, workflow, source, known)
+    wrong = any(problem.severity == "error" for problem in problems)
+    return Report(problems, None if wrong else workflow, source, known, workflow)
 
 
 def _with_prompts(data: Mapping[str, Any], prompts: Mapping[str, str]) -> Mapping[str, Any]:

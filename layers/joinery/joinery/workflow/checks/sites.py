@@ -69,18 +69,31 @@ def _node_sites(node: RawNode, prompts: Mapping[str, str]) -> Iterator[Site]:
             yield from _nested(node.data.get("value"), f"{pointer}/value", node.id)
         case "workflow":
             yield from _nested(node.data.get("inputs"), f"{pointer}/inputs", node.id)
+        case "iterate":
+            yield from _items(node)
         case "condition":
             yield from _text(node, "if", condition=True)
         case "loop":
             yield from _text(node, "until", condition=True)
         case "switch":
-            yield from _text(node, "value", single=True)
-            cases = node.data.get("cases")
-            if node.data.get("value") is None and isinstance(cases, dict):
-                for port, case in cases.items():
-                    if isinstance(case, str):
-                        place = f"{pointer}/cases/{escape_pointer(port)}"
-                        yield Site(case, place, node.id, condition=True)
+            yield from _switch(node)
+
+
+def _switch(node: RawNode) -> Iterator[Site]:
+    yield from _text(node, "value", single=True)
+    cases = node.data.get("cases")
+    if node.data.get("value") is None and isinstance(cases, dict):
+        for port, case in cases.items():
+            if isinstance(case, str):
+                place = f"{node.pointer}/cases/{escape_pointer(port)}"
+                yield Site(case, place, node.id, condition=True)
+
+
+def _items(node: RawNode) -> Iterator[Site]:
+    if isinstance(node.data.get("items"), str):
+        yield from _text(node, "items", single=True)
+    else:
+        yield from _nested(node.data.get("items"), f"{node.pointer}/items", node.id)
 
 
 def _text(

@@ -28,7 +28,7 @@ def general(place: Location) -> Location:
     if len(place) < 2 or place[0] not in ("inputs", "agents", "nodes", "edges", "outputs"):
         return place
     shown = [place[0], "*", *place[2:]]
-    if place[0] == "nodes" and len(place) > 3 and place[2] in ("cases", "output"):
+    if place[0] == "nodes" and len(place) > 3 and place[2] in ("cases", "output", "probabilities"):
         shown[3] = "*"
     return tuple(shown)
 

@@ -1,0 +1,183 @@
+"""What one visit of a state weighs: history events, model calls, seconds, dollars.
+
+Retries are left out everywhere: how many there are no plan can tell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from joinery import limits
+from joinery.compiler.catchers import regions_of
+from joinery.compiler.chances import repeats
+from joinery.compiler.plan import MODEL_TYPES, WAITING_TYPES, Plan, PlanNode, items_of
+from joinery.compiler.ranges import Range, exactly
+from joinery.compiler.states import StateInfo
+from joinery.compiler.steps import measure_steps
+from joinery.compiler.walk import Walk, Weight, boxes
+
+PerNode = Callable[[PlanNode], float]
+"""What one node adds when it runs."""
+
+
+def history_events(plan: Plan) -> Callable[[str, StateInfo], Range]:
+    """Returns what weighs the events that entering and leaving a state writes into the history."""
+
+    def weight(name: str, info: StateInfo) -> Range:
+        match info.kind:
+            case "task":
+                single = limits.SFN_EVENTS_CALLBACK if waits(plan, info) else limits.SFN_EVENTS_TASK
+                return exactly(single)
+            case "map":
+                items = len(info.nodes)
+                return exactly(limits.SFN_EVENTS_MAP + limits.SFN_EVENTS_MAP_ITEM * items)
+            case "iterate":
+                items_ = Range(*items_of(plan, info.nodes[0]))
+                return exactly(limits.SFN_EVENTS_MAP) + items_.scaled(limits.SFN_EVENTS_MAP_ITEM)
+            case "parallel":
+                return exactly(limits.SFN_EVENTS_PARALLEL)
+        return exactly(limits.SFN_EVENTS_PLAIN)
+
+    return weight
+
+
+def waits(plan: Plan, info: StateInfo) -> bool:
+    """Whether a Task waits for its token."""
+    return any(plan.by_id[node].type in WAITING_TYPES for node in info.nodes)
+
+
+def per_node(walk: Walk, weigh: PerNode) -> Weight:
+    """Returns the weight of a Task by the nodes it runs.
+
+    A Task may be entered although its node is skipped: behind an edge with `when`, or
+    in a region that runs in levels. Such a node counts nothing at least.
+    """
+    alone = _of_nodes(walk, lambda node: exactly(weigh(node)))
+
+    def weight(name: str, info: StateInfo) -> Range:
+        if info.kind == "task" and info.walks:
+            return _of_group(walk, info, weigh, walk.chance[name])
+        return alone(name, info)
+
+    return weight
+
+
+def per_run_below(walk: Walk, figures: Mapping[str, Range]) -> Callable[[str, StateInfo], Range]:
+    """Returns the weight of a Task by what the runs below its nodes come to, by node."""
+    return _of_nodes(walk, lambda node: figures.get(node.id, Range()))
+
+
+def _of_nodes(walk: Walk, weigh: Callable[[PlanNode], Range]) -> Callable[[str, StateInfo], Range]:
+    shares = _map_shares(walk)
+    raced: set[str] = set().union(*regions_of(walk.plan).values())
+
+    def weight(name: str, info: StateInfo) -> Range:
+        total = Range()
+        if info.kind != "task":
+            return total
+        entered = walk.chance[name]
+        for node in info.nodes:
+            value = weigh(walk.plan.by_id[node]).scaled(shares.get(name, 1.0))
+            runs = walk.runs[node]
+            usual = value.expected * min(1.0, runs / entered) if entered else 0.0
+            # A node that a join may stop need not have done anything.
+            sure = runs >= entered - 1e-9 and node not in raced
+            total += Range(value.min if sure else 0.0, usual, value.max)
+        return total
+
+    return weight
+
+
+def _of_group(walk: Walk, info: StateInfo, weigh: PerNode, entered: float) -> Range:
+    """Returns what a walk through a group weighs; in a Map, through the mean branch."""
+    total = Range()
+    for steps in info.walks:
+        bounds = measure_steps(walk.plan, steps, weigh)
+        usual = 0.0
+        for step in steps:
+            node = walk.plan.by_id[step.node]
+            rounds = repeats(walk.plan, step.loops).expected
+            runs = min(1.0, walk.runs[node.id] / entered) if entered else 0.0
+            usual += weigh(node) * runs * rounds
+        total += Range(bounds.min, usual, bounds.max)
+    return total.scaled(1.0 / len(info.walks))
+
+
+def per_invocation(value: float) -> Weight:
+    """Returns the weight of a Task by its being entered, whatever its nodes do."""
+    return lambda _name, info: value if info.kind == "task" else 0.0
+
+
+def _map_shares(walk: Walk) -> dict[str, float]:
+    """Returns, for the Task inside a Map over branches, the share of its nodes one item runs."""
+    shares: dict[str, float] = {}
+
+    def visit(scope: Mapping[str, Any]) -> None:
+        for name, state in scope["States"].items():
+            info = walk.emitted.info[name]
+            if info.kind == "map":
+                shares[state["ItemProcessor"]["StartAt"]] = 1.0 / len(state["Items"])
+            for box, _ in boxes(walk.plan, info, state):
+                visit(box)
+
+    visit(walk.emitted.definition)
+    return shares
+
+
+# -- single nodes ---------------------------------------------------------------------------
+
+
+def model_calls(node: PlanNode) -> float:
+    """Calls of a model by one attempt of a node."""
+    return 1.0 if node.type in MODEL_TYPES else 0.0
+
+
+def seconds(node: PlanNode) -> float:
+    """How long a node is assumed to take."""
+    if node.type in MODEL_TYPES:
+        return limits.ASSUMED_MODEL_CALL_S
+    return limits.ASSUMED_PLAIN_NODE_S
+
+
+def lambda_usd(node: PlanNode) -> float:
+    """Memory and time; a request is paid per Task."""
+    return seconds(node) * limits.RUN_NODE_MEMORY_GB * limits.LAMBDA_USD_PER_GB_S
+
+
+def dynamodb_usd(node: PlanNode) -> float:
+    """Claim, started event, counter twice, and the result's transaction (double price)."""
+    result = math.ceil(limits.ASSUMED_RESULT_BYTES / limits.DYNAMODB_WRITE_UNIT_BYTES)
+    writes = 4 + 2 * (result + 1)
+    chunks = seconds(node) / limits.DURABLE_INTERVAL_S if node.type in MODEL_TYPES else 0
+    reads = 4 + math.ceil(seconds(node))
+    return (writes + chunks) * limits.DYNAMODB_USD_PER_WRITE_UNIT + (
+        reads * limits.DYNAMODB_USD_PER_READ_UNIT
+    )
+
+
+def websocket_usd(node: PlanNode) -> float:
+    """Two events, and of a model's text one post an interval."""
+    posts = 2.0
+    if node.type in MODEL_TYPES:
+        posts += seconds(node) / limits.DELTA_INTERVAL_S
+    return posts * limits.ASSUMED_VIEWERS * limits.WEBSOCKET_USD_PER_MESSAGE
+
+
+# -- services -------------------------------------------------------------------------------
+
+_PER_NODE: Final[Mapping[str, PerNode]] = {
+    "lambda": lambda_usd,
+    "dynamodb": dynamodb_usd,
+    "apigateway": websocket_usd,
+}
+
+
+def prices(walk: Walk, transitions: Range) -> dict[str, Range]:
+    """Returns the price of a run in dollars, by service; model fees are not in it."""
+    found = {"states": transitions.scaled(limits.SFN_USD_PER_TRANSITION)}
+    for service, weigh in _PER_NODE.items():
+        found[service] = walk.sum(per_node(walk, weigh))
+    found["lambda"] += walk.sum(per_invocation(limits.LAMBDA_USD_PER_REQUEST))
+    return found
