@@ -257,7 +257,7 @@ def test_the_price_holds_what_is_below(tmp_path: Path) -> None:
     )
     services = whole.price_by_service.values()
     assert sum(price.expected for price in services) == pytest.approx(whole.price_usd.expected)
-    assert whole.history_events_max == alone.history_events_max == 2 + 6 + 5
+    assert whole.history_events.max == alone.history_events.max == 2 + 6 + 5
     assert whole.children[0].startswith("child workflow talk: 2 to 2 transitions, $0.0")
     assert "not known here" in alone.children[0]
 
