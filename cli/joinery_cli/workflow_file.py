@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,8 +49,17 @@ def read_workflow(path: Path) -> Report:
     return report
 
 
-def publishable(report: Report) -> str:
-    """Returns the source as it can be published: files that it names are read into it."""
+Pin = tuple[str, int]
+"""Name and version of a published workflow."""
+
+
+def publishable(report: Report, children: Mapping[str, Pin] | None = None) -> str:
+    """Returns the source as it can be published: it names no files any more.
+
+    Args:
+        report: The file; its prompts in files are read into it.
+        children: What its child workflows in files were published as, by node.
+    """
     workflow: Workflow = report.require()
     data: dict[str, Any] = report.source.data
     filled = {
@@ -59,6 +69,8 @@ def publishable(report: Report) -> str:
         for section, parts in (("nodes", workflow.nodes), ("tools", workflow.tools))
         if section in data
     }
+    for node_id, (name, version) in (children or {}).items():
+        filled["nodes"][node_id] |= {"workflow": name, "version": version}
     if all(data[section] == entries for section, entries in filled.items()):
         return report.source.text
     return json.dumps({**data, **filled}, ensure_ascii=False)

@@ -29,7 +29,7 @@ RESERVE_S = 5.0
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Runs the node `{run_id, plan, node, path, quorum?}`; returns `{port, path}`.
+    """Runs the node `{run_id, plan, node, path, quorum?, token?}`; returns `{port, path}`.
 
     Whatever is raised is a NodeError, by the class name that the machine matches on.
     """
@@ -72,6 +72,7 @@ def _run(event: dict[str, Any], deadline: float) -> dict[str, Any]:
         event["path"],
         deadline=deadline,
         quorum=event.get("quorum", ()),
+        token=event.get("token", ""),
     )
 
 

@@ -161,6 +161,9 @@ class Installation:
     def run_deps(self) -> Deps:
         return Deps(self.store, self.listener, NoModels(), clock=self.clock, background=False)
 
+    def closing_deps(self) -> Deps:
+        return self.run_deps()
+
     def archive(self) -> Archive:
         return self.store
 

@@ -62,6 +62,19 @@ def test_everything_is_made_once_and_calls_nobody(environment: None) -> None:
     assert not bootstrap.clients().counter.snapshot()
 
 
+def test_only_who_runs_nodes_or_closes_runs_wakes_nodes_that_wait(environment: None) -> None:
+    wakes = {
+        deps.children.settles: deps.children
+        for deps in (bootstrap.run_deps(), bootstrap.closing_deps())
+        if deps.children
+    }
+    assert set(wakes) == {False, True}
+    with_models = bootstrap.run_deps(bootstrap.models_of({}))
+    assert with_models.children is wakes[True]
+    with pytest.raises(JoineryError, match="wakes no Tasks"):
+        wakes[False].answer("token", {})
+
+
 def test_functions_that_run_no_nodes_have_no_models(environment: None) -> None:
     with pytest.raises(JoineryError, match="runs no nodes"):
         bootstrap.run_deps().models.resolve({})

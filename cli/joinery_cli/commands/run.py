@@ -13,6 +13,7 @@ from joinery.compiler.build import build_plan
 from joinery.compiler.plan import CODE_TYPES
 from joinery.errors import InvalidRequest, Unavailable
 from joinery_cli import exits
+from joinery_cli.children import inline_plans, publish_children
 from joinery_cli.commands.local import running_stack
 from joinery_cli.inputs import read_inputs
 from joinery_cli.interrupts import interruptible
@@ -95,7 +96,7 @@ def _read(request: Request) -> _Ready:
     from joinery_cli.engines.models import read_cassette, read_flag
 
     report = read_workflow(request.file)
-    plan = build_plan(report.require())
+    plan = build_plan(report.require(), children=report.children)
     model = read_flag(request.model) if request.model else None
     inputs = read_inputs(request.inputs, plan.inputs)
     cassette = read_cassette(request.scripted) if request.scripted else None
@@ -136,8 +137,11 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
     if any(node.type in CODE_TYPES for node in ready.plan.nodes):
         code.require()
     tell = (lambda _: None) if request.json else say
-    models = inline_models(ready.plan, ready.cassette, ready.model, held, tell=tell)
-    return InlineEngine(ready.plan, ready.inputs, models, code)
+    children = inline_plans(ready.report)
+    models = inline_models(
+        ready.plan, ready.cassette, ready.model, held, children=children.values(), tell=tell
+    )
+    return InlineEngine(ready.plan, ready.inputs, models, code, children)
 
 
 def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack, *, opt: int | None) -> Engine:
@@ -148,9 +152,10 @@ def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack, *, opt: int
         if not ready.model.name:
             raise InvalidRequest("--model: on the local stack it is written provider:name")
         model = f"{ready.model.provider}:{ready.model.name}"
+    client = held.enter_context(client_of(stack))
     return LocalEngine.start(
-        held.enter_context(client_of(stack)),
-        publishable(ready.report),
+        client,
+        publishable(ready.report, publish_children(client, ready.report)),
         ready.inputs,
         node_ids=tuple(node.id for node in ready.plan.nodes),
         cassette=ready.cassette.to_dict() if ready.cassette else None,

@@ -28,7 +28,8 @@ _USAGE: Final = ("input_tokens", "output_tokens", "model_calls")
 class Visit:
     """One node at one path. Times are epoch seconds, 0 when not reached.
 
-    `status` is a node's status, or `retrying` between two attempts.
+    `status` is a node's status, or `retrying` between two attempts; `child` names the
+    child run of a `workflow` node.
     """
 
     node_id: str
@@ -39,6 +40,7 @@ class Visit:
     ended_at: float = 0.0
     error: str = ""
     note: str = ""
+    child: str = ""
     name: str = ""
 
     @property
@@ -130,7 +132,7 @@ class RunState:
     def running(self) -> list[Visit]:
         """Returns the visits that are under way, in the order of the graph."""
         order = {node_id: place for place, node_id in enumerate(self.nodes)}
-        found = [v for v in self.visits.values() if v.status in ("running", "retrying")]
+        found = [v for v in self.visits.values() if v.status in ("running", "retrying", "waiting")]
         return sorted(found, key=lambda v: (order.get(v.node_id, 0), v.path))
 
     def finished(self) -> list[Visit]:
@@ -261,7 +263,7 @@ class RunState:
             case "node.completed":
                 visit.status, visit.ended_at = "completed", at
                 visit.attempt = int(data.get("attempt", visit.attempt))
-                visit.note = str(data.get("reason") or data.get("port") or "")
+                visit.note = str(data.get("reason") or data.get("port") or visit.child)
                 if "items" in data:
                     visit.note = "1 item" if data["items"] == 1 else f"{data['items']} items"
             case "node.failed":
@@ -274,6 +276,9 @@ class RunState:
             case "node.retrying":
                 visit.status = "retrying"
                 visit.error = str(data.get("error", {}).get("message", ""))
+            case "child.started":
+                visit.status, visit.child = "waiting", data["child_run_id"]
+                visit.note = visit.child
             case "usage.recorded":
                 self._spent[visit.node_id, visit.path] = data
                 for key in _USAGE:
@@ -288,7 +293,7 @@ class RunState:
         for key in _USAGE:
             self.usage[key] = int((data.get("usage") or {}).get(key, self.usage[key]))
         for visit in self.visits.values():
-            if visit.status in ("running", "retrying"):
+            if visit.status in ("running", "retrying", "waiting"):
                 visit.status = "cancelled" if status == "cancelled" else "failed"
                 visit.ended_at = at
 

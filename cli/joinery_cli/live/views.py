@@ -106,6 +106,8 @@ def _lines(state: RunState, event: Event) -> list[str]:
             return [f"{who} failed: {visit.error}{note}"]
         case "node.retrying":
             return [f"{who} is tried again: {visit.error}"]
+        case "child.started":
+            return [f"{who} waits for {data['workflow']['name']}, {visit.note}"]
         case "input.cut":
             return [f"{who}: {visit.note}"]
     return []

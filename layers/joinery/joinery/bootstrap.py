@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from joinery.aws.dynamo_tokens import DynamoTokens
     from joinery.aws.dynamo_watches import DynamoWatches
     from joinery.aws.sockets import SocketPublisher
+    from joinery.catalog.child_runs import PublishedChildRuns
     from joinery.catalog.ports import Executions, Machines
     from joinery.compiler.plan import Plan
     from joinery.nodes.base import Models
@@ -227,14 +228,34 @@ def code_runner() -> CodeRunner:
     )
 
 
+@cache
+def child_runs(*, wakes: bool) -> PublishedChildRuns:
+    """Returns what starts child runs; with `wakes`, also what ends the nodes that wait."""
+    from joinery.aws.task_tokens import StepFunctionsTokens
+    from joinery.catalog.child_runs import PublishedChildRuns
+
+    tokens = StepFunctionsTokens(clients().states) if wakes else None
+    return PublishedChildRuns(catalog(), executions(), tokens)
+
+
 # -- what the handlers use ---------------------------------------------------------------
 
 
 def run_deps(models: Models | None = None) -> Deps:
     """Returns what running needs; without models where no node runs."""
+    return _deps(models or _NoModels(), wakes=models is not None)
+
+
+def closing_deps() -> Deps:
+    """Returns what closing runs needs, with the right to wake nodes that wait for them."""
+    return _deps(_NoModels(), wakes=True)
+
+
+def _deps(models: Models, *, wakes: bool) -> Deps:
     from joinery.runs.deps import Deps
 
-    return Deps(store(), publisher(), models or _NoModels(), code=code_runner())
+    children = child_runs(wakes=wakes)
+    return Deps(store(), publisher(), models, code=code_runner(), children=children)
 
 
 def models_of(extra: Mapping[str, Any]) -> Models:

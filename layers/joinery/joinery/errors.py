@@ -244,6 +244,12 @@ class TransientOutputInvalid(Transient):
     code = "output_invalid"
 
 
+class TransientChildFailed(Transient):
+    """A child run failed, and the node's `retry` asks for another one."""
+
+    code = "workflow.child_failed"
+
+
 class TransientStore(Transient):
     """A table or bucket was throttled or did not answer."""
 
@@ -303,6 +309,24 @@ class PermanentExpression(Permanent):
     """An expression could not be evaluated, or a value it needs is missing."""
 
     code = "expression"
+
+
+class PermanentChildFailed(Permanent):
+    """A child run did not complete; `details` has its run id, its status and its error."""
+
+    code = "workflow.child_failed"
+
+
+class PermanentChildInput(Permanent):
+    """A child workflow does not take what it was given; `details.errors` lists everything."""
+
+    code = "invalid_input"
+
+
+class PermanentChildDepth(Permanent):
+    """Too many runs would be nested in each other."""
+
+    code = "workflow.too_deep"
 
 
 class PermanentNotAList(Permanent):

@@ -30,6 +30,15 @@ ITERATE_DEPTH_MAX: Final = 20
 ATTEMPTS_MAX: Final = 10
 """Hard cap of `retry.attempts`."""
 
+CHILD_DEPTH_MAX: Final = 5
+"""How many runs may be nested in each other, the outermost not counted."""
+
+WAIT_TIMEOUT_S: Final = 365 * 24 * 3_600
+"""Longest wait of a node that costs nothing meanwhile: as long as an execution may last."""
+
+CHILD_TIMEOUT_S: Final = 24 * 3_600
+"""Longest child run of a node that says nothing itself: `defaults.timeout` is for work."""
+
 NODES_MAX: Final = 2_000
 """Largest workflow."""
 

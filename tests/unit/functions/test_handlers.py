@@ -25,9 +25,9 @@ TOKEN = "jn_sample-token-0123456789"
 
 
 REPLACED = (
-    "archive", "catalog", "drain", "executions", "machine_prefix", "machines", "passes", "plan",
-    "run_deps",
-    "run_node_arn", "socket_services", "state_machines", "tickets", "tokens",
+    "archive", "catalog", "closing_deps", "drain", "executions", "machine_prefix", "machines",
+    "passes", "plan", "run_deps", "run_node_arn", "socket_services", "state_machines", "tickets",
+    "tokens",
 )  # fmt: skip
 
 

@@ -27,6 +27,13 @@ REST = {
     "nodes": "nodes: {a: {type: template, template: hi}}\nedges: [start -> a -> end]\n",
 }
 
+CHILDREN = {
+    "talk": "inputs: {topic: {required: true}, times: {type: integer}}\n"
+    "nodes: {a: {type: template, template: '{{ inputs.topic }}'}}",
+    "broken": "nodes: {a: {type: nothing}}",
+    "again": "nodes: {a: {type: workflow, workflow: ./again.yaml}}",
+}
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -39,6 +46,10 @@ def folder(tmp_path: Path) -> Path:
     (home / "code/latin1.py").write_bytes("def main():\n    return 'caf\xe9'\n".encode("latin-1"))
     (tmp_path / "one.py").write_text("def main():\n    return 1\n")
     (tmp_path / "judge.md").write_text("Judge this.")
+    for name, nodes in CHILDREN.items():
+        text = f"version: 1\nname: {name}\n{nodes}\nedges: [start -> a -> end]\n"
+        (home / f"{name}.yaml").write_text(text)
+    (tmp_path / "talk.yaml").write_text((home / "talk.yaml").read_text())
     return home
 
 
@@ -73,10 +84,14 @@ def test_an_example_alone_has_the_problem(code: str, wrong: str, folder: Path) -
 
 def test_every_code_has_a_section_and_every_section_a_code() -> None:
     library = ROOT / "layers/joinery/joinery"
-    files = [*library.glob("workflow/**/*.py"), *library.glob("compiler/*.py")]
+    files = [
+        *library.glob("workflow/**/*.py"),
+        *library.glob("compiler/*.py"),
+        *library.glob("catalog/*.py"),
+    ]
     groups = (
-        "agent|code|edge|expression|graph|input|limit|node|output|plan|prompt|reference|schema|tool"
-        "|yaml"
+        "agent|child|code|edge|expression|graph|input|limit|node|output|plan|prompt|reference|"
+        "schema|tool|yaml"
     )
     used = {
         code

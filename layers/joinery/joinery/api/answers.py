@@ -73,6 +73,7 @@ class PlanReport(_Exact):
     definition_bytes: int
     plan_bytes: int
     warnings: list[str]
+    children: list[str]
 
 
 class WorkflowShown(_Exact):
@@ -129,6 +130,15 @@ class WorkflowRef(_Exact):
     name: str
 
 
+class ParentShown(_Exact):
+    """The node of another run that waits for a child run; `depth` is how many are around it."""
+
+    run_id: str
+    node_id: str
+    path: str
+    depth: int
+
+
 class RunShown(_Exact):
     """A run in short."""
 
@@ -143,6 +153,7 @@ class RunShown(_Exact):
     forked_from: str | None = None
     usage: dict[str, Any]
     error: dict[str, Any] | None = None
+    parent: ParentShown | None = None
 
 
 class NodeShown(_Exact):
@@ -157,6 +168,7 @@ class NodeShown(_Exact):
     usage: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     streams: dict[str, Any] | None = None
+    child_run_id: str | None = None
     started_at: str | None = None
     ended_at: str | None = None
     result: dict[str, Any] | None = None

@@ -35,6 +35,7 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
     unless nothing has changed.
     """
     # Reading and compiling files is needed here alone: the imports stay out of cold starts.
+    from joinery.catalog.children import CatalogChildren
     from joinery.catalog.publish import publish_workflow
     from joinery.compiler.check import check
     from joinery.compiler.compile import DEFAULT_OPT
@@ -42,7 +43,8 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
 
     text = body.source if isinstance(body.source, str) else json.dumps(body.source, indent=1)
     opt = DEFAULT_OPT if body.opt is None else body.opt
-    checked = check(load(text), opt=opt)
+    known = CatalogChildren(services.catalog(), owner)
+    checked = check(load(text), opt=opt, children=known)
     version, compiled, new = publish_workflow(
         services.catalog(),
         services.machines(),
@@ -53,6 +55,7 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
         machine_prefix=services.machine_prefix(),
         clock=services.run_deps().clock,
         opt=opt,
+        children=checked.children,
     )
     shown = {
         **_shown(version),

@@ -20,7 +20,7 @@ from joinery.aws.texts import TextTable
 from joinery.events.make import Event
 from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
-from joinery.runs.ports import Loaded, TextPiece
+from joinery.runs.ports import Loaded, TaskToken, TextPiece
 
 
 class DynamoRunStore:
@@ -177,9 +177,19 @@ class DynamoRunStore:
         """See `RunStore.renew`."""
         self._nodes.renew(run_id, key, attempt, until)
 
-    def release(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+    def release(
+        self, run_id: str, record: NodeRecord, events: Sequence[Event], *, was: str | None = None
+    ) -> list[Event]:
         """See `RunStore.release`."""
-        return self._nodes.release(run_id, record, events)
+        return self._nodes.release(run_id, record, events, was=was)
+
+    def put_token(self, run_id: str, token: TaskToken) -> None:
+        """See `RunStore.put_token`."""
+        self._nodes.put_token(run_id, token)
+
+    def token(self, run_id: str, key: NodeKey) -> TaskToken | None:
+        """See `RunStore.token`."""
+        return self._nodes.token(run_id, key)
 
     def finish(
         self,

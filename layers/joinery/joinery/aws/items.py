@@ -24,6 +24,7 @@ NODES: Final = "N#"
 EVENTS: Final = "E#"
 TEXTS: Final = "T#"
 SUBSCRIBERS: Final = "S#"
+TOKENS: Final = "W#"
 JOINS: Final = "Q#"
 
 PATH_PART_MAX: Final = 99_999
@@ -141,6 +142,11 @@ def path_key(path: str) -> str:
 def node_sk(node: NodeKey) -> str:
     """Returns the sort key of a node record."""
     return f"{NODES}{node.ord:05d}#{path_key(node.path)}"
+
+
+def token_sk(node: NodeKey) -> str:
+    """Returns the sort key of the token that a node waits with."""
+    return f"{TOKENS}{node.ord:05d}#{path_key(node.path)}"
 
 
 def join_sk(join: NodeKey) -> str:

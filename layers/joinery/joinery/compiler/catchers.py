@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from joinery.compiler.plan import Plan, joins_around
+from joinery.compiler.states import payload_of
 from joinery.errors import QUORUM_PREFIX
 
 
@@ -37,7 +38,7 @@ def catch(state: dict[str, Any], join: str, target: str, assign: Mapping[str, st
         catcher["Assign"] = dict(assign)
     state.setdefault("Catch", []).append({**catcher, "Output": {}, "Next": target})
     for task in tasks_in(state):
-        task["Arguments"].setdefault("quorum", []).append(join)
+        payload_of(task).setdefault("quorum", []).append(join)
         # Retry comes before Catch, and tries all again that it does not know.
         task["Retry"][0]["ErrorEquals"].append(error_name(join))
 
@@ -65,7 +66,7 @@ def nodes_in(plan: Plan, state: Mapping[str, Any]) -> set[str]:
     for item in items if isinstance(items, list) else ():
         found.update(plan.group(item))
     for task in tasks_in(state):
-        head = task["Arguments"]["node"]
+        head = payload_of(task)["node"]
         if head in plan.by_id:
             found.update(plan.group(head))
     return found

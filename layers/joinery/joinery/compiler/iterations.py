@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.plan import Plan
 from joinery.compiler.regions import Outside
-from joinery.compiler.states import StateInfo
+from joinery.compiler.states import StateInfo, payload_of
 
 if TYPE_CHECKING:
     from joinery.compiler.emit import _Emitter as Emitter
@@ -79,7 +79,7 @@ def _with_path(emitter: Emitter, body: dict[str, Any], node_id: str) -> dict[str
     # A state that is entered a second time has another input then: the first of a loop,
     # which therefore always has a Pass before it.
     if state["Type"] == "Task":
-        state["Arguments"]["path"] = _INPUT
+        payload_of(state)["path"] = _INPUT
     elif state["Type"] != "Pass":
         entered = emitter.names.take(f"enter {node_id}")
         around = (*emitter.plan.by_id[node_id].scope, node_id)

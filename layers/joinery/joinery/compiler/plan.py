@@ -21,6 +21,9 @@ PLAN_VERSION = 1
 PURE_TYPES = frozenset({"template", "transform", "condition", "switch", "loop", "iterate"})
 """Nodes that compute from what is stored and touch nothing else."""
 
+WAITING_TYPES = frozenset({"callback", "question", "review", "wait", "workflow"})
+"""Nodes that are over when somebody says so: their Task waits for its token, at no cost."""
+
 MODEL_TYPES = frozenset({"agent", "llm"})
 """Nodes that call a model once an attempt."""
 

@@ -13,9 +13,6 @@ from joinery import limits
 from joinery.compiler.plan import CODE_TYPES, MODEL_TYPES, PURE_TYPES, Plan, PlanNode
 from joinery.workflow.graph import END
 
-WAITING_TYPES = frozenset({"callback", "question", "review", "wait", "workflow"})
-"""Nodes that wait for somebody: an invocation that ran them would pay for the wait."""
-
 PURE_NEED_S = 15.0
 """Time that an invocation must still have for a node that only computes."""
 

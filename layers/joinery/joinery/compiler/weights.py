@@ -12,7 +12,14 @@ from typing import Any, Final
 from joinery import limits
 from joinery.compiler.catchers import regions_of
 from joinery.compiler.chances import repeats
-from joinery.compiler.plan import CODE_TYPES, MODEL_TYPES, Plan, PlanNode, items_of
+from joinery.compiler.plan import (
+    CODE_TYPES,
+    MODEL_TYPES,
+    WAITING_TYPES,
+    Plan,
+    PlanNode,
+    items_of,
+)
 from joinery.compiler.ranges import Range, exactly
 from joinery.compiler.states import StateInfo
 from joinery.compiler.steps import measure_steps
@@ -28,7 +35,8 @@ def history_events(plan: Plan) -> Callable[[str, StateInfo], Range]:
     def weight(name: str, info: StateInfo) -> Range:
         match info.kind:
             case "task":
-                return exactly(limits.SFN_EVENTS_TASK)
+                single = limits.SFN_EVENTS_CALLBACK if waits(plan, info) else limits.SFN_EVENTS_TASK
+                return exactly(single)
             case "map":
                 items = len(info.nodes)
                 return exactly(limits.SFN_EVENTS_MAP + limits.SFN_EVENTS_MAP_ITEM * items)
@@ -42,12 +50,33 @@ def history_events(plan: Plan) -> Callable[[str, StateInfo], Range]:
     return weight
 
 
+def waits(plan: Plan, info: StateInfo) -> bool:
+    """Whether a Task waits for its token."""
+    return any(plan.by_id[node].type in WAITING_TYPES for node in info.nodes)
+
+
 def per_node(walk: Walk, weigh: PerNode) -> Weight:
     """Returns the weight of a Task by the nodes it runs.
 
     A Task may be entered although its node is skipped: behind an edge with `when`, or
     in a region that runs in levels. Such a node counts nothing at least.
     """
+    alone = _of_nodes(walk, lambda node: exactly(weigh(node)))
+
+    def weight(name: str, info: StateInfo) -> Range:
+        if info.kind == "task" and info.walks:
+            return _of_group(walk, info, weigh, walk.chance[name])
+        return alone(name, info)
+
+    return weight
+
+
+def per_run_below(walk: Walk, figures: Mapping[str, Range]) -> Callable[[str, StateInfo], Range]:
+    """Returns the weight of a Task by what the runs below its nodes come to, by node."""
+    return _of_nodes(walk, lambda node: figures.get(node.id, Range()))
+
+
+def _of_nodes(walk: Walk, weigh: Callable[[PlanNode], Range]) -> Callable[[str, StateInfo], Range]:
     shares = _map_shares(walk)
     raced: set[str] = set().union(*regions_of(walk.plan).values())
 
@@ -56,15 +85,13 @@ def per_node(walk: Walk, weigh: PerNode) -> Weight:
         if info.kind != "task":
             return total
         entered = walk.chance[name]
-        if info.walks:
-            return _of_group(walk, info, weigh, entered)
         for node in info.nodes:
-            value = weigh(walk.plan.by_id[node]) * shares.get(name, 1.0)
+            value = weigh(walk.plan.by_id[node]).scaled(shares.get(name, 1.0))
             runs = walk.runs[node]
-            usual = value * min(1.0, runs / entered) if entered else 0.0
+            usual = value.expected * min(1.0, runs / entered) if entered else 0.0
             # A node that a join may stop need not have done anything.
             sure = runs >= entered - 1e-9 and node not in raced
-            total += Range(value if sure else 0.0, usual, value)
+            total += Range(value.min if sure else 0.0, usual, value.max)
         return total
 
     return weight

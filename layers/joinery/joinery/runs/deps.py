@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from joinery import limits
 from joinery.nodes.base import Models
-from joinery.runs.ports import Publisher, RunStore
+from joinery.runs.ports import ChildRuns, Publisher, RunStore
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
 
 LEASE_S = 15.0
@@ -36,6 +36,7 @@ class Deps:
         delta_s: Least time between two deltas of a stream.
         durable_s: Most time that streamed text is not yet stored.
         code: Runs code that users write.
+        children: Starts child runs; None where there are none.
     """
 
     store: RunStore
@@ -46,3 +47,4 @@ class Deps:
     delta_s: float = limits.DELTA_INTERVAL_S
     durable_s: float = limits.DURABLE_INTERVAL_S
     code: CodeRunner = field(default_factory=NoCodeRunner)
+    children: ChildRuns | None = None

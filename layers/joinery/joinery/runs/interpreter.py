@@ -135,11 +135,18 @@ class _Walk:
                         self._came_to_end(place, future.result())
                     except NodeError as error:
                         failure = failure or error
+                        self._stop_children(failure)
         finally:
             if pool:
                 pool.shutdown()
         if failure is not None:
             raise failure
+
+    def _stop_children(self, failure: NodeError) -> None:
+        """Closes the failed run at once where child runs go on, which that cancels."""
+        records = self.deps.store.nodes(self.run.run_id) if self.deps.children else []
+        if any(record.status == "waiting" for record in records):
+            close_failed(self.deps, self.run, failure)
 
     # -- running -----------------------------------------------------------------------
 

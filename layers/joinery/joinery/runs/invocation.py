@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from joinery.runs.walk import Pace
 
 
+@dataclass(frozen=True, slots=True)
+class Waker:
+    """What wakes the Task of an invocation.
+
+    Attributes:
+        token: The Task's token.
+        begun_at: Epoch seconds at which the invocation began.
+        caught: The joins whose decision the machine catches around the Task.
+    """
+
+    token: str
+    begun_at: float
+    caught: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class Invocation:
     """One invocation of one node.
@@ -31,6 +46,7 @@ class Invocation:
         joins: What was read of the joins that do not wait for all.
         control: The control item as it was read; `head` grows from its.
         head: Highest seq seen.
+        waker: What wakes the Task, where it waits for that.
         pace: What is left of an invocation that runs several nodes; None for one alone.
     """
 
@@ -45,6 +61,7 @@ class Invocation:
     head: int = 0
     joins: dict[NodeKey, JoinState] = field(default_factory=dict)
     pace: Pace | None = None
+    waker: Waker | None = None
 
     @property
     def run_id(self) -> str:

@@ -28,6 +28,7 @@ from joinery.runs.ports import (
     ClaimLost,
     JoinChanged,
     Loaded,
+    TaskToken,
     TextPiece,
 )
 
@@ -42,6 +43,7 @@ class _Run:
     nodes: dict[NodeKey, NodeRecord] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     texts: list[TextPiece] = field(default_factory=list)
+    tokens: dict[NodeKey, TaskToken] = field(default_factory=dict)
     joins: dict[NodeKey, JoinState] = field(default_factory=dict)
 
 
@@ -270,13 +272,29 @@ class MemoryStore:
             run = self._run(run_id)
             run.nodes[key] = self._mine(run, key, attempt).with_(claim_until=until)
 
-    def release(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+    def release(
+        self, run_id: str, record: NodeRecord, events: Sequence[Event], *, was: str | None = None
+    ) -> list[Event]:
         """See `RunStore.release`."""
         with self._lock:
             run = self._run(run_id)
-            self._mine(run, record.key, record.attempt)
+            held = self._mine(run, record.key, record.attempt)
+            if was is not None and held.status != was:
+                raise ClaimLost
             run.nodes[record.key] = record.with_(claim_until=0.0, holder="")
             return self._stamp(run, events)
+
+    def put_token(self, run_id: str, token: TaskToken) -> None:
+        """See `RunStore.put_token`."""
+        with self._lock:
+            tokens = self._run(run_id).tokens
+            held = tokens.get(token.key)
+            if held is None or held.issued_at <= token.issued_at:
+                tokens[token.key] = token
+
+    def token(self, run_id: str, key: NodeKey) -> TaskToken | None:
+        """See `RunStore.token`."""
+        return self._run(run_id).tokens.get(key)
 
     def finish(
         self,

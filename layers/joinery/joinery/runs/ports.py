@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from joinery.events.make import Event
 from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
+
+if TYPE_CHECKING:
+    from joinery.compiler.plan import Plan
+    from joinery.runs.deps import Deps
 
 
 class ClaimHeld(Exception):
@@ -44,6 +48,25 @@ class TextPiece:
     stream: str
     offset: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskToken:
+    """What wakes the Task of a node that waits.
+
+    Attributes:
+        key: The node.
+        token: The Task's token; a retried Task has another.
+        child: What the node waits for.
+        issued_at: Epoch seconds at which the invocation with this token began.
+        caught: The joins whose decision the machine catches around the Task.
+    """
+
+    key: NodeKey
+    token: str
+    child: str
+    issued_at: float
+    caught: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +181,24 @@ class RunStore(Protocol):
         """Extends a claim. Raises: ClaimLost."""
         ...
 
-    def release(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+    def release(
+        self, run_id: str, record: NodeRecord, events: Sequence[Event], *, was: str | None = None
+    ) -> list[Event]:
         """Gives a claim back with what the attempt cost, so that another may begin.
+
+        A record that is `waiting` waits for whoever finishes it. With `was`, the
+        stored record must have that status.
 
         Raises: ClaimLost.
         """
+        ...
+
+    def put_token(self, run_id: str, token: TaskToken) -> None:
+        """Stores what a node waits with, unless one that was issued later is there."""
+        ...
+
+    def token(self, run_id: str, key: NodeKey) -> TaskToken | None:
+        """Returns what a node waits with."""
         ...
 
     def finish(
@@ -236,6 +272,39 @@ class RunStore(Protocol):
 
         Returns the stored event, or nothing when the run was closed already.
         """
+        ...
+
+
+class ChildRuns(Protocol):
+    """Starts child runs and wakes the nodes that wait for them."""
+
+    @property
+    def settles(self) -> bool:
+        """Whether this process may end other runs' nodes; else somebody else does."""
+        ...
+
+    def plan(self, ref: str) -> Plan:
+        """Returns a plan by what runs are pinned to. Raises: NotFound."""
+        ...
+
+    def start(self, deps: Deps, run: RunRecord, *, within_s: float) -> None:
+        """Starts a run, once however often it is called.
+
+        Raises:
+            JoineryError: It was not started.
+        """
+        ...
+
+    def stop(self, run: RunRecord, cause: str) -> None:
+        """Stops what runs a run that was closed; what has ended is left alone."""
+        ...
+
+    def answer(self, token: str, output: Mapping[str, Any]) -> None:
+        """Ends the wait of a Task; one that waits no more is left alone."""
+        ...
+
+    def refuse(self, token: str, error: str, cause: str) -> None:
+        """Fails a Task that waits, by an error name; one that waits no more is left alone."""
         ...
 
 

@@ -12,9 +12,10 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from joinery.compiler.plan import Plan, PlanNode, join_of
+from joinery.compiler.plan import WAITING_TYPES, Plan, PlanNode, join_of
 from joinery.errors import PermanentInternal, PermanentQuorumNotReached, quorum_decided
 from joinery.events.make import Event, with_nodes
+from joinery.runs.child_end import abandon
 from joinery.runs.deps import Deps
 from joinery.runs.invocation import Invocation
 from joinery.runs.joins import EMPTY, MISSED, JoinState, advance
@@ -207,6 +208,8 @@ def _cancelled(inv: Invocation, record: NodeRecord, summary: Mapping[str, Any]) 
         ended_at=inv.deps.clock(),
         usage=record.usage,
         streams=dict(summary),
+        child=record.child,
+        children=record.children,
     )
 
 
@@ -257,6 +260,19 @@ def _cancel_losers(inv: Invocation) -> None:
     if losers:
         event = cancelled_event(inv, inv.node.id)
         inv.publish(inv.deps.store.cancel_nodes(inv.run_id, losers, event))
+    _stop_child_runs(inv, [NodeKey(node.ord, path) for node, path in places if _waits(node)])
+
+
+def _waits(node: PlanNode) -> bool:
+    return node.type in WAITING_TYPES
+
+
+def _stop_child_runs(inv: Invocation, keys: Iterable[NodeKey]) -> None:
+    """Cancels what cancelled nodes waited for; that wakes their Tasks, if they are still there."""
+    wanted = [Address(key) for key in keys]
+    for record in inv.deps.store.load(inv.run_id, wanted).records.values() if wanted else ():
+        if record.child and record.status == "cancelled":
+            abandon(inv.deps, record)
 
 
 def visible(inv: Invocation, records: Mapping[str, Seen]) -> dict[str, Seen]:

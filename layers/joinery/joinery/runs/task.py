@@ -26,10 +26,11 @@ from joinery.events.make import Event
 from joinery.events.streams import TextStreams
 from joinery.nodes.base import Meter, NodeContext, NodeResult
 from joinery.nodes.registry import executor
+from joinery.runs.children import abandon, attach, begin
 from joinery.runs.dead_paths import after_skip, is_taken
 from joinery.runs.deps import LEASE_S, Deps
 from joinery.runs.end import close_completed
-from joinery.runs.invocation import Invocation
+from joinery.runs.invocation import Invocation, Waker
 from joinery.runs.joins import EMPTY
 from joinery.runs.lists import seen_records
 from joinery.runs.model import (
@@ -75,6 +76,7 @@ def run_task(
     *,
     deadline: float,
     quorum: Sequence[str] = (),
+    token: str = "",
 ) -> dict[str, Any]:
     """Runs a node, with the nodes folded into its Task, and returns what the machine needs.
 
@@ -86,6 +88,7 @@ def run_task(
         path: Its loop rounds and item indexes.
         deadline: `time.monotonic()` at which this invocation ends.
         quorum: The joins whose decision the machine catches around the Task.
+        token: What wakes the Task, where it waits for that and not for this invocation.
 
     Returns:
         `{port, path}`: the port taken, and for a loop that repeats the next round's path.
@@ -105,16 +108,26 @@ def run_task(
     if head == END:
         close_completed(deps, plan, run)
         return {"port": "", "path": ""}
-    record = run_nodes(deps, plan, run, head, path, deadline=deadline)
+    waker = Waker(token, deps.clock(), tuple(quorum)) if token else None
+    record = run_nodes(deps, plan, run, head, path, deadline=deadline, waker=waker)
     raise_decided(deps, plan, run, path, quorum)
     answer: dict[str, Any] = {"port": record.port, "path": record.next_path}
     if record.node_id in plan.iterate_of:
         answer["items"] = item_paths(record)
+    if token and record.terminal and deps.children:
+        deps.children.answer(token, answer)
     return answer
 
 
 def run_nodes(
-    deps: Deps, plan: Plan, run: RunRecord, head: str, path: str, *, deadline: float
+    deps: Deps,
+    plan: Plan,
+    run: RunRecord,
+    head: str,
+    path: str,
+    *,
+    deadline: float,
+    waker: Waker | None = None,
 ) -> NodeRecord:
     """Runs a node, with the nodes folded into its Task, and returns the last one's record.
 
@@ -123,7 +136,7 @@ def run_nodes(
     """
     from joinery.runs.walk import walk_group
 
-    return walk_group(deps, plan, run, head, path, deadline=deadline)
+    return walk_group(deps, plan, run, head, path, deadline=deadline, waker=waker)
 
 
 def run_node(
@@ -136,6 +149,7 @@ def run_node(
     deadline: float,
     loaded: dict[Address, NodeRecord],
     pace: Pace | None = None,
+    waker: Waker | None = None,
 ) -> NodeRecord:
     """Runs one node and returns its record.
 
@@ -148,11 +162,12 @@ def run_node(
         deadline: `time.monotonic()` at which this invocation ends.
         loaded: Records that nodes before it in this invocation have read.
         pace: Whether the invocation can still hold it; None when it is alone there.
+        waker: What wakes the Task, where it waits for that.
 
     Raises:
         NodeError: See `run_task`.
     """
-    return _Runner(deps, plan, run, node, path, deadline, loaded, pace=pace).execute()
+    return _Runner(deps, plan, run, node, path, deadline, loaded, pace=pace, waker=waker).execute()
 
 
 class _Runner(Invocation):
@@ -173,6 +188,8 @@ class _Runner(Invocation):
         self.control, self.head = read.control, read.control.head
         record = self.loaded.get(own)
         if record is not None and record.terminal:
+            if record.child:
+                abandon(self.deps, record)
             return again(self, record)
         if read.control.cancel:
             raise RunCancelled("the run was cancelled")
@@ -180,7 +197,12 @@ class _Runner(Invocation):
             raise RunSuspended("the run is paused")
         lost = over_by(self)
         if lost:
-            return stand_down(self, lost)
+            ended = stand_down(self, lost)
+            if record is not None and record.child:
+                abandon(self.deps, record)
+            return ended
+        if record is not None and record.status == "waiting":
+            return attach(self, record)
         if not self._alive():
             return self._skip()
         if self.pace is not None:
@@ -269,6 +291,8 @@ class _Runner(Invocation):
         if missed is not None:
             return fail(self, record, missed, {})
         self.append("node.started", {"attempt": record.attempt, "type": self.node.type})
+        if self.node.type == "workflow":
+            return begin(self, record)
         races = races_of(self.plan)
         around = [races.key(join, self.path) for join in races.around.get(self.node.id, ())]
         watch = Watch(self.deps, self.run_id, record, self.control, around)

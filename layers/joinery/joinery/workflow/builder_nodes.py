@@ -131,6 +131,29 @@ class Nodes:
         self._add(node_id, "switch", {**keys, "cases": cases}, options)
         return SwitchHandle(self._draft.owner, node_id)
 
+    def workflow(
+        self,
+        node_id: str,
+        *,
+        workflow: str,
+        inputs: Mapping[str, Any] | None = None,
+        version: int | None = None,
+        **options: Unpack[NodeOptions],
+    ) -> NodeHandle:
+        """Adds a run of another workflow.
+
+        Args:
+            node_id: Its id.
+            workflow: The name of a published workflow, or a file: `./debate.yaml`.
+            inputs: What the run is given, by name: values, handles, or data with handles.
+            version: Its version; the newest when the workflow around it is published.
+            options: As every node takes.
+        """
+        keys: dict[str, Any] = {"workflow": workflow, "inputs": inputs, "version": version}
+        given = {name: value for name, value in keys.items() if value is not None}
+        self._add(node_id, "workflow", given, options)
+        return NodeHandle(self._draft.owner, node_id)
+
     def loop(
         self,
         node_id: str,

@@ -265,6 +265,15 @@ class IterateNode(_NodeBase):
     on_item_error: Literal["fail", "continue"] = "fail"
 
 
+class WorkflowNode(_NodeBase):
+    """Runs another workflow as a run of its own, and waits for it."""
+
+    type: Literal["workflow"]
+    workflow: str
+    version: Annotated[int, Field(ge=1)] | None = None
+    inputs: dict[NodeId, Any] = {}
+
+
 Node = Annotated[
     AgentNode
     | LlmNode
@@ -275,20 +284,21 @@ Node = Annotated[
     | ConditionNode
     | SwitchNode
     | LoopNode
-    | IterateNode,
+    | IterateNode
+    | WorkflowNode,
     Field(discriminator="type"),
 ]
 
 NODE_TYPES = (
     "agent", "code", "condition", "iterate", "llm", "loop", "switch", "template", "tool",
-    "transform",
+    "transform", "workflow",
 )  # fmt: skip
 """Types that this release runs."""
 
 PLANNED_NODE_TYPES = (
     "callback", "extract", "fact_check", "http", "knowledge", "lambda", "memory_read",
     "memory_write", "message", "question", "review", "summarize_history", "table", "team",
-    "vote", "wait", "workflow",
+    "vote", "wait",
 )  # fmt: skip
 """Types that the format reserves; using one is an error that says so."""
 

@@ -46,6 +46,7 @@ _DESCRIPTIONS: Final = {
     "if": "One expression that gives true or false.",
     "until": "One expression that gives true or false; true ends the loop.",
     "cases": "Ports by name, each with what the value must be, or a condition.",
+    "workflow": "A published workflow by its name, or a file beside this one: ./debate.yaml.",
     "max_rounds": "The loop ends after so many rounds in any case.",
     "items": "An expression that gives a list, or a list.",
     "concurrency": "So many items run at the same time at most.",

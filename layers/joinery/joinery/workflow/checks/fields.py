@@ -62,16 +62,20 @@ def _check_inputs(inputs: Any, out: Collector) -> None:
         pointer = f"/inputs/{escape_pointer(name)}/default"
         if default is None or not isinstance(kind, str) or kind not in _JSON_TYPES:
             continue
-        right = isinstance(default, _JSON_TYPES[kind])
-        if isinstance(default, bool) and kind != "boolean":
-            right = False  # to Python true is a number
-        if not right:
+        if not is_of_type(default, kind):
             out.add(
                 "input.default_type",
                 f"input '{name}' has the type {kind}; its default is another",
                 pointer,
                 hint=f"write the default as {kind}, or change 'type'",
             )
+
+
+def is_of_type(value: Any, kind: str) -> bool:
+    """Whether a value of a file has one of the types that inputs have."""
+    if isinstance(value, bool) and kind != "boolean":
+        return False  # to Python true is a number
+    return isinstance(value, _JSON_TYPES[kind])
 
 
 def _check_agents(data: Mapping[str, Any], graph: RawGraph, out: Collector) -> None:

@@ -30,6 +30,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "condition": ("output", "status", "error"),
     "switch": ("output", "status", "error"),
     "loop": ("output", "status", "error"),
+    "workflow": NODE_FIELDS,
     "iterate": ("output", "status", "error"),
 }
 

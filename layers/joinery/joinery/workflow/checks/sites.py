@@ -67,6 +67,8 @@ def _node_sites(node: RawNode, prompts: Mapping[str, str]) -> Iterator[Site]:
             yield from _text(node, "template")
         case "transform":
             yield from _nested(node.data.get("value"), f"{pointer}/value", node.id)
+        case "workflow":
+            yield from _nested(node.data.get("inputs"), f"{pointer}/inputs", node.id)
         case "iterate":
             yield from _items(node)
         case "code" | "tool":

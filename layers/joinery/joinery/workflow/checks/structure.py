@@ -35,6 +35,7 @@ NODE_CLASSES: Final[Mapping[str, type[BaseModel]]] = {
     "template": m.TemplateNode,
     "tool": m.ToolNode,
     "transform": m.TransformNode,
+    "workflow": m.WorkflowNode,
 }
 
 # Places that take more than one form: what they take, and which part of the model
@@ -82,6 +83,7 @@ _NEEDED: Final[Mapping[str, str]] = {
     "agent": "add 'agent:' with the name of one of the agents",
     "if": "add 'if: \"{{ nodes.x.output.y > 3 }}\"'",
     "cases": "add 'cases:' with a name and a value for each way out",
+    "workflow": "add 'workflow:' with the name of a published workflow, or './file.yaml'",
     "items": "add 'items: \"{{ inputs.x }}\"', or a list",
     "max_rounds": "add 'max_rounds: 3': a loop always has a bound",
 }
