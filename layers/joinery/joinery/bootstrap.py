@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery.errors import JoineryError
+from joinery.limits import DELTA_INTERVAL_S
 
 if TYPE_CHECKING:
     from joinery.aws.clients import Clients
@@ -63,6 +64,7 @@ class Settings:
     machine_role_arn: str = ""
     machine_prefix: str = ""
     publisher_function: str = ""
+    delta_ms: str = ""
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> Settings:
@@ -211,7 +213,8 @@ def run_deps(models: Models | None = None) -> Deps:
     """Returns what running needs; without models where no node runs."""
     from joinery.runs.deps import Deps
 
-    return Deps(store(), publisher(), models or _NoModels())
+    delta_s = float(settings().delta_ms) / 1000 if settings().delta_ms else DELTA_INTERVAL_S
+    return Deps(store(), publisher(), models or _NoModels(), delta_s=delta_s)
 
 
 def models_of(extra: Mapping[str, Any]) -> Models:
