@@ -72,7 +72,7 @@ class Viewer:
         self._connection.send(json.dumps(command))
         while True:
             message = json.loads(self._connection.recv(timeout=120))
-            if message["event"] == "text.delta":
+            if message["event"] == "text.delta" and message["node_id"].startswith("talk"):
                 self._take(message)
             if message["event"] in ENDINGS:
                 return

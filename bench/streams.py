@@ -37,7 +37,9 @@ def main() -> None:
     """Starts a stack of its own with a model that stamps its tokens, and prints three tables."""
     with _stack() as stack:
         _per_thousand(stack)
-        _whole_runs(stack)
+        for interval_ms in (100, 250):
+            _set_interval(stack, interval_ms)
+            _whole_runs(stack, interval_ms)
     slow_viewers()
 
 
@@ -114,15 +116,29 @@ def chain(talking: int, tokens: int, rate: int, others: int = 0) -> str:
     return "\n".join([*lines, f"  - start -> {' -> '.join(order)} -> end"]) + "\n"
 
 
-SHAPES = {
-    "10 talk": (10, 0),
-    "5 talk, 5 templates": (5, 5),
-    "2 talk, 8 templates": (2, 8),
-}
+SHAPES = {"10 talk": (10, 0), "5 talk, 5 templates": (5, 5)}
 
 
-def _whole_runs(stack: local.LocalStack) -> None:
-    print(f"a run of 10 nodes and {RUN_TOKENS:,} tokens with one viewer, by service in µ$")
+def _set_interval(stack: local.LocalStack, milliseconds: int) -> None:
+    """Does what deploying with another `DeltaMilliseconds` does."""
+    functions, (name, alias) = stack.client("lambda"), _function(stack)
+    found = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    changed = {**found, "JOINERY_DELTA_MS": str(milliseconds)}
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
+    version = functions.publish_version(FunctionName=name)["Version"]
+    functions.update_alias(FunctionName=name, Name=alias, FunctionVersion=version)
+
+
+def _function(stack: local.LocalStack) -> tuple[str, str]:
+    name, _, alias = stack.outputs["RunNodeArn"].rpartition(":")
+    return name, alias
+
+
+def _whole_runs(stack: local.LocalStack, interval_ms: int) -> None:
+    print(
+        f"a run of 10 nodes and {RUN_TOKENS:,} tokens with one viewer, a delta every "
+        f"{interval_ms} ms, by service in µ$"
+    )
     print(
         f"{'nodes':22}{'tokens/s':>9}{'posts':>7}{'states':>8}{'lambda':>8}"
         f"{'dynamodb':>10}{'sockets':>9}{'sum':>7}{'of the aim':>12}"

@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery.errors import JoineryError
+from joinery.limits import DELTA_INTERVAL_S
 
 if TYPE_CHECKING:
     from joinery.aws.clients import Clients
@@ -69,6 +70,7 @@ class Settings:
     machine_prefix: str = ""
     publisher_function: str = ""
     retention_days: str = ""
+    delta_ms: str = ""
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> Settings:
@@ -254,8 +256,11 @@ def closing_deps() -> Deps:
 def _deps(models: Models, *, wakes: bool) -> Deps:
     from joinery.runs.deps import Deps
 
+    delta_s = float(settings().delta_ms) / 1000 if settings().delta_ms else DELTA_INTERVAL_S
     children = child_runs(wakes=wakes)
-    return Deps(store(), publisher(), models, code=code_runner(), children=children)
+    return Deps(
+        store(), publisher(), models, delta_s=delta_s, code=code_runner(), children=children
+    )
 
 
 def models_of(extra: Mapping[str, Any]) -> Models:

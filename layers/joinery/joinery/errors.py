@@ -214,30 +214,6 @@ class TransientClaimed(Transient):
     code = "claimed"
 
 
-class TransientModelRateLimited(Transient):
-    """The model's provider answered 429."""
-
-    code = "model_rate_limited"
-
-
-class TransientModelUnavailable(Transient):
-    """The model's provider is down or answered 5xx."""
-
-    code = "model_unavailable"
-
-
-class TransientModelTimeout(Transient):
-    """The model sent no token, or no further token, in time."""
-
-    code = "model_timeout"
-
-
-class TransientModelStream(Transient):
-    """The model's stream broke or made no sense before it ended."""
-
-    code = "model_stream_broken"
-
-
 class TransientOutputInvalid(Transient):
     """The model's answer does not match the node's output schema."""
 
@@ -273,30 +249,6 @@ class Permanent(NodeError):
     def for_machine(self) -> NodeError:
         """See `NodeError.for_machine`."""
         return Permanent(f"{type(self).__name__}: {self.message}", **self.details)
-
-
-class PermanentModelRejected(Permanent):
-    """The model's provider refused the request as malformed (4xx)."""
-
-    code = "model_rejected"
-
-
-class PermanentModelAuth(Permanent):
-    """The key for the model is missing or refused."""
-
-    code = "model_auth"
-
-
-class PermanentModelUnknown(Permanent):
-    """There is no such model or provider."""
-
-    code = "model_unknown"
-
-
-class PermanentContextTooLong(Permanent):
-    """The prompt does not fit the model's window; names both sizes."""
-
-    code = "context_too_long"
 
 
 class PermanentOutputInvalid(Permanent):

@@ -15,9 +15,10 @@ from kit.workflows import loop, workflow
 
 import joinery.events
 from joinery.compiler.compile import compile_workflow
-from joinery.errors import NodeError, PermanentModelAuth, TransientModelUnavailable
+from joinery.errors import NodeError
 from joinery.events.make import Event
 from joinery.events.types import ACTIONS, DELTA_NAMES, EVENT_NAMES, FRAME_NAMES
+from joinery.model_errors import PermanentModelAuth, TransientModelUnavailable
 from joinery.runs.end import close_failed
 from joinery.runs.lifecycle import close_ended
 from joinery.runs.start import cancel_run

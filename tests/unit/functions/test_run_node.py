@@ -20,12 +20,12 @@ from joinery.compiler.compile import compile_workflow
 from joinery.errors import (
     DeadlineNear,
     Permanent,
-    PermanentModelAuth,
     RunCancelled,
     Transient,
     TransientStore,
     Unavailable,
 )
+from joinery.model_errors import PermanentModelAuth
 from joinery.runs.deps import Deps
 from joinery.runs.start import create_run
 

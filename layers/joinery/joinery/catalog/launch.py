@@ -10,13 +10,8 @@ from typing import Any, Final
 
 from joinery.catalog.lookup import owned_version
 from joinery.catalog.ports import CatalogStore, Executions, Version
-from joinery.errors import (
-    InvalidRequest,
-    JoineryError,
-    NotFound,
-    PermanentModelUnknown,
-    Unavailable,
-)
+from joinery.errors import InvalidRequest, JoineryError, NotFound, Unavailable
+from joinery.model_errors import PermanentModelUnknown
 from joinery.runs.control import Launch, execution_name
 from joinery.runs.deps import Deps
 from joinery.runs.ids import run_id_for_key
