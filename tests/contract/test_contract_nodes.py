@@ -152,7 +152,10 @@ def test_of_two_that_wake_a_node_one_wins(started: Started) -> None:
 def test_the_token_that_was_issued_last_is_kept(started: Started) -> None:
     store, key = started.store, NodeKey(3, "2.0")
     assert store.token(started.id, key) is None
-    first, second = TaskToken(key, "a" * 900, "run_c", 5.0), TaskToken(key, "b", "run_d", 6.5)
+    first, second = (
+        TaskToken(key, "a" * 900, "run_c", 5.0),
+        TaskToken(key, "b", "run_d", 6.5, ("j",)),
+    )
     store.put_token(started.id, first)
     assert started.again().token(started.id, key) == first
     started.again().put_token(started.id, second)
