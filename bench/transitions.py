@@ -20,7 +20,7 @@ from pathlib import Path
 
 from joinery.compiler.compile import OPT_LEVELS, compile_workflow
 from joinery.compiler.cost import measure
-from joinery.compiler.emit import StateInfo
+from joinery.compiler.states import StateInfo
 from joinery.errors import InvalidWorkflow
 from joinery.workflow.graph import END
 from joinery.workflow.model import Workflow

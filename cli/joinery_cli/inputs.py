@@ -31,6 +31,25 @@ def read_inputs(
         InvalidInput: Lists everything that is wrong at once.
         TooLarge: An input passes the limit.
     """
+    given, errors = _read(arguments, declared)
+    return _checked(declared, given, errors)
+
+
+def parse_inputs(arguments: Iterable[str]) -> dict[str, Any]:
+    """Returns inputs whose declarations only the server knows; text stays text.
+
+    Raises:
+        InvalidInput: Lists everything that is wrong at once.
+    """
+    given, errors = _read(arguments, {})
+    if errors:
+        raise InvalidInput("; ".join(error["message"] for error in errors), errors=errors)
+    return given
+
+
+def _read(
+    arguments: Iterable[str], declared: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
     given: dict[str, Any] = {}
     errors: list[dict[str, str]] = []
     for argument in arguments:
@@ -47,7 +66,7 @@ def read_inputs(
             given[name] = _json_value(name, text) if sign == ":=" else _value(name, text, kind)
         except ValueError as error:
             errors.append({"input": name, "code": "type", "message": str(error)})
-    return _checked(declared, given, errors)
+    return given, errors
 
 
 def _checked(

@@ -12,6 +12,7 @@ import typer
 from joinery_cli import exits
 from joinery_cli.guard import guarded, guarded_outside
 from joinery_cli.main_local import Json, local_app
+from joinery_cli.main_runs import add_run_commands
 
 app = typer.Typer(
     name="joinery",
@@ -225,6 +226,9 @@ def demo() -> None:
         return demo_command()
 
     raise typer.Exit(guarded(body))
+
+
+add_run_commands(app)
 
 
 def run() -> int:

@@ -63,11 +63,13 @@ def _figures(result: Mapping[str, Any], state: RunState) -> list[str]:
 
 def _nodes(state: RunState, glyphs: Glyphs) -> Iterator[str]:
     """Yields a line for each node and round that there is something to say of."""
+    from rich.cells import cell_len, set_cell_size
+
     order = {node_id: place for place, node_id in enumerate(state.nodes)}
     visits = sorted(
         state.visits.values(), key=lambda v: (path_key(v.path), order.get(v.node_id, len(order)))
     )
-    width = max((len(label(visit)) for visit in visits), default=0)
+    width = max((cell_len(label(visit)) for visit in visits), default=0)
     for visit in visits:
         facts = [fact for fact in (visit.note, visit.error) if fact]
         if visit.status != "completed":
@@ -75,10 +77,10 @@ def _nodes(state: RunState, glyphs: Glyphs) -> Iterator[str]:
         taken = seconds(visit.seconds(visit.ended_at)) if visit.started_at else ""
         said = clean("; ".join(" ".join(fact.split()) for fact in facts))
         sign = _paint(glyphs.by_status.get(visit.status, "?"), visit.status)
-        yield f"  {sign} {label(visit):{width}}  {taken:>9}  {said}".rstrip()
+        yield f"  {sign} {set_cell_size(label(visit), width)}  {taken:>9}  {said}".rstrip()
     never = [node_id for node_id, node in state.nodes.items() if not _was_heard(state, node_id)]
     if never and state.ended:
-        yield f"  {glyphs.by_status['pending']} never began: {', '.join(never)}"
+        yield f"  {glyphs.by_status['pending']} never began: {', '.join(map(state.title, never))}"
 
 
 def _was_heard(state: RunState, node_id: str) -> bool:

@@ -19,15 +19,15 @@ _SHOWN_CELLS: Final = 100
 
 
 def read_report(path: Path) -> Report:
-    """Validates a file with the prompt files it names.
+    """Validates a file with the prompt files it names, and compiles it.
 
     Raises:
         InvalidRequest: The file cannot be read.
     """
-    from joinery.workflow.validation import validate_file
+    from joinery.compiler.check import check_file
 
     try:
-        return validate_file(path)
+        return check_file(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidRequest(f"cannot read '{path}': {reason}") from None

@@ -65,14 +65,17 @@ class Started:
 def create_tables(client: Any) -> None:
     """Makes the tables as template.yaml does."""
     for name in ("state", "catalog", "connections"):
-        keys = ["pk", "sk", *(["owner_pk", "owner_sk"] if name == "state" else [])]
+        indexes = {"by_owner": ("owner", "ALL"), "due": ("due", "KEYS_ONLY")}
+        indexed = [f"{p}_{end}" for p, _ in indexes.values() for end in ("pk", "sk")]
+        keys = ["pk", "sk", *(indexed if name == "state" else [])]
         index = {
             "GlobalSecondaryIndexes": [
                 {
-                    "IndexName": "by_owner",
-                    "KeySchema": _schema("owner_pk", "owner_sk"),
-                    "Projection": {"ProjectionType": "ALL"},
+                    "IndexName": index_name,
+                    "KeySchema": _schema(f"{prefix}_pk", f"{prefix}_sk"),
+                    "Projection": {"ProjectionType": projection},
                 }
+                for index_name, (prefix, projection) in indexes.items()
             ]
         }
         client.create_table(

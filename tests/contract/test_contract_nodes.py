@@ -290,6 +290,35 @@ def test_the_last_round_is_the_highest_number(started: Started) -> None:
     assert {a: r.key.path for a, r in loaded.records.items()} == wanted
 
 
+def test_all_items_are_found_each_at_its_own_address(started: Started) -> None:
+    for path in ("0", "2", "10", "1"):
+        _finish_at(started, 7, path)
+    for path in ("1.0.1", "1.0.2", "1.10.1", "2.0.1", "10.0.1"):
+        _finish_at(started, 8, path)
+    _finish_at(started, 77, "3")
+
+    def found(ord_: int, path: str) -> set[str]:
+        wanted = [Address(NodeKey(ord_, path), every=True)]
+        loaded = started.again().load(started.id, wanted)
+        assert all(a == Address(r.key) for a, r in loaded.records.items())
+        return {address.key.path for address in loaded.records}
+
+    assert found(7, "") == {"0", "1", "2", "10"}
+    assert found(8, "1") == {"1.0.1", "1.0.2", "1.10.1"}
+    assert found(8, "1.0") == {"1.0.1", "1.0.2"}
+    assert found(9, "") == set()
+
+
+def test_how_many_items_there_are_is_kept(started: Started) -> None:
+    record = _claim(started).with_(status="completed", ended_at=5.0, port="done", items=0)
+    started.store.finish(started.id, record, [_event(started)])
+    other = NodeRecord(NodeKey(4, ""), "node4", "failed", ended_at=5.0, contained=True)
+    started.store.finish(started.id, other, [_event(started, "node.failed")], fenced=False)
+    kept, contained = _one(started), _one(started, NodeKey(4, ""))
+    assert kept is not None and (kept.items, kept.contained) == (0, False)
+    assert contained is not None and (contained.items, contained.contained) == (None, True)
+
+
 def test_more_records_are_loaded_than_a_batch_holds(started: Started) -> None:
     for ord_ in range(130):
         _claim(started, NodeKey(ord_, ""))

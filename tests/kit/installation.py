@@ -214,7 +214,8 @@ class Api:
         event = http_event(method, path, content, owner, headers or {}, query)
         answer = self.handler(event, None)
         text = answer["body"]
-        reply = Reply(answer["statusCode"], answer["headers"], json.loads(text), text)
+        found = json.loads(text) if text else None
+        reply = Reply(answer["statusCode"], answer["headers"], found, text)
         self._hold_to_its_model(method, path, reply)
         return reply
 
@@ -225,6 +226,9 @@ class Api:
             pattern = re.sub(r"\{\w+\}", "[^/]+", template)
             if name is None and re.fullmatch(pattern, path) and method.lower() in methods:
                 documented = methods[method.lower()]["responses"][str(reply.status)]
+                if "content" not in documented:
+                    assert reply.raw == ""
+                    return
                 reference = documented["content"]["application/json"]["schema"]["$ref"]
                 name = reference.rsplit("/", 1)[1]
         if name is not None:
@@ -236,6 +240,9 @@ class Api:
 
     def post(self, path: str, body: Any = None, **more: Any) -> Reply:
         return self.call("POST", path, body, **more)
+
+    def delete(self, path: str, **more: Any) -> Reply:
+        return self.call("DELETE", path, **more)
 
 
 def http_event(

@@ -28,6 +28,9 @@ class Builder:
     inputs: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
     models: bool = False
+    contained: int = 0
+    items: set[str] = field(default_factory=set)
+    """Nodes in bodies that are drawn to their end: no edge leads out of one."""
 
     def name(self, prefix: str) -> str:
         return f"{prefix}{len(self.nodes)}"
@@ -38,21 +41,21 @@ class Builder:
                 edge = {"from": source, "to": target, **({"port": port} if port else {})}
                 if any({k: e[k] for k in e if k != "when"} == edge for e in self.edges):
                     continue
-                back = port == "repeat"
-                if source != "start" and not back and not self.draw(st.integers(0, 9)):
+                bare = source == "start" or port in ("repeat", "item")
+                if not bare and not self.draw(st.integers(0, 9)):
                     edge["when"] = self.draw(st.sampled_from(["{{ run.id = '' }}", "{{ true }}"]))
                 self.edges.append(edge)
 
     def part(self, depth: int) -> tuple[list[str], list[End]]:
-        kinds = ["leaf", "leaf", "sequence", "fork", "condition", "loop", "mesh"]
+        kinds = ["leaf", "leaf", "sequence", "fork", "condition", "loop", "mesh", "iterate"]
         kind = self.draw(st.sampled_from(kinds if depth > 0 else ["leaf"]))
         made: tuple[list[str], list[End]] = getattr(self, kind)(depth)
         return made
 
     def leaf(self, depth: int) -> tuple[list[str], list[End]]:
         name = self.name("t")
-        kinds = ["fine"] * 8 + ["continue", "route"] + ["model"] * 4 * self.models
-        behaviour = self.draw(st.sampled_from(kinds))
+        kinds = ["fine"] * 8 + ["continue", "route"] + ["fail"] * (self.contained > 0)
+        behaviour = self.draw(st.sampled_from(kinds + ["model"] * 4 * self.models))
         if behaviour == "model":
             self.nodes[name] = self.model()
             return [name], [(name, "")]
@@ -61,7 +64,7 @@ class Builder:
             return [name], [(name, "")]
         template = "{{ inputs.missing }}"
         self.nodes[name] = {"type": "template", "template": template, "on_error": behaviour}
-        if behaviour == "continue":
+        if behaviour in ("continue", "fail"):
             return [name], [(name, "")]
         return [name], [(name, ""), (name, "error")]
 
@@ -157,8 +160,38 @@ class Builder:
         """Edges out of the loop, which ends with the last node, from anywhere in it."""
         if self.draw(st.integers(0, 3)):
             return []
-        inside = [n for n in list(self.nodes)[first:] if self.nodes[n]["type"] in LEAVES]
+        inside = [
+            name
+            for name in list(self.nodes)[first:]
+            if self.nodes[name]["type"] in LEAVES and name not in self.items
+        ]
         return [(self.draw(st.sampled_from(inside)), "")]
+
+    def iterate(self, depth: int) -> tuple[list[str], list[End]]:
+        name = self.name("i")
+        key = f"x{len(self.inputs)}"
+        self.inputs[key] = {"type": "array", "required": True}
+        self.given[key] = list(range(self.draw(st.integers(0, 3))))
+        node = self.nodes[name] = {
+            "type": "iterate",
+            "items": "{{ inputs." + key + " }}",
+            "concurrency": self.draw(st.integers(1, 3)),
+            "max_items": 3,
+            "on_item_error": self.draw(st.sampled_from(["fail", "continue"])),
+        }
+        exits = [(name, "done")]
+        if not self.draw(st.integers(0, 4)):
+            policies = ["continue", "route"] + ["fail"] * (self.contained > 0)
+            node["on_error"] = self.draw(st.sampled_from(policies))
+            exits += [(name, "error")] * (node["on_error"] == "route")
+            node["items"] = self.draw(st.sampled_from([node["items"], "{{ run.id }}"]))
+        self.contained += node["on_item_error"] == "continue"
+        first = len(self.nodes)
+        entries, _ = self.part(depth - 1)
+        self.items.update(list(self.nodes)[first:])
+        self.contained -= node["on_item_error"] == "continue"
+        self.link([(name, "item")], entries)
+        return [name], exits
 
 
 def answer(request: ModelRequest, call: CallContext) -> str:
@@ -187,6 +220,7 @@ def workflows(
             "nodes": builder.nodes,
             "edges": builder.edges,
             "inputs": builder.inputs,
+            "outputs": {name: "{{ nodes." + name + " }}" for name in builder.nodes},
         }
     )
     return workflow, builder.given

@@ -95,7 +95,7 @@ class Painter:
                 line.append_text(cell)
             lines.append(line)
         if len(visits) > count:
-            names = ", ".join(visit.node_id for visit in visits[count:])
+            names = ", ".join(visit.title for visit in visits[count:])
             lines.append(_fit(Text(f"also running: {names}", style="dim"), width))
         return lines[:height]
 

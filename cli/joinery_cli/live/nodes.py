@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from joinery_cli.live.glyphs import STYLES, Glyphs
@@ -24,7 +24,7 @@ def node_lines(state: RunState, glyphs: Glyphs, width: int, height: int, now: fl
     """Returns the nodes: a line each where there is room, else several to a line, else counts."""
     nodes = list(state.nodes.values())
     if len(nodes) <= height:
-        name_width = min(_NAME_MAX, max((len(node.node_id) for node in nodes), default=0))
+        name_width = min(_NAME_MAX, max((cell_len(node.title) for node in nodes), default=0))
         type_width = max((len(node.type) for node in nodes), default=0)
         return [_row(state, node, glyphs, (width, name_width, type_width), now) for node in nodes]
     flowing = _flow(nodes, glyphs, width, now)
@@ -41,7 +41,7 @@ def _row(
     line = Text(no_wrap=True)
     style = STYLES.get(visit.status, "")
     line.append(f"{glyphs.of(visit.status, now)} ", style=style)
-    name = Text(node.node_id, style="bold" if visit.status == "running" else style)
+    name = Text(node.title, style="bold" if visit.status == "running" else style)
     name.truncate(name_width, overflow="ellipsis", pad=True)
     line.append_text(name)
     line.append(f"  {node.type:{type_width}}", style="dim")
@@ -50,7 +50,7 @@ def _row(
     for text, colour in _facts(state, node):
         line.append(f"  {text}", style=colour)
     if node.parents and width >= _WITH_PARENTS:
-        line.append(f"  {glyphs.arrow} {', '.join(node.parents)}", style="dim")
+        line.append(f"  {glyphs.arrow} {', '.join(map(state.title, node.parents))}", style="dim")
     line.truncate(width, overflow="ellipsis")
     return line
 
@@ -92,7 +92,7 @@ def _flow(nodes: list[NodeView], glyphs: Glyphs, width: int, now: float) -> list
 
 def _item(node: NodeView, glyphs: Glyphs, now: float) -> Text:
     status = node.visit.status
-    name = node.node_id if cell_len(node.node_id) <= _NAME_MAX else node.node_id[:_NAME_MAX]
+    name = set_cell_size(node.title, _NAME_MAX).rstrip()
     return Text(f"{glyphs.of(status, now)} {name}", style=STYLES.get(status, ""))
 
 

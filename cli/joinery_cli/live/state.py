@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from joinery.client import EventCursor, Transcript
 from joinery.events.make import Event
+from joinery_cli.output import clean
 
 FINAL: Final = {
     "run.completed": "completed",
@@ -38,6 +39,12 @@ class Visit:
     ended_at: float = 0.0
     error: str = ""
     note: str = ""
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a person calls the node: its name, or its id where it has none."""
+        return self.name or self.node_id
 
     def seconds(self, now: float) -> float:
         """Returns how long it has taken so far."""
@@ -55,6 +62,12 @@ class NodeView:
     loops: tuple[str, ...]
     parents: tuple[str, ...]
     visit: Visit
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a person calls it: its name, or its id where it has none."""
+        return self.name or self.node_id
 
 
 @dataclass(slots=True)
@@ -129,6 +142,11 @@ class RunState:
         ]
         return sorted(found, key=lambda v: v.ended_at)
 
+    def title(self, node_id: str) -> str:
+        """Returns what a person calls a node."""
+        node = self.nodes.get(node_id)
+        return node.title if node else node_id
+
     def speaks(self, node_id: str) -> bool:
         """Whether a node's text comes from a model."""
         node = self.nodes.get(node_id)
@@ -152,6 +170,13 @@ class RunState:
             self._started(event, data, at)
         elif name in FINAL:
             self._over(FINAL[name], data, at)
+        elif name == "run.paused":
+            self.status = "paused"
+        elif name == "run.resumed":
+            self._resumed(data)
+        elif name == "nodes.reused":
+            for row in data["nodes"]:
+                self._visit(row["node_id"], row["path"]).status = row["status"]
         elif name == "nodes.skipped":
             for row in data["nodes"]:
                 self._visit(row["node_id"], row["path"]).status = "skipped"
@@ -168,21 +193,32 @@ class RunState:
             parents.setdefault(target, []).append(source)
         for row in data.get("nodes", ()):
             node_id = row["node_id"]
+            name = " ".join(clean(str(row.get("name", ""))).split())
             self.nodes[node_id] = NodeView(
                 node_id,
                 row["type"],
                 tuple(row.get("loops", ())),
                 tuple(dict.fromkeys(p for p in parents.get(node_id, ()) if p != "start")),
-                Visit(node_id),
+                Visit(node_id, name=name),
+                name,
             )
         for loop, _, max_rounds in data.get("loops", ()):
             self.rounds[loop] = (1, max_rounds)
+
+    def _resumed(self, data: Mapping[str, Any]) -> None:
+        """What had failed is to come again; the run is not over after all."""
+        self.status, self.ended_at, self.error = "running", 0.0, {}
+        for row in data["nodes"]:
+            visit = self._visit(row["node_id"], row["path"])
+            visit.status, visit.error, visit.started_at, visit.ended_at = "pending", "", 0.0, 0.0
 
     def _visit(self, node_id: str, path: str) -> Visit:
         visit = self.visits.get((node_id, path))
         if visit is None:
             visit = self.visits[node_id, path] = Visit(node_id, path)
         node = self.nodes.get(node_id)
+        if node:
+            visit.name = node.name
         if node and path_key(path) >= path_key(node.visit.path):
             node.visit = visit
         return visit
@@ -194,10 +230,15 @@ class RunState:
         depth = path.count(".") + 1
         for node in self.nodes.values():
             if loop in node.loops:
-                inner = len(node.loops) - depth
-                node.visit = Visit(node.node_id, ".".join([path, *["1"] * inner]))
+                inner = ["0" if self._iterates(below) else "1" for below in node.loops[depth:]]
+                node.visit = Visit(node.node_id, ".".join([path, *inner]))
                 for below in node.loops[depth:]:
                     self.rounds[below] = (1, self.rounds.get(below, (1, 1))[1])
+
+    def _iterates(self, node_id: str) -> bool:
+        """Whether a node's path parts are indexes of items, which begin with 0."""
+        node = self.nodes.get(node_id)
+        return node is not None and node.type == "iterate"
 
     def _node(self, name: str, visit: Visit, data: Mapping[str, Any], at: float) -> None:
         match name:
@@ -209,6 +250,8 @@ class RunState:
                 visit.status, visit.ended_at = "completed", at
                 visit.attempt = int(data.get("attempt", visit.attempt))
                 visit.note = str(data.get("reason") or data.get("port") or "")
+                if "items" in data:
+                    visit.note = "1 item" if data["items"] == 1 else f"{data['items']} items"
             case "node.failed":
                 visit.status, visit.ended_at = "failed", at
                 visit.started_at = visit.started_at or at

@@ -22,7 +22,7 @@ def footer_parts(state: RunState, now: float) -> list[str]:
 
 def label(visit: Visit) -> str:
     """Returns a node's name with its round and attempt, where those say something."""
-    parts = [visit.node_id]
+    parts = [visit.title]
     if visit.path:
         parts.append(f"#{visit.path}")
     if visit.attempt > 1:

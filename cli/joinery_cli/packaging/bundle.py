@@ -32,6 +32,7 @@ FUNCTIONS: Final = {
     "RunNodeFunction": "run_node",
     "PublisherFunction": "publisher",
     "LifecycleFunction": "lifecycle",
+    "SweeperFunction": "sweeper",
 }
 """Logical id in template.yaml → folder below functions/."""
 

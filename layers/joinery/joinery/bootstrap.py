@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "JOINERY_"
 
+DAY_S: Final = 86_400.0
+
 DRAIN_S: Final = 10.0
 """Longest wait for messages on their way out, before Lambda freezes the process."""
 
@@ -60,6 +62,7 @@ class Settings:
     machine_role_arn: str = ""
     machine_prefix: str = ""
     publisher_function: str = ""
+    retention_days: str = ""
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> Settings:
@@ -107,7 +110,13 @@ def store() -> DynamoRunStore:
     """Returns the store of runs."""
     from joinery.aws.dynamo_runs import DynamoRunStore
 
-    return DynamoRunStore(clients().dynamodb, settings().state_table, documents())
+    days = settings().retention_days
+    return DynamoRunStore(
+        clients().dynamodb,
+        settings().state_table,
+        documents(),
+        retention_s=float(days) * DAY_S if days else None,
+    )
 
 
 @cache
@@ -208,6 +217,13 @@ def _registry(flag: str) -> Models:
 
     override = parse_model_flag(flag) if flag else None
     return Registry(ModelSettings.from_env(os.environ), override=override)
+
+
+def describe_execution(execution_arn: str) -> Mapping[str, Any] | None:
+    """Returns `{name, status, error?, cause?}` of an execution, None when it is unknown."""
+    from joinery.aws.executions import StepFunctionsExecutions
+
+    return StepFunctionsExecutions(clients().states).describe(execution_arn)
 
 
 def archive() -> DynamoRunStore:

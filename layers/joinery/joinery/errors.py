@@ -295,6 +295,18 @@ class PermanentExpression(Permanent):
     code = "expression"
 
 
+class PermanentNotAList(Permanent):
+    """What an iterate node is to take the items from is no list."""
+
+    code = "iterate.not_a_list"
+
+
+class PermanentTooManyItems(Permanent):
+    """An iterate node has more items than its `max_items`; `details` has both numbers."""
+
+    code = "iterate.too_many_items"
+
+
 class PermanentTimeout(Permanent):
     """The node did not end within its timeout."""
 

@@ -21,6 +21,12 @@ NODE_ID_CHARS: Final = 64
 LOOP_ROUNDS_MAX: Final = 100
 """Hard cap of `max_rounds`."""
 
+ITERATE_ITEMS_MAX: Final = 1_000
+"""Hard cap of `max_items`."""
+
+ITERATE_DEPTH_MAX: Final = 20
+"""Iterate nodes in iterate nodes; two items in each would be a million."""
+
 ATTEMPTS_MAX: Final = 10
 """Hard cap of `retry.attempts`."""
 
@@ -99,6 +105,7 @@ DYNAMODB_ITEM_BYTES: Final = 400 * 1024
 DYNAMODB_TRANSACTION_ITEMS: Final = 100
 DYNAMODB_TRANSACTION_BYTES: Final = 4 * 1024 * 1024
 DYNAMODB_BATCH_GET_ITEMS: Final = 100
+DYNAMODB_BATCH_WRITE_ITEMS: Final = 25
 
 # https://aws.amazon.com/dynamodb/pricing/on-demand/
 DYNAMODB_USD_PER_WRITE_UNIT: Final = 0.625e-6

@@ -128,3 +128,16 @@ def test_ascii_where_nothing_else_can_be_shown():
 def test_the_spinner_turns_and_the_clock_runs():
     one, other = frame(debate(), count=5), frame(debate(), count=5, now=NOW + 0.1)
     assert one != other
+
+
+def test_a_node_is_shown_by_its_name():
+    log = Log()
+    started = log.started([("node_1", "llm", []), ("b", "llm", [])], [("node_1", "", "b")])
+    started["data"]["nodes"][0]["name"] = "面试\x1b官"
+    lines = frame([started, log.event("node.started", "node_1", "", attempt=1, type="llm")])
+    text = "\n".join(lines)
+    assert "node_1" not in text
+    assert "\x1b" not in text
+    first, second = (line for line in lines[1:] if " llm " in line)
+    assert "面试官" in first
+    assert second.rstrip().endswith("← 面试官")

@@ -162,3 +162,19 @@ def test_unknown_events_and_fields_are_ignored():
     state.apply(log.event("run.paused"))
     state.apply({"event": "pong", "head": 9, "data": {}})
     assert statuses(state)["pro"] == "pending"
+
+
+def test_items_count_from_0_and_begin_anew_in_each_round():
+    log = Log()
+    nodes = [("each", "iterate", ["l"]), ("a", "template", ["l", "each"]), ("l", "loop", ["l"])]
+    state = RunState()
+    state.apply(log.started(nodes, [("each", "item", "a")], [("l", ["each"], 3)]))
+    done = {"attempt": 1, "duration_ms": 1, "streams": {}}
+    state.apply(log.event("node.completed", "each", "1", **done, port="done", items=1))
+    assert state.nodes["each"].visit.note == "1 item"
+    state.apply(log.event("node.completed", "a", "1.0", **done))
+    state.apply(log.event("loop.round", "l", "1", round=2, path="2", max_rounds=3))
+    assert statuses(state) == {"each": "pending", "a": "pending", "l": "pending"}
+    state.apply(log.event("node.completed", "a", "2.0", **done))
+    assert state.nodes["a"].visit.path == "2.0"
+    assert statuses(state)["a"] == "completed"

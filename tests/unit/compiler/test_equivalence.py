@@ -37,13 +37,14 @@ def test_machine_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> No
 
         assert machine.status == reference.status == "completed"
         assert machine.nodes() == reference.nodes()
+        check_order(compiled.plan, machine.store.events(machine.run.run_id, 0, 10_000))
+        check_order(compiled.plan, reference.store.events(reference.run.run_id, 0, 10_000))
+        assert machine.outputs == reference.outputs
         records = machine.store.nodes(machine.run.run_id)
         assert sorted(states_of_run(compiled.plan, compiled.emitted, records)) == sorted(
             machine.states
         )
         assert machine.transitions == transitions_of(compiled.plan, compiled.emitted, records)
-        check_order(compiled.plan, machine.store.events(machine.run.run_id, 0, 10_000))
-        check_order(compiled.plan, reference.store.events(reference.run.run_id, 0, 10_000))
         report = compiled.report.transitions
         assert report.min <= machine.transitions <= report.max
         assert before is None or report.max <= before.max, f"level {opt} costs more"

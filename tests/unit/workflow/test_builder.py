@@ -97,10 +97,11 @@ def test_the_page_shows_what_handles_become() -> None:
     names: dict[str, Any] = {"flow": flow, "text": text}
     for node_id in ("a", "b", "pro", "verdict", "sort", "v"):
         names[node_id] = flow.node.template(node_id, "x")
+    names["each"] = flow.node.iterate("each", items=[1])
     names |= {"score": names["v"].output.score, "done": names["v"].output.done}
     table = PAGE.split("## Handles")[1].split("## Nodes")[0]
     rows = re.findall(r"^\| `(.*?)`.*? \| (`.*`) \|$", table, flags=re.MULTILINE)
-    assert len(rows) == 10
+    assert len(rows) == 11
     for code, shown in rows:
         first = shown.strip("`").strip().split("`, `")[0]
         assert str(eval(code, dict(names))) == first
@@ -207,7 +208,7 @@ def test_all_options_reach_the_model() -> None:
         retry={"attempts": 4, "backoff": timedelta(milliseconds=1500), "errors": ["X"]},
         on_error={"default": {"n": 1}},
     )
-    b = flow.node.llm("b", prompt="p", system="s", on_error="continue", timeout="2h")
+    b = flow.node.llm("b", prompt="p", system="s", on_error="continue", timeout="0.1h")
     c = flow.node.template("c", "t", join=2, description="D")
     flow.edge(flow.start, [a, b], c, flow.end)
     built = flow.build()
@@ -230,7 +231,7 @@ nodes:
     name: A
     retry: {attempts: 4, backoff: 1500ms, errors: [X]}
     on_error: {default: {n: 1}}
-  b: {type: llm, prompt: p, system: s, on_error: continue, timeout: 120m}
+  b: {type: llm, prompt: p, system: s, on_error: continue, timeout: 6m}
   c: {type: template, template: t, join: {at_least: 2}, description: D}
 edges: ["start -> a, b -> c -> end"]
 """
@@ -250,8 +251,11 @@ edges: ["start -> a, b -> c -> end"]
 )
 def test_durations(given: Any, seconds: float) -> None:
     flow = WorkflowBuilder("d")
-    flow.edge(flow.start, flow.node.template("a", "x", timeout=given), flow.end)
-    assert flow.build().nodes["a"].timeout == pytest.approx(seconds)
+    node = flow.node.template("a", "x", retry={"backoff": given})
+    flow.edge(flow.start, node, flow.end)
+    retry = flow.build().nodes["a"].retry
+    assert retry is not None
+    assert retry.backoff == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("given", ["3 minutes", "5", 5, timedelta(0), timedelta(seconds=-5)])

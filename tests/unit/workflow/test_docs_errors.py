@@ -84,6 +84,7 @@ def test_every_code_has_a_section_and_every_section_a_code() -> None:
 def test_warnings_are_called_so() -> None:
     called = set(re.findall(r"^### (\S+)\n\n\*Warning", PAGE, flags=re.MULTILINE))
     assert called == {
-        "agent.unused", "expression.not_evaluated", "reference.may_be_missing",
+        "agent.unused", "expression.not_evaluated", "graph.never_runs",
+        "reference.may_be_missing",
         "reference.not_before", "yaml.bom",
     }  # fmt: skip

@@ -134,8 +134,8 @@ edges:
         ("run.name", "reference.unknown_field"),
         ("session.id ?? ''", None),
         ("session.id", "reference.may_be_missing"),
-        ("item.x", "reference.not_available"),
-        ("item", "reference.not_available"),
+        ("item.x", "reference.outside_iterate"),
+        ("item", "reference.outside_iterate"),
     ],
 )
 def test_what_is_read(expression: str, code: str | None) -> None:

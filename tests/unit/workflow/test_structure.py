@@ -25,7 +25,7 @@ def one(text: str) -> Problem:
         ("type: null", "schema.type", "/type", "must be text, not empty", "agent"),
         ("type: lmm, prompt: x", "node.unknown_type", "/type", "'lmm'", "'llm'"),
         ("type: LLM, prompt: x", "node.unknown_type", "/type", "'LLM'", "'llm'"),
-        ("type: iterate", "node.not_available", "/type", "planned", "template"),
+        ("type: vote", "node.not_available", "/type", "planned", "template"),
         ("type: llm", "schema.missing_key", "", "no 'prompt'", "prompt:"),
         ("type: llm, prompt: 5", "schema.type", "/prompt", "text, or {file: path}", ""),
         ("type: llm, prompt: {fil: x}", "schema.unknown_key", "/prompt/fil", "no 'fil'", "'file'"),

@@ -133,6 +133,7 @@ class RunShown(_Exact):
     started_at: str | None = None
     ended_at: str | None = None
     session_id: str | None = None
+    forked_from: str | None = None
     usage: dict[str, Any]
     error: dict[str, Any] | None = None
 

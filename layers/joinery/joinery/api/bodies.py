@@ -45,3 +45,22 @@ class StartBody(_Body):
         str | None,
         Field(pattern=MODEL, description="`provider:name`, the model of every node of this run."),
     ] = None
+
+
+class ForkBody(_Body):
+    """A run to make of another one."""
+
+    node_id: Annotated[
+        str | None,
+        Field(max_length=64, description="The first node to run again; all of them when unset."),
+    ] = None
+    path: Annotated[
+        str | None,
+        Field(
+            pattern=r"^(\d{1,5}(\.\d{1,5})*)?$",
+            description="Its loop rounds and item indexes; the first when unset.",
+        ),
+    ] = None
+    inputs: Annotated[
+        dict[str, Any], Field(description="Inputs that change; the others stay as they were.")
+    ] = {}

@@ -105,14 +105,15 @@ def _fitting(rows: Sequence[Any]) -> int:
 )
 def cost(run_id: str, owner: Caller, services: Needs) -> Answer:
     """Returns what the run used so far, and what that costs without model fees."""
+    from joinery.runs.control import executions_of
     from joinery.runs.cost import run_cost
 
     run = owned_run(services, owner, run_id)
-    arn = run.execution_arn
-    transitions = services.executions().transitions(arn) if arn else 0
+    transitions = sum(services.executions().transitions(arn) for arn in executions_of(run))
     records = services.run_deps().store.nodes(run_id)
     calls = services.calls_of_run(run_id, run.created_at)
-    predicted = _predicted(services, run, records) if arn else 0
+    single = bool(run.execution_arn) and run.incarnation == 1
+    predicted = _predicted(services, run, records) if single else 0
     return Answer(run_cost(run, records, transitions, calls, predicted=predicted))
 
 

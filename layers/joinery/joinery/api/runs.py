@@ -59,8 +59,7 @@ def start(body: StartBody, owner: Caller, services: Needs, idempotency_key: Key 
     from joinery.compiler.plan import Plan
     from joinery.runs.start import create_run
 
-    if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
-        raise InvalidRequest("an Idempotency-Key has 1 to 255 printable characters")
+    checked_key(idempotency_key)
     extra = _extra(body)
     wanted = _version(body, services, owner, idempotency_key)
     version = owned_version(services, owner, body.workflow_id, wanted)
@@ -76,8 +75,15 @@ def start(body: StartBody, owner: Caller, services: Needs, idempotency_key: Key 
         extra=extra,
     )
     if not run.execution_arn and not run.closed:
-        run = _execute(services, run, version)
+        run = execute(services, run, version)
     return Answer({"run_id": run.run_id, "status": run.status}, 202 if new else 200)
+
+
+def checked_key(key: str | None) -> str | None:
+    """Returns an idempotency key. Raises: InvalidRequest."""
+    if key is not None and not _KEY.fullmatch(key):
+        raise InvalidRequest("an Idempotency-Key has 1 to 255 printable characters")
+    return key
 
 
 def _version(body: StartBody, services: Needs, owner: str, key: str | None) -> int | None:
@@ -114,7 +120,7 @@ def _extra(body: StartBody) -> dict[str, Any]:
     return extra
 
 
-def _execute(services: Needs, run: RunRecord, version: Version) -> RunRecord:
+def execute(services: Needs, run: RunRecord, version: Version) -> RunRecord:
     """Starts the execution; a run that cannot be started is closed as failed.
 
     Raises:

@@ -39,12 +39,13 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
     """
     # Reading and compiling files is needed here alone: the imports stay out of cold starts.
     from joinery.catalog.publish import publish_workflow
+    from joinery.compiler.check import check
     from joinery.compiler.compile import DEFAULT_OPT
     from joinery.workflow.source import load
-    from joinery.workflow.validation import validate
 
     text = body.source if isinstance(body.source, str) else json.dumps(body.source, indent=1)
-    checked = validate(load(text))
+    opt = DEFAULT_OPT if body.opt is None else body.opt
+    checked = check(load(text), opt=opt)
     version, compiled, new = publish_workflow(
         services.catalog(),
         services.machines(),
@@ -54,7 +55,7 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
         run_node_arn=services.run_node_arn(),
         machine_prefix=services.machine_prefix(),
         clock=services.run_deps().clock,
-        opt=DEFAULT_OPT if body.opt is None else body.opt,
+        opt=opt,
     )
     shown = {
         **_shown(version),

@@ -51,6 +51,15 @@ def mine(attempt: int) -> Parameters:
     }
 
 
+def mine_ended(attempt: int, status: str) -> Parameters:
+    """The record of this attempt, which has ended so."""
+    return {
+        "ConditionExpression": f"{OWN_ATTEMPT} AND #status = :status",
+        "ExpressionAttributeNames": NAMES,
+        "ExpressionAttributeValues": {":attempt": number(attempt), ":status": string(status)},
+    }
+
+
 def not_ended() -> Parameters:
     """No record, or one that has not ended."""
     return {

@@ -115,6 +115,19 @@ class Documents:
         self._cache.put(ref, value, len(body))
         return value
 
+    def delete_all(self, prefix: str) -> None:
+        """Deletes every document below a prefix, such as `runs/run_01j…/`."""
+        while True:
+            with aws_errors("ListObjectsV2"):
+                page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
+            keys = [{"Key": held["Key"]} for held in page.get("Contents", ())]
+            if not keys:
+                return
+            with aws_errors("DeleteObjects"):
+                self._client.delete_objects(
+                    Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True}
+                )
+
     def _read(self, ref: str) -> bytes:
         try:
             with aws_errors("GetObject"):

@@ -41,10 +41,10 @@ class NodeTable:
     # -- reading -----------------------------------------------------------------------
 
     def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
-        """See `RunStore.load`: one batch for exact keys, one query for each last round."""
+        """See `RunStore.load`: one batch for exact keys, one query for each other."""
         wanted = list(dict.fromkeys(addresses))
         pk = run_pk(run_id)
-        exact = {node_sk(address.key): address for address in wanted if not address.last}
+        exact = {node_sk(a.key): a for a in wanted if not (a.last or a.every)}
         items = {
             get_string(item, "sk"): item
             for item in self._table.batch_get([key(pk, sk) for sk in (CTRL, *exact)])
@@ -52,17 +52,20 @@ class NodeTable:
         if CTRL not in items:
             raise NotFound(f"no run {run_id}")
         records = {address: node_record(items[sk]) for sk, address in exact.items() if sk in items}
-        last = [address for address in wanted if address.last]
-        for address, record in zip(last, self._last(pk, last), strict=True):
-            if record is not None:
-                records[address] = record
+        others = [address for address in wanted if address.last or address.every]
+        for found in self._queried(pk, others):
+            records.update(found)
         return Loaded(self._events.note(run_id, items[CTRL]), records)
 
-    def _last(self, pk: str, addresses: Sequence[Address]) -> list[NodeRecord | None]:
-        def find(address: Address) -> NodeRecord | None:
-            rows = self._table.prefix(pk, node_sk(address.key), ScanIndexForward=False, Limit=1)
+    def _queried(self, pk: str, addresses: Sequence[Address]) -> list[dict[Address, NodeRecord]]:
+        def find(address: Address) -> dict[Address, NodeRecord]:
+            prefix = node_sk(address.key)
+            if address.every:
+                records = [node_record(item) for item in self._table.prefix(pk, prefix)]
+                return {Address(record.key): record for record in records}
+            rows = self._table.prefix(pk, prefix, ScanIndexForward=False, Limit=1)
             item = next(rows, None)
-            return node_record(item) if item else None
+            return {address: node_record(item)} if item else {}
 
         if len(addresses) < 2:
             return [find(address) for address in addresses]

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from joinery.aws.control_table import ControlTable
 from joinery.aws.documents import Documents
+from joinery.aws.due import DueTable
 from joinery.aws.dynamo_nodes import NodeTable
 from joinery.aws.event_log import EventLog
 from joinery.aws.finish import Finisher
@@ -26,7 +28,8 @@ class DynamoRunStore:
         client: DynamoDB client.
         table: Name of the state table.
         documents: Where large values go.
-        retention_s: How long events and texts are kept, in seconds; None is for ever.
+        retention_s: How long a run is kept after it has ended, and events and texts after
+            they were stored, in seconds; None is for ever.
         clock: Epoch seconds.
     """
 
@@ -42,8 +45,10 @@ class DynamoRunStore:
         state = Table(client, table)
         self._documents = documents
         self._log = EventLog(state, documents, retention_s=retention_s, clock=clock)
-        self._runs = RunTable(state, documents, self._log)
+        self._due = DueTable(state)
+        self._runs = RunTable(state, documents, self._log, retention_s=retention_s)
         self._nodes = NodeTable(state, documents, self._log)
+        self._control = ControlTable(state, documents, self._log, clock)
         self._finisher = Finisher(state, documents, self._log)
         self._texts = TextTable(state, self._log, clock)
         self._subscribers = SubscriberTable(state, self._log, clock)
@@ -103,6 +108,34 @@ class DynamoRunStore:
         return self._runs.close(
             run, status=status, at=at, event=event, outputs=outputs, error=error, usage=usage
         )
+
+    def pause_run(self, run: RunRecord, event: Event) -> list[Event]:
+        """See `RunStore.pause_run`."""
+        return self._control.pause(run, event)
+
+    def reopen_run(self, run: RunRecord, event: Event) -> list[Event]:
+        """See `RunStore.reopen_run`."""
+        return self._control.reopen(run, event)
+
+    def reset_node(self, run_id: str, record: NodeRecord) -> None:
+        """See `RunStore.reset_node`."""
+        self._control.reset_node(run_id, record)
+
+    def adopt(self, run_id: str, records: Sequence[NodeRecord]) -> None:
+        """See `RunStore.adopt`."""
+        self._control.adopt(run_id, records)
+
+    def delete_run(self, run_id: str) -> bool:
+        """See `RunStore.delete_run`."""
+        return self._control.delete(run_id)
+
+    def due(self, now: float) -> Iterable[tuple[str, bool]]:
+        """See `Overdue.due`."""
+        return self._due.due(now)
+
+    def look_again(self, run: RunRecord, at: float) -> None:
+        """See `Overdue.look_again`."""
+        self._due.look_again(run, at)
 
     def list_runs(self, owner: str, limit: int = 50, cursor: str | None = None) -> RunPage:
         """Returns an owner's runs, newest first; one just made may be missing for a moment.

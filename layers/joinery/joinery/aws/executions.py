@@ -70,6 +70,21 @@ class StepFunctionsExecutions:
             if not refused_as(error, "ExecutionDoesNotExist", "ValidationException"):
                 raise
 
+    def describe(self, execution_arn: str) -> Mapping[str, Any] | None:
+        """Returns `{name, status, error?, cause?}`, None where there is no such execution.
+
+        DescribeExecution is throttled to 15 a second: for repairs, never for waiting.
+        Raises: Unavailable.
+        """
+        try:
+            with aws_errors("DescribeExecution", Unavailable):
+                found = self._client.describe_execution(executionArn=execution_arn)
+        except PermanentInternal as error:
+            if refused_as(error, "ExecutionDoesNotExist"):
+                return None
+            raise
+        return {name: found[name] for name in ("name", "status", "error", "cause") if name in found}
+
     def transitions(self, execution_arn: str) -> int:
         """See `Executions.transitions`.
 

@@ -32,6 +32,7 @@ from joinery.runs.model import Control, NodeRecord, RunRecord
 RUN_FIELDS: Final = (
     "pk", "owner", "workflow_id", "version", "name", "status", "session_id", "incarnation",
     "execution_arn", "created_at", "started_at", "ended_at", "error", "usage", "request_hash",
+    "forked_from",
 )  # fmt: skip
 """Attributes of META that make a `RunRecord`."""
 
@@ -66,6 +67,7 @@ def run_item(run: RunRecord, pinned: Mapping[str, Attribute]) -> Item:
                 "error": document(run.error) if run.error is not None else None,
                 "usage": document(run.usage) if run.usage else None,
                 "request_hash": string(run.request_hash),
+                "forked_from": string(run.forked_from) if run.forked_from else None,
                 "owner_pk": string(owner_pk(run.owner)),
                 "owner_sk": string(owner_sk(run)),
             }
@@ -92,6 +94,7 @@ def run_record(item: Mapping[str, Any]) -> RunRecord:
         error=get_json(item, "error"),
         usage=get_json(item, "usage") or {},
         request_hash=get_string(item, "request_hash"),
+        forked_from=get_string(item, "forked_from"),
     )
 
 
@@ -107,7 +110,12 @@ def control_item(run_id: str, head: int) -> Item:
 
 def control_of(item: Mapping[str, Any]) -> Control:
     """Returns the control item's content."""
-    return Control(get_int(item, "seq"), get_bool(item, "cancel"), get_int(item, "subs"))
+    return Control(
+        head=get_int(item, "seq"),
+        cancel=get_bool(item, "cancel"),
+        subs=get_int(item, "subs"),
+        pause=get_bool(item, "pause"),
+    )
 
 
 def node_item(run_id: str, record: NodeRecord, documents: Documents) -> Item:
@@ -134,9 +142,12 @@ def node_item(run_id: str, record: NodeRecord, documents: Documents) -> Item:
                 "streams": document(record.streams) if record.streams else None,
                 "error": document(record.error) if record.error is not None else None,
                 "reason": string(record.reason) if record.reason else None,
+                "items": number(record.items) if record.items is not None else None,
+                "contained": boolean(True) if record.contained else None,
                 "handled": boolean(True) if record.handled else None,
                 "refused": document(list(record.refused)) if record.refused else None,
                 "seq": number(record.seq) if record.seq else None,
+                "base": number(record.base) if record.base else None,
             }
         ),
         **result,
@@ -162,7 +173,10 @@ def node_record(item: Mapping[str, Any]) -> NodeRecord:
         streams=get_json(item, "streams") or {},
         error=get_json(item, "error"),
         reason=get_string(item, "reason"),
+        items=get_int(item, "items") if "items" in item else None,
+        contained=get_bool(item, "contained"),
         handled=get_bool(item, "handled"),
         refused=tuple(get_json(item, "refused") or ()),
         seq=get_int(item, "seq"),
+        base=get_int(item, "base"),
     )

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from joinery.aws.conditions import NAMES, absent, present, run_open, updating
 from joinery.aws.documents import Documents, SizedCache
+from joinery.aws.due import OLD, due_item, first_due
 from joinery.aws.errors import ConditionFailed, TransactionCancelled
 from joinery.aws.event_log import EventLog, stamped, went_through
 from joinery.aws.items import (
@@ -39,6 +40,12 @@ from joinery.runs.model import RunRecord
 
 CLOSE_TRIES: Final = 5
 
+TTL_LAG_S: Final = 3 * 86_400.0
+"""Events and texts expire by themselves, which is free, but up to two days late.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
+"""
+
 _PINNED: Final = frozenset({"inputs", "inputs_ref", "extra", "extra_ref"})
 
 
@@ -57,10 +64,19 @@ class RunTable:
         table: The state table.
         documents: Where large inputs and outputs go.
         events: The runs' logs.
+        retention_s: How long a run is kept after it has ended; None is for ever.
     """
 
-    def __init__(self, table: Table, documents: Documents, events: EventLog) -> None:
+    def __init__(
+        self,
+        table: Table,
+        documents: Documents,
+        events: EventLog,
+        *,
+        retention_s: float | None = None,
+    ) -> None:
         self._table, self._documents, self._log = table, documents, events
+        self._retention_s = retention_s
         self._pinned = SizedCache()
 
     def create(
@@ -78,6 +94,7 @@ class RunTable:
             {
                 **self._documents.attributes("inputs", inputs, prefix),
                 **self._documents.attributes("extra", extra, prefix),
+                **first_due(run),
                 "made_by": string(token),
             },
         )
@@ -162,6 +179,8 @@ class RunTable:
         changes = {"status": string(status), "ended_at": number(at), "usage": document(usage or {})}
         if error is not None:
             changes["error"] = document(error)
+        if self._retention_s is not None:
+            changes |= due_item(OLD, run.run_id, at + self._retention_s + TTL_LAG_S)
         if outputs is not None:
             prefix = f"runs/{run.run_id}"
             changes |= self._documents.attributes("outputs", outputs, prefix)
@@ -214,9 +233,10 @@ def _closing(run: RunRecord, changes: Mapping[str, Any]) -> dict[str, Any]:
     condition = run_open(run.incarnation)
     names = {f"#new_{name}": name for name in changes}
     assignments = ", ".join(f"#new_{name} = :new_{name}" for name in changes)
+    settled = "" if "due_pk" in changes else " REMOVE due_pk, due_sk"
     update = updating(
         condition,
-        f"SET {assignments}",
+        f"SET {assignments}{settled}",
         **{f"new_{name}": value for name, value in changes.items()},
     )
     return {

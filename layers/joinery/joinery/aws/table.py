@@ -113,6 +113,24 @@ class Table:
         """Deletes an item; returns whether there was one."""
         return "Attributes" in self._call("delete_item", Key=key, ReturnValues="ALL_OLD")
 
+    def batch_delete(self, keys: Sequence[Item]) -> None:
+        """Deletes items by their keys; those that do not exist are no error.
+
+        Raises:
+            TransientStore: The table kept leaving keys unprocessed.
+        """
+        most = limits.DYNAMODB_BATCH_WRITE_ITEMS
+        for first in range(0, len(keys), most):
+            todo = [{"DeleteRequest": {"Key": key}} for key in keys[first : first + most]]
+            for attempt in range(TRIES):
+                answer = self._send("batch_write_item", RequestItems={self._name: todo})
+                todo = answer.get("UnprocessedItems", {}).get(self._name, [])
+                if not todo:
+                    break
+                self._back_off(attempt)
+            else:
+                raise TransientStore("the table is throttled: it leaves keys undeleted")
+
     def transact(self, actions: Sequence[Mapping[str, Any]]) -> None:
         """Does all actions or none; names the table in each of them.
 

@@ -77,7 +77,8 @@ class Follower:
                 socket.close()
 
     def _done(self) -> bool:
-        return self._ended or self._stop()
+        # A run that had ended may have been resumed since: only the end of the log tells.
+        return (self._ended and not self._cursor.behind) or self._stop()
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -139,8 +140,8 @@ class Follower:
         self._transcript.apply(event)
         if self._transcript.lacks(event):
             yield from self._missing_text(event["node_id"])
-        if event["event"] in FINAL:
-            self._ended = True
+        if event["event"] in FINAL or event["event"] == "run.resumed":
+            self._ended = event["event"] in FINAL
         if event["event"] != "void":
             yield event
 

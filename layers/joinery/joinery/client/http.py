@@ -163,6 +163,72 @@ class Client:
         """
         return self._ask("POST", _run_path(run_id, "/cancel"))
 
+    def runs(self, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+        """Returns one page of the caller's runs, newest first.
+
+        Returns:
+            `{runs, next_cursor}`; the cursor is None on the last page.
+        """
+        where = {"limit": limit, **({"cursor": cursor} if cursor else {})}
+        return self._ask("GET", "/runs", params=where)
+
+    def pause(self, run_id: str) -> dict[str, Any]:
+        """Lets no further node of a run begin; those that run may finish.
+
+        Pausing a paused run does nothing.
+
+        Raises:
+            Conflict: It has ended.
+            NotFound: There is no such run.
+        """
+        return self._ask("POST", _run_path(run_id, "/pause"))
+
+    def resume(self, run_id: str) -> dict[str, Any]:
+        """Goes on with a run that is paused, or from the node at which it failed.
+
+        Raises:
+            Conflict: It is neither paused nor failed.
+            NotFound: There is no such run.
+        """
+        return self._ask("POST", _run_path(run_id, "/resume"))
+
+    def fork(
+        self,
+        run_id: str,
+        node_id: str | None = None,
+        *,
+        path: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        key: str | None = None,
+    ) -> dict[str, Any]:
+        """Starts a new run that takes over what had ended before a node, and runs the rest.
+
+        Args:
+            run_id: The run; it has ended or is paused.
+            node_id: The first node to run again; None runs everything again.
+            path: Which of its rounds or items; the first when None.
+            inputs: Inputs that change.
+            key: The same key again gives the same new run; made up when None.
+
+        Raises:
+            Conflict: The run goes on.
+            InvalidInput: All that is wrong with the inputs.
+            NotFound: There is no such run.
+        """
+        body = {"node_id": node_id, "path": path, "inputs": dict(inputs or {})}
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        return self._ask("POST", _run_path(run_id, "/fork"), body, headers=headers)
+
+    def delete(self, run_id: str, *, cancel: bool = False) -> None:
+        """Deletes a run that has ended; with `cancel`, also one that has not.
+
+        Raises:
+            Conflict: It has not ended.
+            NotFound: There is no such run.
+        """
+        where = {"cancel": "true"} if cancel else None
+        self._ask("DELETE", _run_path(run_id), params=where)
+
     def cost(self, run_id: str) -> dict[str, Any]:
         """Returns what a run used.
 
@@ -236,6 +302,8 @@ class Client:
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             return Unavailable(f"no answer from {self.base_url}: {reason}")
+        if response.status_code == httpx.codes.NO_CONTENT:
+            return {}
         try:
             answer = response.json()
         except ValueError:

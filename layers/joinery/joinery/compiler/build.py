@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import joinery
 from joinery import limits
+from joinery.compiler.iterates import ITEM_READ, iterates_of, with_bodies
 from joinery.compiler.plan import PURE_TYPES, Plan, PlanLoop, PlanNode
 from joinery.errors import InvalidWorkflow, Problem
+from joinery.workflow.bodies import ITEM, analyse_all
 from joinery.workflow.expressions import references
-from joinery.workflow.graph import END, START, Link, Structure, analyse
+from joinery.workflow.graph import END, START, Link, Structure
 
 if TYPE_CHECKING:
     from joinery.workflow import model as m
 
 
-EXPRESSION_FIELDS = ("prompt", "template", "value", "if", "cases", "until")
+EXPRESSION_FIELDS = ("prompt", "template", "value", "if", "cases", "until", "items")
 """Fields of a node's spec that hold expressions; personas and schemas are taken as they are."""
 
 
@@ -38,7 +40,8 @@ def build_plan(workflow: m.Workflow, *, opt: int = 1) -> Plan:
     ]
     names = [START, *workflow.nodes, END]
     loop_ids = [name for name, node in workflow.nodes.items() if node.type == "loop"]
-    structure = analyse(names, links, loop_ids)
+    iterate_ids = [name for name, node in workflow.nodes.items() if node.type == "iterate"]
+    structure = analyse_all(names, links, loop_ids, iterate_ids)
     _refuse_what_cannot_run(workflow, structure, links)
     forward = tuple(link for link in links if link not in structure.back_edges)
     scopes = structure.scope_of()
@@ -59,14 +62,16 @@ def build_plan(workflow: m.Workflow, *, opt: int = 1) -> Plan:
         PlanLoop(r.loop, r.body, r.entries, r.parent, *_rounds(workflow, r.loop))
         for r in structure.loops
     )
+    iterates = iterates_of(workflow, structure)
     canonical = workflow.model_dump(mode="json", by_alias=True, exclude_unset=True)
     digest = hashlib.sha256(
         json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()
     ).hexdigest()
     plan = Plan(
         name=workflow.name,
-        nodes=nodes,
+        nodes=with_bodies(nodes, workflow),
         loops=loops,
+        iterates=iterates,
         inputs={
             name: spec.model_dump(exclude={"description"}) for name, spec in workflow.inputs.items()
         },
@@ -110,12 +115,15 @@ def _refuse_what_cannot_run(workflow: m.Workflow, structure: Structure, links: l
                 )
             )
     for link in links:
-        if link.when is not None and (link.source == START or link in structure.back_edges):
+        if link.when is None:
+            continue
+        to_item = link.port == ITEM and any(r.iterate == link.source for r in structure.iterates)
+        if to_item or link.source == START or link in structure.back_edges:
             problems.append(
                 Problem(
                     "plan.when_not_available",
                     f"edge {link.source} -> {link.target}: 'when' does not run on an edge that "
-                    "leaves start or leads back in a loop",
+                    "leaves start, leads back in a loop or begins an item",
                     hint="put a condition node between them",
                     node_id=None if link.source == START else link.source,
                     pointer="/edges",
@@ -217,6 +225,8 @@ def _spec(node: Any, workflow: m.Workflow) -> dict[str, Any]:
             return {"value": node.value, "cases": [_case(p, c) for p, c in node.cases.items()]}
         case "loop":
             return {"until": node.until, "max_rounds": node.max_rounds}
+        case "iterate":
+            return {"items": node.items, "max_items": node.max_items}
     raise AssertionError(node.type)
 
 
@@ -263,6 +273,8 @@ def _reads(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for ref in references(value):
         if ref.root == "nodes":
             reads.add(str(ref.path[0]))
+        elif ref.root == "item":
+            reads.add(ITEM_READ)
         elif ref.root == "loop" and len(ref.path) > 1 and ref.path[0] == "previous":
             previous.add(str(ref.path[1]))
     return tuple(sorted(reads)), tuple(sorted(previous))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from joinery.compiler.plan import Plan, PlanLoop, PlanNode
+from joinery.compiler.plan import Plan, PlanLoop, PlanNode, items_of
 from joinery.compiler.ranges import Range
 from joinery.workflow.graph import START, Link
 
@@ -55,10 +55,13 @@ def _ends_by_count(plan: Plan, loop: PlanLoop) -> bool:
 
 
 def repeats(plan: Plan, scope: Sequence[str]) -> Range:
-    """Returns how often what is in these loops runs for each time they are entered."""
+    """Returns how often what is in these scopes runs for each time they are entered."""
     times = Range(1.0, 1.0, 1.0)
-    for loop in scope:
-        times = times.times(rounds_of(plan, plan.loop_of[loop]))
+    for name in scope:
+        if name in plan.loop_of:
+            times = times.times(rounds_of(plan, plan.loop_of[name]))
+        else:
+            times = times.times(Range(*items_of(plan, name)))
     return times
 
 
@@ -68,6 +71,9 @@ def port_chances(plan: Plan, node: PlanNode) -> dict[str, float]:
     What the file leaves open is spread evenly, except that `error` and a loop's
     `repeat` get nothing: for the rounds of a loop there is `expected_rounds`.
     """
+    if node.id in plan.iterate_of:
+        failed = node.probabilities.get("error", 0.0)
+        return {port: failed if port == "error" else 1.0 - failed for port in node.ports}
     said = {port: node.probabilities[port] for port in node.ports if port in node.probabilities}
     ports = [port for port in node.ports if port not in said and port != "error"]
     if node.id in plan.loop_of:

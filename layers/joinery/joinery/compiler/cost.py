@@ -78,7 +78,7 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
     """Returns the figures of a compiled plan, with a warning for each limit that is near."""
     walk = Walk(plan, emitted)
     transitions = walk.sum(lambda _name, _info: 1.0)
-    events = walk.sum(history_events) + exactly(limits.SFN_EVENTS_EXECUTION)
+    events = walk.sum(history_events(plan)) + exactly(limits.SFN_EVENTS_EXECUTION)
     by_service = prices(walk, transitions)
     total = Range()
     for part in by_service.values():

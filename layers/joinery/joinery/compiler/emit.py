@@ -5,8 +5,9 @@ output, so nothing is lost where a box's or a Catch's output replaces the input:
 the run and its plan come from `$states.context.Execution.Input`, the loop rounds
 from one variable a loop, `$path_<loop node>`, which the states that lead into a
 round assign. Only `port` (and the next round's `path`) is read from a Task's
-result, by the Choice right behind it. The one exception is the Task inside a Map
-over branches: its input is the item, which is the node to run.
+result, by the Choice right behind it. There are two exceptions: the Task inside a
+Map over branches, whose input is the node to run, and the Map of an iterate node,
+which takes the items' paths from its Task (iterations.py).
 """
 
 from __future__ import annotations
@@ -19,27 +20,15 @@ from typing import Any
 from joinery import limits
 from joinery.compiler.closing import closed
 from joinery.compiler.flow import deciding_ports, flow_of
+from joinery.compiler.iterations import iterate_behind, place_map, states_behind
 from joinery.compiler.levels import Chain, levels_of, units_of
 from joinery.compiler.names import Names
 from joinery.compiler.plan import Plan
 from joinery.compiler.regions import LeavesLoop, Regions
-from joinery.compiler.states import RUN_NODE_PLACEHOLDER, invoke, likeness
-from joinery.compiler.steps import Steps, steps_of
+from joinery.compiler.states import RUN_NODE_PLACEHOLDER, StateInfo, invoke, likeness
+from joinery.compiler.steps import steps_of
+from joinery.workflow.bodies import DONE
 from joinery.workflow.graph import END, START
-
-
-@dataclass(frozen=True, slots=True)
-class StateInfo:
-    """What the price of a state depends on; kept beside the definition."""
-
-    kind: str
-    scope: tuple[str, ...]
-    nodes: tuple[str, ...] = ()
-    back: frozenset[str] = frozenset()
-    walks: tuple[Steps, ...] = ()
-    """For a Task of level 2 how it goes through its group; in a Map one for each branch."""
-    ports: tuple[tuple[str, str], ...] = ()
-    """Of a Choice: the ports of its node, each with the state that it leads to."""
 
 
 @dataclass(slots=True)
@@ -64,6 +53,7 @@ class _Scope:
     placed: dict[tuple[str, ...], str] = field(default_factory=dict)
     todo: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
     leave: str | None = None
+    around: tuple[str, ...] = ()
 
 
 def emit(plan: Plan, run_node_arn: str = RUN_NODE_PLACEHOLDER) -> Emitted:
@@ -108,7 +98,7 @@ class _Emitter:
         self, first: Sequence[str], *, stop: frozenset[str], around: tuple[str, ...]
     ) -> dict[str, Any]:
         """Emits everything from `first` up to `stop`, whose nodes belong to the scope outside."""
-        scope = _Scope(stop)
+        scope = _Scope(stop, around=around)
         name, assign = self.enter(scope, first, around)
         if name is None:
             raise AssertionError("a branch without a state")
@@ -206,8 +196,13 @@ class _Emitter:
         loop = self.plan.loop_of.get(node_id) if around == node.scope else None
         ways: list[tuple[str, str, dict[str, str]]] = []
         back: set[str] = set()
+        iterates = node_id in self.plan.iterate_of
         for port in node.ports if loop else deciding_ports(self.plan, node):
-            if loop and port == "repeat":
+            target: str | None
+            assign: dict[str, str]
+            if iterates and port == DONE:
+                target, assign = place_map(self, scope, node_id), {}
+            elif loop and port == "repeat":
                 following = "$states.input.path"
                 target, assign = self.enter(scope, loop.entries, around, repeated=following)
                 assign = {f"path_{node_id}": "{% " + following + " %}", **assign}
@@ -216,7 +211,8 @@ class _Emitter:
                 target, assign = self.enter(scope, self.regions.port_targets(node_id, port), around)
             if target is None:
                 scope.leave = scope.leave or self.names.take(f"leave after {node_id}")
-                self.info[scope.leave] = StateInfo("succeed", around)
+                # Entered once, whatever loops inside the scope lead to it.
+                self.info[scope.leave] = StateInfo("succeed", scope.around)
                 target = scope.leave
             ways.append((port, target, assign))
         if all(way[1:] == ways[0][1:] for way in ways):
@@ -250,7 +246,11 @@ class _Emitter:
         if branches is None:
             self.levels(scope, targets, join, name)
             return
-        plain = all(set(self.plan.group(branch.entries[0])) == branch.nodes for branch in branches)
+        plain = all(
+            set(self.plan.group(branch.entries[0])) == branch.nodes
+            and not iterate_behind(self.plan, branch.entries[0])
+            for branch in branches
+        )
         if plain and self._are_alike(targets):
             state = self._map(targets, around)
             self.info[name] = StateInfo("map", around, targets)
@@ -276,6 +276,8 @@ class _Emitter:
         for position, step in enumerate(steps):
             state = self._step(step, name, around)
             scope.states[name] = state
+            if len(step) == len(step[0]) == 1:
+                state = states_behind(self, step[0][0], state, scope.states)
             if position + 1 == len(steps):
                 self.follow(scope, state, [join], around)
             else:
@@ -290,6 +292,7 @@ class _Emitter:
         if tasks and len(heads) == 1:
             self.info[name] = self._task_info(around, heads)
             return self._task(heads[0], around)
+        tasks = tasks and not any(iterate_behind(self.plan, head) for head in heads)
         if tasks and self._are_alike(heads):
             self.info[name] = StateInfo("map", around, heads)
             return self._map(heads, around)
@@ -307,12 +310,10 @@ class _Emitter:
         names = [self.names.take(unit.name) for unit in chain]
         states: dict[str, Any] = {}
         for unit, name, following in zip(chain, names, [*names[1:], None], strict=True):
-            way: dict[str, Any] = {"Next": following} if following else {"End": True}
-            states[name] = {
-                **self._task(unit.name, around),
-                **way,
-            }
+            states[name] = self._task(unit.name, around)
             self.info[name] = self._task_info(around, (unit.name,))
+            last = states_behind(self, unit, states[name], states)
+            last.update({"Next": following} if following else {"End": True})
         return {"StartAt": names[0], "States": states}
 
     def _map(self, targets: tuple[str, ...], around: tuple[str, ...]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from joinery.compiler.plan import Plan, PlanNode
 from joinery.compiler.regions import Regions, branch_nodes
+from joinery.workflow.bodies import ITEM
 from joinery.workflow.graph import END, START
 
 Way = tuple[str, ...]
@@ -22,7 +23,7 @@ class Flow:
     """The ways of a plan.
 
     Attributes:
-        ways: By node, one way a port; `repeat` of a loop is left out.
+        ways: By node, one way a port; `repeat` and `item` are left out.
         entered_from: By node, the nodes that lead to it and to nothing beside it.
         heads: Nodes that something else leads to as well: `start`, or a box of branches.
     """
@@ -42,6 +43,7 @@ class Flow:
 def flow_of(plan: Plan) -> Flow:
     """Returns the ways of a plan."""
     regions = Regions(plan)
+    bodies = {each.iterate: frozenset(each.body) for each in plan.iterates}
     flow = Flow()
     first = regions.forked([link.target for link in plan.outgoing[START][""]], ())
     flow.add(START, first)
@@ -51,11 +53,15 @@ def flow_of(plan: Plan) -> Flow:
             continue
         for port in deciding_ports(plan, node):
             way = regions.forked(regions.port_targets(node.id, port), ())
+            if node.iterates and not bodies[node.iterates[-1]].issuperset(way):
+                way = ()  # an item ends where no edge leads on
             flow.ways[node.id].append(way)
             flow.add(node.id, way)
     for loop in plan.loops:
         if len(loop.entries) > 1:
             flow.heads.update(loop.entries)
+    for each in plan.iterates:
+        flow.heads.update(each.entries)
     _add_joins(plan, regions, flow, first)
     return flow
 
@@ -71,6 +77,8 @@ def _add_joins(plan: Plan, regions: Regions, flow: Flow, first: Way) -> None:
         seen.add(way)
         if len(way) == 1:
             todo.extend(flow.ways[way[0]])
+            if way[0] in plan.iterate_of:
+                todo.append(regions.forked(plan.iterate_of[way[0]].entries, ()))
             continue
         join = regions.join_of(way)
         flow.heads.update((*way, join))
@@ -81,15 +89,19 @@ def _add_joins(plan: Plan, regions: Regions, flow: Flow, first: Way) -> None:
             continue
         # It runs in levels, where only whole loops have states of their own inside.
         inside = {node for target in way for node in branch_nodes(regions, target, join)}
-        loops = [plan.loop_of[name] for name in sorted(inside & plan.loop_of.keys())]
-        todo.extend(regions.forked(loop.entries, ()) for loop in loops)
+        for name in sorted(inside):
+            holder = plan.loop_of.get(name) or plan.iterate_of.get(name)
+            if holder:
+                todo.append(regions.forked(holder.entries, ()))
 
 
 def deciding_ports(plan: Plan, node: PlanNode) -> tuple[str, ...]:
-    """Returns the ports by which a node goes on: a loop's way back is none."""
-    if node.id not in plan.loop_of:
-        return node.ports
-    return tuple(port for port in node.ports if port != "repeat")
+    """Returns the ports by which a node goes on: not a loop's way back, nor into an item."""
+    if node.id in plan.loop_of:
+        return tuple(port for port in node.ports if port != "repeat")
+    if node.id in plan.iterate_of:
+        return tuple(port for port in node.ports if port != ITEM)
+    return node.ports
 
 
 def ancestors_of(plan: Plan) -> dict[str, int]:

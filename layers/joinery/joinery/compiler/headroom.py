@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from joinery import limits
-from joinery.compiler.emit import Emitted, StateInfo
+from joinery.compiler.emit import Emitted
 from joinery.compiler.plan import Plan
+from joinery.compiler.states import StateInfo
 from joinery.compiler.walk import boxes
 from joinery.compiler.weights import history_events
 from joinery.errors import Problem
@@ -52,13 +53,13 @@ def json_bytes(value: Any) -> int:
     return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def states_of(definition: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def states_of(plan: Plan, emitted: Emitted) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yields every state of a machine by name, those in boxes after the box."""
-    todo: list[Mapping[str, Any]] = [definition]
+    todo: list[Mapping[str, Any]] = [emitted.definition]
     while todo:
         for name, state in todo.pop()["States"].items():
             yield name, state
-            todo.extend(box for box, _ in boxes(state))
+            todo.extend(box for box, _ in boxes(plan, emitted.info[name], state))
 
 
 # -- history -------------------------------------------------------------------------------
@@ -86,21 +87,31 @@ def _most_events(plan: Plan, emitted: Emitted) -> tuple[str | None, str, str]:
     """Returns the loop, or the state, that makes most events, with what to say of it."""
     inside: dict[str, float] = {}
     alone: dict[str, float] = {}
+    weigh = history_events(plan)
     for name, info in emitted.info.items():
-        rounds = math.prod(plan.loop_of[loop].max_rounds for loop in info.scope)
-        events = history_events(name, info) * rounds
+        events = weigh(name, info).max * math.prod(_most_times(plan, each) for each in info.scope)
         alone[name] = events
-        for loop in info.scope:
-            inside[loop] = inside.get(loop, 0.0) + events
-    saved = {loop: sum_ * (1 - 1 / plan.loop_of[loop].max_rounds) for loop, sum_ in inside.items()}
+        for each in (*info.scope, *(info.nodes if info.kind == "iterate" else ())):
+            inside[each] = inside.get(each, 0.0) + events
+    saved = {each: sum_ * (1 - 1 / _most_times(plan, each)) for each, sum_ in inside.items()}
     if saved:
-        loop = max(saved, key=lambda name: (saved[name], len(plan.by_id[name].scope)))
-        rounds = plan.loop_of[loop].max_rounds
-        why = f"in the {rounds} rounds of loop '{loop}'"
-        return loop, why, f"fewer rounds of '{loop}', or fewer nodes inside it"
+        each = max(saved, key=lambda name: (saved[name], len(plan.by_id[name].scope)))
+        times = _most_times(plan, each)
+        if each in plan.iterate_of:
+            why = f"for the {times} items of '{each}'"
+            return each, why, f"a smaller max_items of '{each}', or fewer nodes inside it"
+        why = f"in the {times} rounds of loop '{each}'"
+        return each, why, f"fewer rounds of '{each}', or fewer nodes inside it"
     name = max(alone, key=lambda name: alone[name])
     why = f"in {len(alone):,} states, '{name}' alone making {alone[name]:,.0f}"
     return _node_of(plan, emitted.info[name]), why, "split the workflow into several"
+
+
+def _most_times(plan: Plan, name: str) -> int:
+    """Returns the most rounds of a loop, or items of an iterate node."""
+    if name in plan.iterate_of:
+        return plan.iterate_of[name].max_items
+    return plan.loop_of[name].max_rounds
 
 
 # -- sizes ---------------------------------------------------------------------------------
@@ -161,10 +172,15 @@ def largest_payload(plan: Plan, emitted: Emitted) -> Payload:
     Map, what a Task is called with, and the port and path that it answers with.
     """
     deepest = max((len(node.scope) for node in plan.nodes), default=0)
-    more = _ADDRESS_BYTES + deepest * (len(str(limits.LOOP_ROUNDS_MAX)) + 1)
+    more = len('"",') + deepest * (len(str(limits.LOOP_ROUNDS_MAX)) + 1)
     best = Payload(0, "")
-    for name, state in states_of(emitted.definition):
-        size = more + json_bytes(state.get("Arguments", state.get("Items", "")))
+    for name, state in states_of(plan, emitted):
+        info = emitted.info[name]
+        if info.kind == "iterate":
+            size = more * plan.iterate_of[info.nodes[0]].max_items
+        else:
+            size = _ADDRESS_BYTES + more
+            size += json_bytes(state.get("Arguments", state.get("Items", "")))
         if size > best.bytes:
             best = Payload(size, name)
     return best

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from joinery.compiler.emit import Emitted, StateInfo
+from joinery.compiler.emit import Emitted
 from joinery.compiler.plan import Plan
-from joinery.compiler.states import invoke_all
+from joinery.compiler.states import StateInfo, invoke_all
 
 ALL_NODES = "all nodes"
 """Name of the one state."""

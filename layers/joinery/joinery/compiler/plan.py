@@ -18,7 +18,7 @@ from joinery.workflow.graph import END, Link
 
 PLAN_VERSION = 1
 
-PURE_TYPES = frozenset({"template", "transform", "condition", "switch", "loop"})
+PURE_TYPES = frozenset({"template", "transform", "condition", "switch", "loop", "iterate"})
 """Nodes that compute from what is stored and touch nothing else."""
 
 MODEL_TYPES = frozenset({"agent", "llm"})
@@ -34,7 +34,8 @@ class PlanNode:
         ord: Its ordinal in topological order; part of its keys in the table.
         type: Its node type; `end` for the node that closes the run.
         spec: What the type needs: prompts, the merged model, cases, ….
-        scope: The loop nodes around it, outermost first; one path part each.
+        scope: The loop and iterate nodes around it, outermost first; one path part each.
+        iterates: Those of `scope` that are iterate nodes.
         incoming: The edges into it in the order of the file, back edges left out.
         ports: The ports it may take; `("",)` when it decides nothing.
         reads: Ids of nodes whose results its expressions use.
@@ -45,6 +46,8 @@ class PlanNode:
         timeout_s: From the start of the first attempt to the end of the last.
         on_error: `fail`, `continue`, `default` or `route`.
         default: Output of a failed node when `on_error` is `default`.
+        contained: The node that contains its failure, so that the run goes on; `""` when
+            nothing does.
         probabilities: How often ports are taken, as far as the file says.
         name: What the file calls it for people, `""` where its id will do.
     """
@@ -64,6 +67,8 @@ class PlanNode:
     timeout_s: float = 300.0
     on_error: str = "fail"
     default: Any = None
+    contained: str = ""
+    iterates: tuple[str, ...] = ()
     probabilities: Mapping[str, float] = field(default_factory=dict)
     name: str = ""
 
@@ -71,7 +76,7 @@ class PlanNode:
         """Returns the node as JSON-ready data."""
         data: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
         data["incoming"] = [[e.source, e.port, e.target, e.when] for e in self.incoming]
-        for name in ("scope", "ports", "reads", "previous"):
+        for name in ("scope", "ports", "reads", "previous", "iterates"):
             data[name] = list(data[name])
         if self.retry_errors is not None:
             data["retry_errors"] = list(self.retry_errors)
@@ -82,7 +87,7 @@ class PlanNode:
         """Returns the node that `to_dict` wrote; unknown fields are ignored."""
         known = {name: data[name] for name in PlanNode.__slots__ if name in data}
         known["incoming"] = tuple(Link(*row) for row in data.get("incoming", ()))
-        for name in ("scope", "ports", "reads", "previous"):
+        for name in ("scope", "ports", "reads", "previous", "iterates"):
             if name in known:
                 known[name] = tuple(known[name])
         if known.get("retry_errors") is not None:
@@ -102,6 +107,42 @@ class PlanLoop:
     expected_rounds: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PlanIterate:
+    """An iterate node's body in topological order, what an item begins with, and its bounds.
+
+    Attributes:
+        iterate: The iterate node, which is not part of the body.
+        body: All nodes that run for an item, inner loops and bodies included.
+        entries: The nodes that an item begins with.
+        parent: The loop or iterate node right around it, or None.
+        max_items: Most items.
+        concurrency: Most items that run at the same time.
+        expected_items: So many items a run is expected to have, or None.
+    """
+
+    iterate: str
+    body: tuple[str, ...]
+    entries: tuple[str, ...]
+    parent: str | None
+    max_items: int
+    concurrency: int
+    expected_items: int | None = None
+
+    def to_row(self) -> list[Any]:
+        """Returns it as JSON-ready data."""
+        return [
+            self.iterate, list(self.body), list(self.entries), self.parent, self.max_items,
+            self.concurrency, self.expected_items,
+        ]  # fmt: skip
+
+    @staticmethod
+    def from_row(row: list[Any]) -> PlanIterate:
+        """Returns what `to_row` wrote."""
+        iterate, body, entries, *rest = row
+        return PlanIterate(iterate, tuple(body), tuple(entries), *rest)
+
+
 @dataclass(frozen=True)
 class Plan:
     """A workflow version, ready to run.
@@ -110,6 +151,7 @@ class Plan:
         name: The workflow's name.
         nodes: All nodes in topological order, `end` last.
         loops: All loops, outer before inner.
+        iterates: All iterate nodes, outer before inner.
         groups: Which nodes one Task runs together, by the first of them.
         inputs: The declared inputs: `{name: {type, required, default}}`.
         outputs: The outputs with their expressions.
@@ -123,6 +165,7 @@ class Plan:
     name: str
     nodes: tuple[PlanNode, ...]
     loops: tuple[PlanLoop, ...] = ()
+    iterates: tuple[PlanIterate, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)
@@ -145,6 +188,11 @@ class Plan:
     def loop_of(self) -> dict[str, PlanLoop]:
         """All loops by the id of their loop node."""
         return {loop.loop: loop for loop in self.loops}
+
+    @cached_property
+    def iterate_of(self) -> dict[str, PlanIterate]:
+        """All iterate nodes' bodies by the id of their iterate node."""
+        return {each.iterate: each for each in self.iterates}
 
     @cached_property
     def outgoing(self) -> dict[str, dict[str, list[Link]]]:
@@ -207,6 +255,7 @@ class Plan:
                 ]
                 for loop in self.loops
             ],
+            "iterates": [each.to_row() for each in self.iterates],
             "groups": {head: list(members) for head, members in self.groups.items()},
             "links": [[e.source, e.port, e.target, e.when] for e in self.links],
             "whole": list(self.whole),
@@ -229,6 +278,7 @@ class Plan:
                 PlanLoop(loop, tuple(body), tuple(entries), *more)
                 for loop, body, entries, *more in data["loops"]
             ),
+            iterates=tuple(PlanIterate.from_row(row) for row in data.get("iterates", ())),
             groups={head: tuple(members) for head, members in data["groups"].items()},
             inputs=data["inputs"],
             outputs=data["outputs"],
@@ -245,3 +295,13 @@ class Plan:
 def end_of(plan: Plan) -> PlanNode:
     """Returns the node that closes a run of the plan."""
     return plan.by_id[END]
+
+
+def items_of(plan: Plan, node_id: str) -> tuple[float, float, float]:
+    """Returns the least, expected and most items of an iterate node.
+
+    Where the workflow does not say how many to expect, it is half of the most.
+    """
+    each = plan.iterate_of[node_id]
+    expected = each.max_items / 2 if each.expected_items is None else each.expected_items
+    return 0, expected, each.max_items

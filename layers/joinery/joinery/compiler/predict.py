@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from joinery import limits
 from joinery.compiler.emit import Emitted
 from joinery.compiler.plan import Plan
 from joinery.compiler.weights import history_events
@@ -54,6 +55,11 @@ class Decided(Protocol):
         ...
 
     @property
+    def items(self) -> int | None:
+        """Of an iterate node that ended well, how many items it has."""
+        ...
+
+    @property
     def handled(self) -> bool:
         """Whether a failure was dealt with, so that the run goes on."""
         ...
@@ -72,15 +78,21 @@ def transitions_of(plan: Plan, emitted: Emitted, records: Iterable[Decided]) -> 
 
 def history_events_of(plan: Plan, emitted: Emitted, records: Iterable[Decided]) -> int:
     """Returns how many events the history of a run's execution has at most, without retries."""
-    names = states_of_run(plan, emitted, records)
-    return int(sum(history_events(name, emitted.info[name]) for name in names))
+    walk = _walked(plan, emitted, records)
+    weigh = history_events(plan)
+    events = sum(weigh(name, emitted.info[name]).min for name in walk.entered)
+    return int(events) + limits.SFN_EVENTS_MAP_ITEM * walk.items
 
 
 def states_of_run(plan: Plan, emitted: Emitted, records: Iterable[Decided]) -> list[str]:
     """Returns the states that a run enters, each as often as it does; see `transitions_of`."""
+    return _walked(plan, emitted, records).entered
+
+
+def _walked(plan: Plan, emitted: Emitted, records: Iterable[Decided]) -> _Walk:
     walk = _Walk(plan, {(record.node_id, record.key.path): record for record in records})
     walk.scope(emitted.definition, {}, "")
-    return walk.entered
+    return walk
 
 
 _EXPRESSION: Final = re.compile(r"\{% (.*) %\}")
@@ -95,6 +107,8 @@ class _Walk:
     plan: Plan
     records: Mapping[tuple[str, str], Decided]
     entered: list[str] = field(default_factory=list)
+    items: int = 0
+    """Items of iterate nodes, all together."""
 
     def scope(self, scope: Mapping[str, Any], outer: _Variables, item: str) -> bool:
         """Walks a `States` map; returns whether its end was reached.
@@ -119,19 +133,27 @@ class _Walk:
             elif state["Type"] == "Choice":
                 row = _row(state, answer["port"])
                 assign, following = row.get("Assign", {}), row["Next"]
-            elif not self._boxes(state, variables):
+            elif not self._boxes(state, variables, answer):
                 return False
-            variables.update({key: _value(text, variables, answer) for key, text in assign.items()})
+            # Only the first state of an item's body reads its whole input: the item's path.
+            given = {**answer, "": item}
+            variables.update({key: _value(text, variables, given) for key, text in assign.items()})
             name = following
         return True
 
-    def _boxes(self, state: Mapping[str, Any], variables: _Variables) -> bool:
+    def _boxes(
+        self, state: Mapping[str, Any], variables: _Variables, answer: Mapping[str, str]
+    ) -> bool:
         """Walks what is inside a state; returns whether all of it ended."""
         inside: Sequence[tuple[Mapping[str, Any], str]] = [
             (branch, "") for branch in state.get("Branches", ())
         ]
         if state["Type"] == "Map":
-            inside = [(state["ItemProcessor"], item) for item in state["Items"]]
+            items = state["Items"]
+            if isinstance(items, str):
+                items = answer["items"].split()
+                self.items += len(items)
+            inside = [(state["ItemProcessor"], item) for item in items]
         ended = True
         for scope, item in inside:
             # The others are walked although one has not ended.
@@ -144,7 +166,7 @@ class _Walk:
         """Returns what a Task answers; None when it has not, or has failed the run."""
         arguments = state["Arguments"]
         head = _value(arguments["node"], variables, {"": item})
-        path = _value(arguments["path"], variables, {})
+        path = _value(arguments["path"], variables, {"": item})
         last = END if head == START else self.plan.group(head)[-1]
         if last == END:
             return {"port": "", "path": ""}
@@ -153,7 +175,9 @@ class _Walk:
             return None
         if record.status not in _GOES_ON and not (record.status == "failed" and record.handled):
             return None
-        return {"port": record.port, "path": record.next_path}
+        prefix = f"{path}." if path else ""
+        items = " ".join(f"{prefix}{index}" for index in range(record.items or 0))
+        return {"port": record.port, "path": record.next_path, "items": items}
 
     def _last(self, node: str, path: str) -> Decided | None:
         """Returns the record of a Task's last node; of a loop run whole the last round's."""

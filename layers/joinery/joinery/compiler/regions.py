@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from joinery.compiler.plan import Plan
+from joinery.workflow.bodies import ITEM
 from joinery.workflow.graph import END, START
 
 
@@ -35,6 +36,8 @@ class Regions:
         for source, ports in plan.outgoing.items():
             targets: list[str] = []
             for port, links in ports.items():
+                if port == ITEM and source in plan.iterate_of:
+                    continue  # its body is a graph of its own, which ends where no edge leads on
                 # A port that leads nowhere leads past everything else: to the end.
                 targets.extend(link.target for link in links)
                 back = source in plan.loop_of and port == "repeat"

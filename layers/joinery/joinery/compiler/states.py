@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from joinery import limits
 from joinery.compiler.plan import PURE_TYPES, Plan
+from joinery.compiler.steps import Steps
 from joinery.compiler.times import Worst, worst_of
 from joinery.workflow.graph import START
 
-RUN_NODE_PLACEHOLDER = "arn:aws:lambda:REGION:ACCOUNT:function:joinery-run-node:live"
+RUN_NODE_PLACEHOLDER = "arn:aws:lambda:us-east-1:123456789012:function:joinery-run-node:live"
 """Stands for the function in a definition that is not yet published."""
 
-NEVER_RETRIED = ("Permanent", "RunCancelled")
+NEVER_RETRIED = ("Permanent", "RunCancelled", "RunSuspended")
 """Error names that end a Task; see `NodeError.asl_name`.
 
 Anything else is tried again: what a node raises as transient, and whatever Lambda and
@@ -28,6 +30,20 @@ From 1 s, doubling to 30 s, with full jitter: about 100 s on average for a lease
 """
 
 RETRY_DELAY_MAX_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class StateInfo:
+    """What the price of a state depends on; kept beside the definition."""
+
+    kind: str
+    scope: tuple[str, ...]
+    nodes: tuple[str, ...] = ()
+    back: frozenset[str] = frozenset()
+    ports: tuple[tuple[str, str], ...] = ()
+    """Of a Choice: the ports of its node, each with the state that it leads to."""
+    walks: tuple[Steps, ...] = ()
+    """For a Task of level 2 how it goes through its group; in a Map one for each branch."""
 
 
 def invoke(

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from joinery.compiler.chances import port_chances, repeats, run_chances
-from joinery.compiler.emit import Emitted, StateInfo
-from joinery.compiler.plan import Plan
+from joinery.compiler.emit import Emitted
+from joinery.compiler.plan import Plan, items_of
 from joinery.compiler.ranges import Range, exactly
+from joinery.compiler.states import StateInfo
 
 Weight = Callable[[str, StateInfo], "float | Range"]
 """What one visit of a state adds, by its name; boxes count themselves only."""
@@ -26,9 +27,11 @@ def measure(plan: Plan, emitted: Emitted, weight: Weight) -> Range:
     return Walk(plan, emitted).sum(weight)
 
 
-def boxes(state: Mapping[str, Any]) -> Iterator[tuple[Scope, Range]]:
+def boxes(plan: Plan, info: StateInfo, state: Mapping[str, Any]) -> Iterator[tuple[Scope, Range]]:
     """Yields the scopes inside a state, each with how often one visit runs it."""
-    if state["Type"] == "Map":
+    if info.kind == "iterate":
+        yield state["ItemProcessor"], Range(*items_of(plan, info.nodes[0]))
+    elif state["Type"] == "Map":
         yield state["ItemProcessor"], exactly(len(state["Items"]))
     for branch in state.get("Branches", ()):
         yield branch, exactly(1)
@@ -64,7 +67,7 @@ class Walk:
             here = self.chance[name]
             for target, share in self._ways(name, states[name]):
                 self.chance[target] += here * share
-            for box, _ in boxes(states[name]):
+            for box, _ in boxes(self.plan, self.emitted.info[name], states[name]):
                 self._enter(box, here)
 
     def _ways(self, name: str, state: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -102,8 +105,9 @@ class Walk:
             weighs = weight(name, info)
             inner = weighs if isinstance(weighs, Range) else exactly(weighs)
             here = self.chance[name]
-            for box, times in boxes(states[name]):
-                inner += self._sum(box, weight, info.scope, here).times(times)
+            inside = info.scope + (info.nodes if info.kind == "iterate" else ())
+            for box, times in boxes(self.plan, info, states[name]):
+                inner += self._sum(box, weight, inside, here).times(times)
             own = inner.times(repeats(self.plan, info.scope[len(around) :]))
             ways = onward(self.emitted, name, states[name])
             least[name] = own.min + min((least[way] for way in ways), default=0.0)

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from joinery import limits
 from joinery.compiler.chances import repeats
-from joinery.compiler.emit import StateInfo
-from joinery.compiler.plan import MODEL_TYPES, PlanNode
-from joinery.compiler.ranges import Range
+from joinery.compiler.plan import MODEL_TYPES, Plan, PlanNode, items_of
+from joinery.compiler.ranges import Range, exactly
+from joinery.compiler.states import StateInfo
 from joinery.compiler.steps import measure_steps
 from joinery.compiler.walk import Walk, Weight, boxes
 
@@ -21,16 +21,24 @@ PerNode = Callable[[PlanNode], float]
 """What one node adds when it runs."""
 
 
-def history_events(name: str, info: StateInfo) -> float:
-    """Events that entering and leaving a state writes into the history."""
-    match info.kind:
-        case "task":
-            return limits.SFN_EVENTS_TASK
-        case "map":
-            return limits.SFN_EVENTS_MAP + limits.SFN_EVENTS_MAP_ITEM * len(info.nodes)
-        case "parallel":
-            return limits.SFN_EVENTS_PARALLEL
-    return limits.SFN_EVENTS_PLAIN
+def history_events(plan: Plan) -> Callable[[str, StateInfo], Range]:
+    """Returns what weighs the events that entering and leaving a state writes into the history."""
+
+    def weight(name: str, info: StateInfo) -> Range:
+        match info.kind:
+            case "task":
+                return exactly(limits.SFN_EVENTS_TASK)
+            case "map":
+                items = len(info.nodes)
+                return exactly(limits.SFN_EVENTS_MAP + limits.SFN_EVENTS_MAP_ITEM * items)
+            case "iterate":
+                items_ = Range(*items_of(plan, info.nodes[0]))
+                return exactly(limits.SFN_EVENTS_MAP) + items_.scaled(limits.SFN_EVENTS_MAP_ITEM)
+            case "parallel":
+                return exactly(limits.SFN_EVENTS_PARALLEL)
+        return exactly(limits.SFN_EVENTS_PLAIN)
+
+    return weight
 
 
 def per_node(walk: Walk, weigh: PerNode) -> Weight:
@@ -39,7 +47,7 @@ def per_node(walk: Walk, weigh: PerNode) -> Weight:
     A Task may be entered although its node is skipped: behind an edge with `when`, or
     in a region that runs in levels. Such a node counts nothing at least.
     """
-    shares = _map_shares(walk.emitted.definition)
+    shares = _map_shares(walk)
 
     def weight(name: str, info: StateInfo) -> Range:
         total = Range()
@@ -79,18 +87,19 @@ def per_invocation(value: float) -> Weight:
     return lambda _name, info: value if info.kind == "task" else 0.0
 
 
-def _map_shares(definition: Mapping[str, Any]) -> dict[str, float]:
+def _map_shares(walk: Walk) -> dict[str, float]:
     """Returns, for the Task inside a Map over branches, the share of its nodes one item runs."""
     shares: dict[str, float] = {}
 
     def visit(scope: Mapping[str, Any]) -> None:
-        for state in scope["States"].values():
-            if state["Type"] == "Map":
+        for name, state in scope["States"].items():
+            info = walk.emitted.info[name]
+            if info.kind == "map":
                 shares[state["ItemProcessor"]["StartAt"]] = 1.0 / len(state["Items"])
-            for box, _ in boxes(state):
+            for box, _ in boxes(walk.plan, info, state):
                 visit(box)
 
-    visit(definition)
+    visit(walk.emitted.definition)
     return shares
 
 

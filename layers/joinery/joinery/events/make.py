@@ -27,6 +27,7 @@ def make_event(
     session_id: str | None = None,
     node_id: str | None = None,
     path: str | None = None,
+    node_name: str = "",
 ) -> Event:
     """Returns an event that has no place in the log yet: the store adds `seq` and `head`."""
     event: Event = {
@@ -40,6 +41,8 @@ def make_event(
     if node_id is not None:
         event["node_id"] = node_id
         event["path"] = path or ""
+    if node_name:
+        event["node_name"] = node_name
     event["data"] = dict(data)
     return event
 

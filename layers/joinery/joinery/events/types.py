@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any, Final, Literal, NotRequired, TypedDict
 
 EVENT_NAMES: Final = (
-    "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out",
-    "node.started", "node.completed", "node.failed", "node.retrying", "nodes.skipped",
-    "loop.round", "input.cut", "usage.recorded", "void",
+    "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out", "run.paused",
+    "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
+    "node.retrying", "nodes.skipped", "loop.round", "input.cut", "usage.recorded", "void",
 )  # fmt: skip
 DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
 FRAME_NAMES: Final = ("ack", "error", "pong", "resync",)  # fmt: skip
-ACTIONS: Final = ("subscribe", "unsubscribe", "ping", "cancel",)  # fmt: skip
+ACTIONS: Final = ("subscribe", "unsubscribe", "ping", "cancel", "pause", "resume",)  # fmt: skip
 
 
 class _Message(TypedDict):
@@ -43,6 +43,12 @@ class _OfNode(TypedDict):
 
     node_id: str
     path: str
+
+
+class _EventOfNode(_OfNode):
+    """Which node an event is about."""
+
+    node_name: NotRequired[str]
 
 
 class Usage(TypedDict):
@@ -79,6 +85,7 @@ class GraphNode(TypedDict):
 
     node_id: str
     type: str
+    name: NotRequired[str]
     loops: list[str]
 
 
@@ -94,6 +101,14 @@ class StreamSummary(TypedDict):
 
     length: int
     sha256: str
+
+
+class ReusedNode(TypedDict):
+    """A node that a fork took over."""
+
+    node_id: str
+    path: str
+    status: str
 
 
 class RunEndData(TypedDict):
@@ -119,6 +134,7 @@ class RunStartedData(TypedDict):
     nodes: list[GraphNode]
     edges: list[list[Any]]
     loops: list[list[Any]]
+    forked_from: NotRequired[str]
 
 
 class RunStarted(_Event):
@@ -156,6 +172,47 @@ class RunTimedOut(_Event):
     data: RunErrorData
 
 
+class RunPausedData(TypedDict):
+    """`data` of `run.paused`."""
+
+    incarnation: int
+
+
+class RunPaused(_Event):
+    """No further node begins until the run is resumed."""
+
+    event: Literal["run.paused"]
+    data: RunPausedData
+
+
+class RunResumedData(TypedDict):
+    """`data` of `run.resumed`."""
+
+    incarnation: int
+    after: Literal["paused", "failed", "timed_out"]
+    nodes: list[NodeAt]
+
+
+class RunResumed(_Event):
+    """The run goes on, also after `run.failed` or `run.timed_out`."""
+
+    event: Literal["run.resumed"]
+    data: RunResumedData
+
+
+class NodesReusedData(TypedDict):
+    """`data` of `nodes.reused`."""
+
+    nodes: list[ReusedNode]
+
+
+class NodesReused(_Event):
+    """What a fork took over from the run that it was made of; it is not run again."""
+
+    event: Literal["nodes.reused"]
+    data: NodesReusedData
+
+
 class NodeStartedData(TypedDict):
     """`data` of `node.started`."""
 
@@ -163,7 +220,7 @@ class NodeStartedData(TypedDict):
     type: str
 
 
-class NodeStarted(_Event, _OfNode):
+class NodeStarted(_Event, _EventOfNode):
     """An attempt of a node begins."""
 
     event: Literal["node.started"]
@@ -178,9 +235,10 @@ class NodeCompletedData(TypedDict):
     streams: dict[str, StreamSummary]
     port: NotRequired[str]
     reason: NotRequired[str]
+    items: NotRequired[int]
 
 
-class NodeCompleted(_Event, _OfNode):
+class NodeCompleted(_Event, _EventOfNode):
     """A node has ended well."""
 
     event: Literal["node.completed"]
@@ -192,10 +250,10 @@ class NodeFailedData(TypedDict):
 
     attempt: int
     error: ErrorInfo
-    on_error: Literal["fail", "continue", "default", "route"]
+    on_error: Literal["fail", "continue", "default", "route", "contained"]
 
 
-class NodeFailed(_Event, _OfNode):
+class NodeFailed(_Event, _EventOfNode):
     """A node has ended badly, after its last attempt."""
 
     event: Literal["node.failed"]
@@ -209,7 +267,7 @@ class NodeRetryingData(TypedDict):
     error: ErrorInfo
 
 
-class NodeRetrying(_Event, _OfNode):
+class NodeRetrying(_Event, _EventOfNode):
     """An attempt failed and another will follow."""
 
     event: Literal["node.retrying"]
@@ -222,7 +280,7 @@ class NodesSkippedData(TypedDict):
     nodes: list[NodeAt]
 
 
-class NodesSkipped(_Event, _OfNode):
+class NodesSkipped(_Event, _EventOfNode):
     """Nodes that will not run, because the node named in the envelope took another port."""
 
     event: Literal["nodes.skipped"]
@@ -237,7 +295,7 @@ class LoopRoundData(TypedDict):
     max_rounds: int
 
 
-class LoopRound(_Event, _OfNode):
+class LoopRound(_Event, _EventOfNode):
     """A loop begins another round."""
 
     event: Literal["loop.round"]
@@ -251,14 +309,14 @@ class InputCutData(TypedDict):
     total_chars: int
 
 
-class InputCut(_Event, _OfNode):
+class InputCut(_Event, _EventOfNode):
     """A prompt did not fit the model's window and was cut, because the node says `fit."""
 
     event: Literal["input.cut"]
     data: InputCutData
 
 
-class UsageRecorded(_Event, _OfNode):
+class UsageRecorded(_Event, _EventOfNode):
     """What the models of a node were used for, over all its attempts at this path."""
 
     event: Literal["usage.recorded"]
@@ -382,12 +440,31 @@ class CancelCommand(TypedDict):
     run_id: str
 
 
+class PauseCommand(TypedDict):
+    """Let no further node begin, as `POST /runs/{run_id}/pause` does."""
+
+    action: Literal["pause"]
+    request_id: str
+    run_id: str
+
+
+class ResumeCommand(TypedDict):
+    """Go on with a run that is paused or has failed, as `POST /runs/{run_id}/resume` does."""
+
+    action: Literal["resume"]
+    request_id: str
+    run_id: str
+
+
 AnyEvent = (
     RunStarted
     | RunCompleted
     | RunFailed
     | RunCancelled
     | RunTimedOut
+    | RunPaused
+    | RunResumed
+    | NodesReused
     | NodeStarted
     | NodeCompleted
     | NodeFailed
@@ -401,6 +478,13 @@ AnyEvent = (
 
 AnyFrame = AckFrame | ErrorFrame | PongFrame | ResyncFrame
 
-AnyCommand = SubscribeCommand | UnsubscribeCommand | PingCommand | CancelCommand
+AnyCommand = (
+    SubscribeCommand
+    | UnsubscribeCommand
+    | PingCommand
+    | CancelCommand
+    | PauseCommand
+    | ResumeCommand
+)
 
 AnyMessage = AnyEvent | TextDelta | AnyFrame

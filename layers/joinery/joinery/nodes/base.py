@@ -71,12 +71,14 @@ class NodeResult:
         port: The port taken, `""` for a node that decides nothing.
         repeat: For a loop node: whether another round begins.
         reason: Why a loop ended.
+        items: For an iterate node: how many items it has.
     """
 
     result: Mapping[str, Any] = field(default_factory=dict)
     port: str = ""
     repeat: bool = False
     reason: str = ""
+    items: int | None = None
 
 
 Execute = Callable[[NodeContext], NodeResult]

@@ -1,10 +1,10 @@
-"""Nodes that compute from what is stored: template, transform, condition, switch, loop."""
+"""Nodes that compute from what is stored: template, transform, condition, switch, loop, iterate."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from joinery.errors import PermanentExpression
+from joinery.errors import PermanentExpression, PermanentNotAList, PermanentTooManyItems
 from joinery.nodes.base import NodeContext, NodeResult
 from joinery.workflow.expressions import Scope, compile_value, parse_template
 
@@ -60,6 +60,36 @@ def loop(context: NodeContext) -> NodeResult:
     else:
         return NodeResult({"output": {"rounds": current}}, port="repeat", repeat=True)
     return NodeResult({"output": {"rounds": current, "reason": reason}}, "done", reason=reason)
+
+
+def iterate(context: NodeContext) -> NodeResult:
+    """Finds the items, and takes `done`, which is followed when all of them have ended."""
+    spec = context.node.spec
+    items = compile_value(spec["items"]).value(context.scope)
+    if not isinstance(items, list):
+        raise PermanentNotAList(
+            f"the items of '{context.node.id}' are not a list but {_kind(items)}; an expression "
+            "that finds one thing gives the thing: in brackets, [...], it gives a list",
+            actual=_kind(items),
+        )
+    if len(items) > spec["max_items"]:
+        raise PermanentTooManyItems(
+            f"'{context.node.id}' has {len(items):,} items; its max_items is {spec['max_items']:,}",
+            limit=spec["max_items"],
+            actual=len(items),
+        )
+    return NodeResult({"output": items}, port="done", items=len(items))
+
+
+def _kind(value: Any) -> str:
+    """Returns what a value is, in a word."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return "text"
+    return "an object" if isinstance(value, dict) else "a number"
 
 
 def holds(text: str, scope: Scope) -> bool:

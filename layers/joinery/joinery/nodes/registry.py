@@ -24,6 +24,7 @@ def executor(node_type: str) -> Execute:
         "condition": logic.condition,
         "switch": logic.switch,
         "loop": logic.loop,
+        "iterate": logic.iterate,
     }
     if node_type not in found:
         raise PermanentInternal(f"no code runs nodes of type '{node_type}'")

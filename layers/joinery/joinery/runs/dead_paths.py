@@ -18,6 +18,7 @@ from joinery.runs.model import (
     common_depth,
     path_of,
 )
+from joinery.workflow.bodies import ITEM
 from joinery.workflow.graph import END, START, Link
 
 Find = Callable[[Address], NodeRecord | None]
@@ -26,6 +27,10 @@ Find = Callable[[Address], NodeRecord | None]
 
 def is_taken(link: Link, record: NodeRecord) -> bool:
     """Whether an edge was taken, given the record of the node it leaves."""
+    if record.contained:
+        return False
+    if record.items is not None and link.port == ITEM:
+        return True  # by each item; `done` is taken as well, when they have ended
     went_on = record.status in {"completed", "failed"} and record.port == link.port
     return went_on and link.target not in record.refused
 
@@ -68,7 +73,7 @@ class _Decision:
         while todo:
             link, source_path = todo.pop(0)
             target = self.plan.by_id[link.target]
-            if target.id == END:
+            if target.id == END or self._begins_item(link):
                 continue
             path = self._path_of(target, self.plan.by_id[link.source], source_path)
             if (target.id, path) in self.found or not self._all_dead(target, path):
@@ -81,6 +86,10 @@ class _Decision:
                 todo.extend((after, path) for after in links)
         ranked = sorted(self.found.items(), key=lambda item: item[1].ord)
         return [(target, path) for (_, path), target in ranked]
+
+    def _begins_item(self, link: Link) -> bool:
+        """Whether an edge begins an item: where there is none, there is nothing to skip."""
+        return link.port == ITEM and link.source in self.plan.iterate_of
 
     def _first_links(self) -> list[tuple[Link, str]]:
         outgoing = self.plan.outgoing[self.node.id]

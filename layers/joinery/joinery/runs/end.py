@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from joinery.compiler.plan import Plan, end_of
-from joinery.errors import NodeError, PermanentExpression, RunCancelled
+from joinery.errors import NodeError, PermanentExpression, RunCancelled, RunSuspended
 from joinery.events.make import make_event
 from joinery.runs.deps import Deps
+from joinery.runs.lists import seen_records
 from joinery.runs.model import NodeRecord, RunRecord, addresses_for
 from joinery.runs.scope import build_scope
 from joinery.workflow.expressions import compile_value
@@ -31,6 +32,7 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
 
     Raises:
         RunCancelled: The run was cancelled meanwhile.
+        RunSuspended: It was paused.
         PermanentExpression: An output cannot be computed; the run is closed as failed.
     """
     node = end_of(plan)
@@ -38,11 +40,9 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
     loaded = deps.store.load(run.run_id, addresses.values())
     if loaded.control.cancel:
         raise RunCancelled("the run was cancelled")
-    records = {
-        name: loaded.records[address]
-        for name, address in addresses.items()
-        if address in loaded.records
-    }
+    if loaded.control.pause:
+        raise RunSuspended("the run is paused")
+    records = seen_records(plan, node, "", loaded.records)
     scope = build_scope(deps.store, run, node, "", records)
     try:
         outputs = {name: compile_value(value).value(scope) for name, value in plan.outputs.items()}

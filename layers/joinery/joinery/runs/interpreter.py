@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joinery.compiler.plan import Plan, PlanNode
-from joinery.errors import NodeError, RunCancelled, Transient
+from joinery.errors import NodeError, RunCancelled, RunSuspended, Transient
 from joinery.runs.dead_paths import is_taken
 from joinery.runs.deps import Deps
 from joinery.runs.end import close_completed, close_failed
+from joinery.runs.items import Items
 from joinery.runs.model import NodeRecord, RunRecord, common_depth, next_round, path_of
 from joinery.runs.task import run_nodes
 from joinery.runs.walk import Pace, pause, run_member
+from joinery.workflow.bodies import ITEM
 from joinery.workflow.graph import END, START, Link
 
 THREADS = 40
@@ -36,7 +38,9 @@ Sleep = Callable[[float], None]
 
 
 def run_inline(deps: Deps, plan: Plan, run: RunRecord, *, sleep: Sleep = time.sleep) -> None:
-    """Runs a created run to its end; the store then says how it ended.
+    """Runs a created run to its end, or to a pause; the store then says how it ended.
+
+    A run that was resumed is walked again, and what has ended is not run again.
 
     Args:
         deps: Ports.
@@ -49,6 +53,8 @@ def run_inline(deps: Deps, plan: Plan, run: RunRecord, *, sleep: Sleep = time.sl
     try:
         _Walk(deps, plan, run, sleep).walk()
         close_completed(deps, plan, run)
+    except RunSuspended:
+        return  # it is paused; the next walk finds what has ended
     except RunCancelled as error:
         close_failed(deps, run, error, status="cancelled")
     except NodeError as error:
@@ -78,7 +84,8 @@ class _Walk:
     An edge is taken or dead once its source has ended. A node whose edges are all
     decided runs if one was taken and is skipped otherwise. A loop is entered in
     round 1; `repeat` begins another round at the entries, anything else decides
-    the edges that leave the loop, by what its last round did.
+    the edges that leave the loop, by what its last round did. An iterate node begins as
+    many items as may run at once; when all have come to rest, it decides its edges.
     """
 
     deps: Deps
@@ -90,6 +97,7 @@ class _Walk:
     ready: deque[Place] = field(default_factory=deque)
     last: dict[Place, NodeRecord | None] = field(default_factory=dict)
     pace: Pace | None = None
+    items: Items = field(default_factory=Items)
 
     def walk(self) -> None:
         for link in self.plan.outgoing[START][""]:
@@ -103,7 +111,7 @@ class _Walk:
                     self.ready.clear()
                 if len(self.ready) == 1 and not running:
                     place = self.ready.popleft()
-                    self._ended(place, self._run(place))
+                    self._came_to_end(place, self._run(place))
                     continue
                 while self.ready:
                     pool = pool or ThreadPoolExecutor(THREADS, "joinery-node")
@@ -115,7 +123,7 @@ class _Walk:
                 for future in done:
                     place = running.pop(future)
                     try:
-                        self._ended(place, future.result())
+                        self._came_to_end(place, future.result())
                     except NodeError as error:
                         failure = failure or error
         finally:
@@ -164,24 +172,55 @@ class _Walk:
         if left > 0 or link.target == END:
             return
         if place in self.taken:
-            self.ready.append(place)
+            self._make_ready(place)
         else:
             # Mostly the invocation that took the other port has recorded the skip; two
             # that decide at once may each have waited for the other.
             self._run(place)
             self._ended(place, None)
 
+    def _make_ready(self, place: Place) -> None:
+        self.items.begin(self.plan.by_id[place[0]], place[1])
+        self.ready.append(place)
+
+    def _came_to_end(self, place: Place, record: NodeRecord) -> None:
+        """Goes on behind a node that ran, and behind the items that it was the last of."""
+        self._ended(place, record)
+        node = self.plan.by_id[place[0]]
+        for owner in self.items.rest(node, place[1]):
+            following = self.items.following(owner)
+            if following is not None:
+                self._begin_item(owner, following)
+            elif self.items.over(owner):
+                self._decide_onward(owner, self.last[owner])
+
+    def _begin_item(self, owner: Place, index: int) -> None:
+        each, path = owner
+        outer = (*path.split("."), str(index)) if path else (str(index),)
+        for link in self.plan.outgoing[each][ITEM]:
+            self._decide(link, self._entered(link.target, outer), True)
+
     def _ended(self, place: Place, record: NodeRecord | None) -> None:
         """Decides the edges out of a node that has ended; None when it was skipped."""
+        self.last[place] = record
+        if record is not None and record.items:
+            width = self.plan.iterate_of[place[0]].concurrency
+            for index in self.items.open(place, record.items, width):
+                self._begin_item(place, index)
+            return
+        self._decide_onward(place, record)
+
+    def _decide_onward(self, place: Place, record: NodeRecord | None) -> None:
         node_id, path = place
         node = self.plan.by_id[node_id]
-        self.last[place] = record
         loop = self.plan.loop_of.get(node_id)
         if loop and record is not None and record.port == "repeat":
             self._begin_round(loop.entries, path)
             return
         ended = self._ends_loop(node)
-        for links in self.plan.outgoing[node_id].values():
+        for port, links in self.plan.outgoing[node_id].items():
+            if port == ITEM and node_id in self.plan.iterate_of:
+                continue
             for link in links:
                 if not self._leaves_loop(node, link):
                     self._decide(link, self._target_path(node, path, link), _taken(link, record))
@@ -194,7 +233,7 @@ class _Walk:
             place = (entry, self._entered(entry, following))
             self.undecided[place] = 0
             self.taken.add(place)
-            self.ready.append(place)
+            self._make_ready(place)
 
     def _ends_loop(self, node: PlanNode) -> int:
         """How many of the loops around a node go on after it has ended."""

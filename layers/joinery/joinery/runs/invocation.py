@@ -77,6 +77,7 @@ class Invocation:
             session_id=self.run.session_id,
             node_id=self.node.id,
             path=self.path,
+            node_name=self.node.name,
         )
 
     def append(self, name: str, data: Mapping[str, Any]) -> None:

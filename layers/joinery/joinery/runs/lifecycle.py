@@ -37,7 +37,7 @@ def close_ended(deps: Deps, detail: Mapping[str, Any]) -> str:
 
     Returns:
         What was done: `closed`, `open` (the execution goes on, or succeeded and its last
-        Task closes the run), `was_closed`, `superseded` (the run has a newer execution)
+        Task closes the run), `was_closed`, `paused`, `superseded` (the run has a newer execution)
         or `unknown` (no run of ours).
     """
     status = str(detail.get("status", ""))
@@ -55,6 +55,8 @@ def close_ended(deps: Deps, detail: Mapping[str, Any]) -> str:
         return "superseded"
     if run.closed:
         return "was_closed"
+    if run.status == "paused":
+        return "paused"
     ended = _ENDINGS[status]
     if deps.store.control(run_id).cancel:
         ended = "cancelled"

@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from joinery.errors import NotFound
 from joinery.events.make import Event, without_skips
-from joinery.runs.model import RUN_OPEN, Address, Control, NodeKey, NodeRecord, RunRecord
+from joinery.runs.model import (
+    RUN_OPEN,
+    Address,
+    Control,
+    NodeKey,
+    NodeRecord,
+    RunRecord,
+    reset,
+)
 from joinery.runs.ports import AlreadyTerminal, ClaimHeld, ClaimLost, Loaded, TextPiece
 
 
@@ -47,7 +55,7 @@ class MemoryStore:
         for event in events:
             head += 1
             stored.append({**event, "seq": head, "head": head})
-        run.control = Control(head, run.control.cancel, run.control.subs)
+        run.control = replace(run.control, head=head)
         run.events.extend(stored)
         return stored
 
@@ -85,8 +93,6 @@ class MemoryStore:
 
     def mark_started(self, run_id: str, execution_arn: str, at: float) -> None:
         """See `RunStore.mark_started`."""
-        from dataclasses import replace
-
         with self._lock:
             run = self._run(run_id)
             status = "running" if run.record.status == "queued" else run.record.status
@@ -102,7 +108,7 @@ class MemoryStore:
         """See `RunStore.request_cancel`."""
         with self._lock:
             run = self._run(run_id)
-            run.control = Control(run.control.head, True, run.control.subs)
+            run.control = replace(run.control, cancel=True)
 
     def close_run(
         self,
@@ -116,8 +122,6 @@ class MemoryStore:
         usage: Mapping[str, Any] | None = None,
     ) -> list[Event]:
         """See `RunStore.close_run`."""
-        from dataclasses import replace
-
         with self._lock:
             held = self._run(run.run_id)
             if held.record.status not in RUN_OPEN or held.record.incarnation != run.incarnation:
@@ -128,6 +132,49 @@ class MemoryStore:
             held.outputs = outputs
             return self._stamp(held, [event])
 
+    def pause_run(self, run: RunRecord, event: Event) -> list[Event]:
+        """See `RunStore.pause_run`."""
+        with self._lock:
+            held = self._run(run.run_id)
+            open_ = held.record.status in RUN_OPEN - {"paused"}
+            if not open_ or held.record.incarnation != run.incarnation:
+                return []
+            held.record = replace(held.record, status="paused")
+            held.control = replace(held.control, pause=True)
+            return self._stamp(held, [event])
+
+    def reopen_run(self, run: RunRecord, event: Event) -> list[Event]:
+        """See `RunStore.reopen_run`."""
+        with self._lock:
+            held = self._run(run.run_id)
+            if (held.record.status, held.record.incarnation) != (run.status, run.incarnation):
+                return []
+            held.record = replace(
+                held.record, status="running", incarnation=run.incarnation + 1,
+                execution_arn="", ended_at=0.0, error=None,
+            )  # fmt: skip
+            held.control = replace(held.control, pause=False, cancel=False)
+            return self._stamp(held, [event])
+
+    def reset_node(self, run_id: str, record: NodeRecord) -> None:
+        """See `RunStore.reset_node`."""
+        with self._lock:
+            nodes = self._run(run_id).nodes
+            if nodes.get(record.key) == record:
+                nodes[record.key] = reset(record)
+
+    def adopt(self, run_id: str, records: Sequence[NodeRecord]) -> None:
+        """See `RunStore.adopt`."""
+        with self._lock:
+            for record in records:
+                self._run(run_id).nodes.setdefault(record.key, record)
+
+    def delete_run(self, run_id: str) -> bool:
+        """See `RunStore.delete_run`."""
+        with self._lock:
+            self._runs.pop(run_id, None)
+            return True
+
     # -- nodes -------------------------------------------------------------------------
 
     def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
@@ -136,6 +183,9 @@ class MemoryStore:
             run = self._run(run_id)
             found: dict[Address, NodeRecord] = {}
             for address in addresses:
+                if address.every:
+                    found.update(self._under(run, address))
+                    continue
                 record = self._find(run, address)
                 if record is not None:
                     found[address] = record
@@ -153,6 +203,15 @@ class MemoryStore:
             if best is None or key.parts() > best.key.parts():
                 best = record
         return best
+
+    @staticmethod
+    def _under(run: _Run, address: Address) -> dict[Address, NodeRecord]:
+        prefix = address.key.parts()
+        return {
+            Address(key): record
+            for key, record in run.nodes.items()
+            if key.ord == address.key.ord and key.parts()[: len(prefix)] == prefix
+        }
 
     def result(self, run_id: str, record: NodeRecord) -> Mapping[str, Any]:
         """See `RunStore.result`."""

@@ -46,9 +46,12 @@ class NodeRecord:
         streams: Length and hash of each finished stream, by name.
         error: `{code, message, …}` of the last failure.
         reason: Why a loop ended.
+        items: For an iterate node that ended well, how many items it has, else None.
         handled: Whether a failure was dealt with as `on_error` says, so that the run goes on.
+        contained: Whether a node around it contains its failure: it leads nowhere then.
         refused: Nodes that the edges at its port do not lead to, since their `when` is false.
         seq: Place in the log of the first event that its end stored; set by the store.
+        base: Attempts that do not count any more, since the run was resumed after them.
     """
 
     key: NodeKey
@@ -67,9 +70,17 @@ class NodeRecord:
     streams: Mapping[str, Any] = field(default_factory=dict)
     error: Mapping[str, Any] | None = None
     reason: str = ""
+    items: int | None = None
     handled: bool = False
+    contained: bool = False
     refused: tuple[str, ...] = ()
     seq: int = 0
+    base: int = 0
+
+    @property
+    def tries(self) -> int:
+        """Attempts that were begun since the run was started or last resumed."""
+        return self.attempt - self.base
 
     @property
     def terminal(self) -> bool:
@@ -79,6 +90,13 @@ class NodeRecord:
     def with_(self, **changes: Any) -> NodeRecord:
         """Returns a copy with some fields changed."""
         return replace(self, **changes)
+
+
+def reset(record: NodeRecord) -> NodeRecord:
+    """Returns a record that may be claimed again; numbers of attempts go on, what it cost stays."""
+    return NodeRecord(
+        record.key, record.node_id, attempt=record.attempt, base=record.attempt, usage=record.usage
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +118,7 @@ class RunRecord:
     error: Mapping[str, Any] | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
     request_hash: str = ""
+    forked_from: str = ""
 
     @property
     def closed(self) -> bool:
@@ -120,11 +139,13 @@ class Control:
         head: Highest seq drawn.
         cancel: Whether the run is to stop.
         subs: Grows whenever the subscribers change.
+        pause: Whether no further node is to start for now.
     """
 
     head: int = 0
     cancel: bool = False
     subs: int = 0
+    pause: bool = False
 
 
 # -- addresses -------------------------------------------------------------------------------
@@ -136,7 +157,7 @@ def path_of(parts: tuple[int | str, ...]) -> str:
 
 
 def common_depth(a: tuple[str, ...], b: tuple[str, ...]) -> int:
-    """Returns how many loops two scopes share, from the outermost inwards."""
+    """Returns how many loops and items two scopes share, from the outermost inwards."""
     depth = 0
     while depth < min(len(a), len(b)) and a[depth] == b[depth]:
         depth += 1
@@ -145,22 +166,30 @@ def common_depth(a: tuple[str, ...], b: tuple[str, ...]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to find another node's record: exactly at a key, or the last under a prefix."""
+    """Where to find another node's record.
+
+    Exactly at a key; with `last` the last one under it; with `every` all of them under
+    it, which are then found each at its own exact address.
+    """
 
     key: NodeKey
     last: bool = False
+    every: bool = False
 
 
 def address_of(reader: PlanNode, path: str, target: PlanNode) -> Address:
     """Returns where a node at `path` finds the record of another.
 
-    Names resolve from the innermost loop outwards: within the loops that both
-    share, it is the same round; a loop that only the target is in is seen from
-    outside, which is its last round.
+    Names resolve from the innermost loop or item outwards: within those that both
+    share, it is the same round and item; a loop that only the target is in is seen from
+    outside, which is its last round; of items that only the target is in, all are seen.
     """
     depth = common_depth(reader.scope, target.scope)
     shared = path_of(tuple(path.split(".")[:depth])) if depth else ""
-    return Address(NodeKey(target.ord, shared), last=len(target.scope) > depth)
+    key = NodeKey(target.ord, shared)
+    if any(name in target.iterates for name in target.scope[depth:]):
+        return Address(key, every=True)
+    return Address(key, last=len(target.scope) > depth)
 
 
 def previous_round(path: str) -> str | None:
@@ -180,22 +209,64 @@ def begins_round(plan: Plan, node: PlanNode, path: str) -> bool:
     parts = path.split(".")
     for depth in reversed(range(len(node.scope))):
         loop = plan.loop_of.get(node.scope[depth])
-        if parts[depth] != "1":
+        if loop is None or parts[depth] != "1":
             return loop is not None and node.id in loop.entries
     return False
+
+
+def item_paths(record: NodeRecord) -> list[str]:
+    """Returns the paths of an iterate node's items; none where it did not end well."""
+    prefix = f"{record.key.path}." if record.key.path else ""
+    return [f"{prefix}{index}" for index in range(record.items or 0)]
+
+
+def loop_depth(node: PlanNode) -> int:
+    """Returns how many of a node's scopes there are up to its innermost loop; 0 without one."""
+    depth = len(node.scope)
+    while depth and node.scope[depth - 1] in node.iterates:
+        depth -= 1
+    return depth
+
+
+def round_before(node: PlanNode, path: str) -> tuple[PlanNode, str] | None:
+    """Returns who reads the round before of a node's innermost loop, and at which path.
+
+    That is a node right inside the loop: another round has other items. None in the first
+    round, and for a node in no loop.
+    """
+    depth = loop_depth(node)
+    before = previous_round(path_of(tuple(path.split(".")[:depth]))) if depth else None
+    if before is None:
+        return None
+    return replace(node, scope=node.scope[:depth]), before
 
 
 def addresses_for(plan: Plan, node: PlanNode, path: str) -> dict[str, Address]:
     """Returns where everything that running a node needs is stored, by a local name.
 
     Names are `node` for a record of this round and `previous:node` for the round before.
+    Where all items of a node are read, `items:iterate` stands for the records that tell how
+    many there are.
     """
     wanted: dict[str, Address] = {}
     for name in dict.fromkeys([*node.reads, *(link.source for link in node.incoming)]):
         if name in plan.by_id:
-            wanted[name] = address_of(node, path, plan.by_id[name])
-    before = previous_round(path) if node.scope else None
+            wanted.update(_needed(plan, node, path, name))
+    before = round_before(node, path)
     if before is not None:
         for name in node.previous:
-            wanted[f"previous:{name}"] = address_of(node, before, plan.by_id[name])
+            needed = _needed(plan, *before, name)
+            wanted.update({f"previous:{one}": address for one, address in needed.items()})
     return wanted
+
+
+def _needed(plan: Plan, reader: PlanNode, path: str, name: str) -> dict[str, Address]:
+    target = plan.by_id[name]
+    address = address_of(reader, path, target)
+    needed = {name: address}
+    if address.every:
+        for each in target.iterates:
+            if each not in reader.scope:
+                under = NodeKey(plan.by_id[each].ord, address.key.path)
+                needed[f"items:{each}"] = Address(under, every=True)
+    return needed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from joinery.errors import (
     NodeError,
@@ -20,7 +20,8 @@ from joinery.nodes.base import NodeResult
 from joinery.nodes.logic import holds
 from joinery.runs.dead_paths import dead_after
 from joinery.runs.invocation import Invocation
-from joinery.runs.model import Address, NodeRecord, addresses_for, next_round
+from joinery.runs.lists import seen_records
+from joinery.runs.model import Address, NodeRecord, next_round
 from joinery.runs.ports import AlreadyTerminal, ClaimLost
 from joinery.runs.scope import build_scope
 from joinery.runs.watch import Watch
@@ -40,7 +41,7 @@ def again(inv: Invocation, record: NodeRecord) -> NodeRecord:
 
 
 def _raise_if_failed(inv: Invocation, record: NodeRecord) -> None:
-    if record.status != "failed" or inv.node.on_error != "fail":
+    if record.status != "failed" or inv.node.on_error != "fail" or record.contained:
         return
     stored = dict(record.error or {})
     error = PermanentAttemptsExhausted(str(stored.get("message", "the node failed")), cause=stored)
@@ -90,6 +91,7 @@ def _complete(
         error=None,
         streams=dict(summary),
         reason=result.reason,
+        items=result.items,
     )
     data: dict[str, Any] = {
         "attempt": record.attempt,
@@ -100,6 +102,8 @@ def _complete(
         data["port"] = record.port
     if record.reason:
         data["reason"] = record.reason
+    if record.items is not None:
+        data["items"] = record.items
     events = [inv.event("node.completed", data)]
     if record.usage.get("model_calls"):
         events.insert(0, inv.event("usage.recorded", record.usage))
@@ -115,8 +119,10 @@ def fail(
 ) -> NodeRecord:
     """Ends the node as `on_error` says."""
     policy = inv.node.on_error
+    if policy == "fail" and inv.node.contained:
+        policy = "contained"
     shown = failure.to_dict()
-    port = {"route": "error", "fail": ""}.get(policy, inv.node.ports[-1])
+    port = {"route": "error", "fail": "", "contained": ""}.get(policy, inv.node.ports[-1])
     result: dict[str, Any] = {"error": shown}
     if policy == "default":
         result["output"] = inv.node.default
@@ -129,6 +135,7 @@ def fail(
         result=result,
         error=shown,
         handled=policy != "fail",
+        contained=policy == "contained",
         streams=dict(summary),
     )
     data = {"attempt": record.attempt, "error": shown, "on_error": policy}
@@ -141,12 +148,12 @@ def fail(
 def _finish(inv: Invocation, record: NodeRecord, events: list[Event]) -> NodeRecord:
     skipped: list[NodeRecord] = []
     goes_on = record.status == "completed" or record.handled
-    if goes_on and _has_conditions(inv):
+    if goes_on and not record.contained and _has_conditions(inv):
         try:
             record = record.with_(refused=_refused(inv, record))
         except PermanentExpression as error:
-            _fail_at_edge(inv, record, error)
-    if goes_on and (len(inv.node.ports) > 1 or record.refused):
+            return _fail_at_edge(inv, record, error)
+    if goes_on and (len(inv.node.ports) > 1 or record.refused or record.contained):
         inv.loaded[Address(record.key)] = record
         dead = dead_after(inv.plan, inv.node, record, inv.find)
         skipped = inv.skipped(dead, record.ended_at)
@@ -173,8 +180,7 @@ def _refused(inv: Invocation, record: NodeRecord) -> tuple[str, ...]:
     Raises:
         PermanentExpression: A condition cannot be evaluated.
     """
-    addresses = addresses_for(inv.plan, inv.node, inv.path)
-    records = {name: inv.loaded[a] for name, a in addresses.items() if a in inv.loaded}
+    records = seen_records(inv.plan, inv.node, inv.path, inv.loaded)
     records[inv.node.id] = record
     scope = build_scope(inv.deps.store, inv.run, inv.node, inv.path, records)
     at_port = inv.plan.outgoing[inv.node.id].get(record.port, [])
@@ -183,15 +189,24 @@ def _refused(inv: Invocation, record: NodeRecord) -> tuple[str, ...]:
     )
 
 
-def _fail_at_edge(inv: Invocation, record: NodeRecord, error: PermanentExpression) -> NoReturn:
-    """Fails the run: where it would go on cannot be told."""
+def _fail_at_edge(inv: Invocation, record: NodeRecord, error: PermanentExpression) -> NodeRecord:
+    """Fails the run, or leaves it to the node's container: where to go on cannot be told."""
+    contained = bool(inv.node.contained)
     shown = error.to_dict()
     ended = record.with_(
-        status="failed", port="", result={"error": shown}, error=shown, handled=False
+        status="failed",
+        port="",
+        result={"error": shown},
+        error=shown,
+        handled=contained,
+        contained=contained,
     )
-    data = {"attempt": record.attempt, "error": shown, "on_error": "fail"}
-    _finish(inv, ended, [inv.event("node.failed", data)])
-    raise error
+    policy = "contained" if contained else "fail"
+    data = {"attempt": record.attempt, "error": shown, "on_error": policy}
+    done = _finish(inv, ended, [inv.event("node.failed", data)])
+    if not contained:
+        raise error
+    return done
 
 
 def _retry(inv: Invocation, record: NodeRecord, failure: Transient) -> NodeRecord:
@@ -208,9 +223,9 @@ def _may_retry(inv: Invocation, record: NodeRecord, failure: Transient) -> bool:
     allowed = inv.node.retry_errors
     if allowed is not None and not {failure.code, type(failure).__name__} & set(allowed):
         return False
-    if record.attempt >= inv.node.attempts:
+    if record.tries >= inv.node.attempts:
         return False
-    wait = inv.node.backoff_s * 2.0 ** (record.attempt - 1)
+    wait = inv.node.backoff_s * 2.0 ** (record.tries - 1)
     return inv.deps.clock() + wait < record.started_at + inv.node.timeout_s
 
 
@@ -225,7 +240,7 @@ def _final(inv: Invocation, record: NodeRecord, failure: NodeError) -> NodeError
             cause=failure.to_dict(),
         )
     return PermanentAttemptsExhausted(
-        f"node '{inv.node.id}' failed after {record.attempt} of {inv.node.attempts} "
+        f"node '{inv.node.id}' failed after {record.tries} of {inv.node.attempts} "
         f"attempts: {failure.message}",
         cause=failure.to_dict(),
     )
@@ -239,6 +254,6 @@ def crashed(inv: Invocation, record: NodeRecord, left: float) -> NodeError:
             cause=record.error,
         )
     return PermanentAttemptsExhausted(
-        f"node '{inv.node.id}' was begun {record.attempt - 1} times and never ended",
+        f"node '{inv.node.id}' was begun {record.tries - 1} times and never ended",
         cause=record.error,
     )

@@ -97,8 +97,39 @@ class RunStore(Protocol):
         """Raises the flag that running nodes see within a second."""
         ...
 
+    def pause_run(self, run: RunRecord, event: Event) -> list[Event]:
+        """Moves an open run to `paused` and raises the flag that nodes look at before they begin.
+
+        Returns the stored event, or nothing when the run is paused or closed already,
+        or has another incarnation than `run`.
+        """
+        ...
+
+    def reopen_run(self, run: RunRecord, event: Event) -> list[Event]:
+        """Begins the next incarnation of a run that is paused or has failed.
+
+        Its status is `running`, without an execution; its flags are down. Returns the
+        stored event, or nothing when the run is not any more as `run` says.
+        """
+        ...
+
+    def reset_node(self, run_id: str, record: NodeRecord) -> None:
+        """Lets a node that has ended be claimed again; one that has changed since is left."""
+        ...
+
+    def adopt(self, run_id: str, records: Sequence[NodeRecord]) -> None:
+        """Stores terminal records of another run, results included; existing ones stay."""
+        ...
+
+    def delete_run(self, run_id: str) -> bool:
+        """Deletes all that is stored of a run; False while some of it is left."""
+        ...
+
     def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
-        """Reads the control item and records; what does not exist is left out."""
+        """Reads the control item and records; what does not exist is left out.
+
+        All records of an address with `every` are given each at its own exact address.
+        """
         ...
 
     def result(self, run_id: str, record: NodeRecord) -> Mapping[str, Any]:

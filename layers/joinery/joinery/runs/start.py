@@ -28,6 +28,7 @@ def create_run(
     idempotency_key: str | None = None,
     session_id: str | None = None,
     extra: Mapping[str, Any] | None = None,
+    forked_from: str = "",
 ) -> tuple[RunRecord, bool]:
     """Stores a new run with its `run.started` event.
 
@@ -41,6 +42,7 @@ def create_run(
         idempotency_key: The same key again gives the same run.
         session_id: The session it belongs to.
         extra: What else it is pinned to: `{cassette?, model?}`.
+        forked_from: The run that it is a fork of.
 
     Returns:
         The run, and whether it is new.
@@ -65,6 +67,7 @@ def create_run(
         session_id=session_id,
         created_at=now,
         request_hash=fingerprint,
+        forked_from=forked_from,
     )
     event = started_event(run, plan, at=now)
     stored, events = deps.store.create_run(run, inputs, [event], extra or {})
@@ -79,7 +82,12 @@ def create_run(
 def started_event(run: RunRecord, plan: Plan, *, at: float) -> Event:
     """Returns `run.started`; it tells a watcher the graph, so that it can draw it."""
     nodes = [
-        {"node_id": node.id, "type": node.type, "loops": list(node.scope)}
+        {
+            "node_id": node.id,
+            "type": node.type,
+            **({"name": node.name} if node.name else {}),
+            "loops": list(node.scope),
+        }
         for node in plan.nodes
         if node.type != "end"
     ]
@@ -91,6 +99,8 @@ def started_event(run: RunRecord, plan: Plan, *, at: float) -> Event:
         "edges": edges,
         "loops": [[loop.loop, list(loop.entries), loop.max_rounds] for loop in plan.loops],
     }
+    if run.forked_from:
+        data["forked_from"] = run.forked_from
     return make_event("run.started", run.run_id, data, at=at, session_id=run.session_id)
 
 

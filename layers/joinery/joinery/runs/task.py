@@ -18,6 +18,7 @@ from joinery.errors import (
     NodeError,
     PermanentInternal,
     RunCancelled,
+    RunSuspended,
     TransientClaimed,
 )
 from joinery.events.streams import TextStreams
@@ -27,12 +28,14 @@ from joinery.runs.dead_paths import after_skip, is_taken
 from joinery.runs.deps import LEASE_S, Deps
 from joinery.runs.end import close_completed
 from joinery.runs.invocation import Invocation
+from joinery.runs.lists import seen_records
 from joinery.runs.model import (
     Address,
     NodeRecord,
     RunRecord,
     addresses_for,
     begins_round,
+    item_paths,
 )
 from joinery.runs.outcome import again, crashed, fail, record_outcome
 from joinery.runs.ports import AlreadyTerminal, ClaimHeld, TextPiece
@@ -61,6 +64,7 @@ def run_task(
 
     Returns:
         `{port, path}`: the port taken, and for a loop that repeats the next round's path.
+        When the last of the nodes is an iterate node, also `items`: the path of each.
 
     Raises:
         NodeError: By its class name, what Retry and Catch of the state match on.
@@ -74,7 +78,10 @@ def run_task(
         close_completed(deps, plan, run)
         return {"port": "", "path": ""}
     record = run_nodes(deps, plan, run, head, path, deadline=deadline)
-    return {"port": record.port, "path": record.next_path}
+    answer: dict[str, Any] = {"port": record.port, "path": record.next_path}
+    if record.node_id in plan.iterate_of:
+        answer["items"] = item_paths(record)
+    return answer
 
 
 def run_nodes(
@@ -138,6 +145,8 @@ class _Runner(Invocation):
             return again(self, record)
         if read.control.cancel:
             raise RunCancelled("the run was cancelled")
+        if read.control.pause:
+            raise RunSuspended("the run is paused")
         if not self._alive():
             return self._skip()
         if self.pace is not None:
@@ -146,7 +155,7 @@ class _Runner(Invocation):
             record = self._claim()
         except AlreadyTerminal as ended:
             return again(self, ended.record)
-        return self._attempt(record, wanted)
+        return self._attempt(record)
 
     # -- before ------------------------------------------------------------------------
 
@@ -201,10 +210,10 @@ class _Runner(Invocation):
 
     # -- the attempt -------------------------------------------------------------------
 
-    def _attempt(self, record: NodeRecord, wanted: Mapping[str, Address]) -> NodeRecord:
+    def _attempt(self, record: NodeRecord) -> NodeRecord:
         now = self.deps.clock()
         left = record.started_at + self.node.timeout_s - now
-        if record.attempt > self.node.attempts or left <= 0:
+        if record.tries > self.node.attempts or left <= 0:
             return fail(self, record, crashed(self, record, left), {})
         self.append("node.started", {"attempt": record.attempt, "type": self.node.type})
         watch = Watch(self.deps, self.run_id, record, self.control)
@@ -213,7 +222,7 @@ class _Runner(Invocation):
         meter = Meter()
         result: NodeResult | NodeError
         try:
-            context = self._context(record, wanted, streams, watch, meter)
+            context = self._context(record, streams, watch, meter)
             result = executor(self.node.type)(context)
         except NodeError as error:
             result = error
@@ -264,15 +273,12 @@ class _Runner(Invocation):
     def _context(
         self,
         record: NodeRecord,
-        wanted: Mapping[str, Address],
         streams: TextStreams,
         watch: Watch,
         meter: Meter,
     ) -> NodeContext:
         left = record.started_at + self.node.timeout_s - self.deps.clock()
-        records = {
-            name: self.loaded[address] for name, address in wanted.items() if address in self.loaded
-        }
+        records = seen_records(self.plan, self.node, self.path, self.loaded)
         return NodeContext(
             plan=self.plan,
             node=self.node,

@@ -24,6 +24,8 @@ def run_summary(run: RunRecord) -> dict[str, Any]:
         "created_at": timestamp(run.created_at),
         "usage": dict(run.usage),
     }
+    if run.forked_from:
+        view["forked_from"] = run.forked_from
     if run.session_id:
         view["session_id"] = run.session_id
     if run.started_at:

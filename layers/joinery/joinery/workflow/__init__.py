@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from joinery.workflow.builder_handles import (
         AgentHandle,
         ConditionHandle,
+        IterateHandle,
         LoopHandle,
         NodeHandle,
         Port,
@@ -27,6 +28,7 @@ __all__ = [
     "AgentHandle",
     "ConditionHandle",
     "Expression",
+    "IterateHandle",
     "LoopHandle",
     "NodeHandle",
     "Port",

@@ -7,7 +7,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from joinery.workflow.builder_draft import Draft
-from joinery.workflow.builder_handles import AgentHandle, Endpoint, ErrorHandle, Port
+from joinery.workflow.builder_handles import (
+    AgentHandle,
+    Endpoint,
+    ErrorHandle,
+    ItemHandle,
+    Port,
+)
 from joinery.workflow.builder_nodes import Nodes, Text
 from joinery.workflow.builder_options import (
     DefaultOptions,
@@ -26,7 +32,7 @@ from joinery.workflow.yaml_tree import escape_pointer
 if TYPE_CHECKING:
     from joinery.workflow.model import Workflow
 
-Step = Endpoint | Port | ErrorHandle
+Step = Endpoint | Port | ErrorHandle | ItemHandle
 """What an edge joins: a node, a port of one, `start` or `end`."""
 
 
@@ -45,6 +51,7 @@ class WorkflowBuilder:
         start: Where every run begins.
         end: Where every run ends.
         loop: `loop.round`, and `loop.previous.x`: the results of the round before.
+        item: `item`, the current item of the iterate node right around.
         run: `run.id`.
         session: `session.id`.
     """
@@ -64,6 +71,7 @@ class WorkflowBuilder:
         self.start = Endpoint(owner, START)
         self.end = Endpoint(owner, END)
         self.loop = ValueHandle(owner, ("loop",))
+        self.item = ValueHandle(owner, ("item",))
         self.run = ValueHandle(owner, ("run",))
         self.session = ValueHandle(owner, ("session",))
 
@@ -147,13 +155,12 @@ class WorkflowBuilder:
         """Returns node and port of each step in a group."""
         ends: list[tuple[str, str]] = []
         for one in step if isinstance(step, list | tuple) else [step]:
-            if not isinstance(one, Endpoint | Port | ErrorHandle):
+            if not isinstance(one, Endpoint | Port | ErrorHandle | ItemHandle):
                 self._draft.note("builder.value", f"an edge cannot join {one!r}", pointer,
                                  hint="pass nodes, ports, flow.start or flow.end")  # fmt: skip
                 continue
             self._draft.owns(one, pointer)
-            port = one.port if isinstance(one, Port) else ""
-            ends.append((one.id, "error" if isinstance(one, ErrorHandle) else port))
+            ends.append((one.id, _port_of(one)))
         return ends
 
     def output(self, name: str, value: Any) -> None:
@@ -198,6 +205,18 @@ class WorkflowBuilder:
         report = self.validate()
         report.require()
         return report.source.text
+
+
+def _port_of(step: Step) -> str:
+    """Returns the port by which an edge leaves a step."""
+    match step:
+        case Port():
+            return step.port
+        case ErrorHandle():
+            return "error"
+        case ItemHandle():
+            return "item"
+    return ""
 
 
 def _writable(end: tuple[str, str]) -> bool:

@@ -19,6 +19,16 @@ class ErrorHandle(ValueHandle):
         self.id = node_id
 
 
+class ItemHandle(ValueHandle):
+    """The current item of an iterate node; as the source of an edge, its port `item`."""
+
+    __slots__ = ("id",)
+
+    def __init__(self, owner: Owner, node_id: str) -> None:
+        super().__init__(owner, ("nodes", node_id, "item"))
+        self.id = node_id
+
+
 class Port:
     """One way out of a node; the source of an edge."""
 
@@ -121,6 +131,31 @@ class LoopHandle(NodeHandle):
     @property
     def done(self) -> Port:
         """The port that is taken after the last round."""
+        return Port(self._owner, self.id, "done")
+
+
+class IterateHandle(NodeHandle):
+    """An iterate node with its ports `item` and `done`; its `output` is the list of items.
+
+    `item` and `index` are the current item and its place from 0, for the nodes that run for
+    each item; `item` is also the port that leads to them.
+    """
+
+    __slots__ = ()
+
+    @property
+    def item(self) -> ItemHandle:
+        """The current item; as the source of an edge, the port `item`."""
+        return ItemHandle(self._owner, self.id)
+
+    @property
+    def index(self) -> ValueHandle:
+        """The place of the current item, from 0."""
+        return self._value("index")
+
+    @property
+    def done(self) -> Port:
+        """The port that is taken when all items have ended."""
         return Port(self._owner, self.id, "done")
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from joinery.workflow.builder_draft import Draft
 from joinery.workflow.builder_handles import (
     AgentHandle,
     ConditionHandle,
+    IterateHandle,
     LoopHandle,
     NodeHandle,
     SwitchHandle,
@@ -115,3 +116,35 @@ class Nodes:
         keys = {"max_rounds": max_rounds, **{k: v for k, v in said.items() if v is not None}}
         self._add(node_id, "loop", keys, options)
         return LoopHandle(self._draft.owner, node_id)
+
+    def iterate(
+        self,
+        node_id: str,
+        *,
+        items: Text | Sequence[Any],
+        concurrency: int | None = None,
+        max_items: int | None = None,
+        expected_items: int | None = None,
+        on_item_error: Literal["fail", "continue"] | None = None,
+        **options: Unpack[NodeOptions],
+    ) -> IterateHandle:
+        """Adds a node that runs others for each item; its ways out are `.item` and `.done`.
+
+        Args:
+            node_id: Its id.
+            items: The handle or expression of a list, or a list.
+            concurrency: So many items run at the same time at most; 10 when left out.
+            max_items: A longer list fails the node; 100 when left out.
+            expected_items: So many items a run has as a rule, for the price.
+            on_item_error: What follows when a node fails for an item.
+            options: As every node takes.
+        """
+        said = {
+            "concurrency": concurrency,
+            "max_items": max_items,
+            "expected_items": expected_items,
+            "on_item_error": on_item_error,
+        }
+        keys = {"items": items, **{key: value for key, value in said.items() if value is not None}}
+        self._add(node_id, "iterate", keys, options)
+        return IterateHandle(self._draft.owner, node_id)

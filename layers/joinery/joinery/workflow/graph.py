@@ -43,6 +43,23 @@ class LoopRegion:
 
 
 @dataclass(frozen=True, slots=True)
+class IterateRegion:
+    """The nodes that one iterate node runs for each item.
+
+    Attributes:
+        iterate: Id of the iterate node, which is not part of the region.
+        body: All nodes of the region in topological order, inner regions included.
+        entries: Nodes that an item begins with: the targets of its port `item`.
+        parent: The loop or iterate node of the region right around it, or None.
+    """
+
+    iterate: str
+    body: tuple[str, ...]
+    entries: tuple[str, ...]
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LoopProblem:
     """A cycle that cannot be run. `kind` is `cycle`, `irreducible`, `no_exit` or `shared`."""
 
@@ -58,21 +75,28 @@ class Structure:
     Attributes:
         order: All nodes in topological order, back edges cut, ties by input order.
         loops: The loop regions, outer before inner.
+        iterates: The regions of iterate nodes, outer before inner.
         problems: Cycles that are no loops.
         back_edges: The links cut: `loop.repeat -> entry`.
     """
 
     order: list[str] = field(default_factory=list)
     loops: list[LoopRegion] = field(default_factory=list)
+    iterates: list[IterateRegion] = field(default_factory=list)
     problems: list[LoopProblem] = field(default_factory=list)
     back_edges: set[Link] = field(default_factory=set)
 
     def scope_of(self) -> dict[str, tuple[str, ...]]:
-        """Returns, for each node, the loop nodes around it, outermost first."""
+        """Returns, for each node, the loop and iterate nodes around it, outermost first."""
         scopes: dict[str, tuple[str, ...]] = dict.fromkeys(self.order, ())
-        for region in self.loops:  # outer before inner, so appending keeps the order
-            for node in region.body:
-                scopes[node] = (*scopes[node], region.loop)
+        regions = [(-len(r.body), 1, r.loop, r.body) for r in self.loops]
+        # What repeats exactly the nodes of a body is inside it: an iterate node around
+        # which there is a loop is itself one of the nodes of that loop.
+        regions += [(-len(r.body), 0, r.iterate, r.body) for r in self.iterates]
+        # The larger of two regions that share nodes is the outer one.
+        for _, _, name, body in sorted(regions, key=lambda region: region[:2]):
+            for node in body:
+                scopes[node] = (*scopes[node], name)
         return scopes
 
 
@@ -86,7 +110,7 @@ def strongly_connected(
             backwards.setdefault(target, []).append(source)
     placed: set[str] = set()
     components: list[list[str]] = []
-    for root in reversed(_finished(nodes, successors)):
+    for root in reversed(finished(nodes, successors)):
         if root in placed:
             continue
         placed.add(root)
@@ -100,10 +124,10 @@ def strongly_connected(
     return components
 
 
-def _finished(nodes: Iterable[str], successors: Mapping[str, Sequence[str]]) -> list[str]:
+def finished(nodes: Iterable[str], successors: Mapping[str, Sequence[str]]) -> list[str]:
     """Returns the nodes in the order in which a depth-first search leaves them."""
     seen: set[str] = set()
-    finished: list[str] = []
+    order: list[str] = []
     for root in nodes:
         if root in seen:
             continue
@@ -118,8 +142,8 @@ def _finished(nodes: Iterable[str], successors: Mapping[str, Sequence[str]]) -> 
                     break
             else:
                 work.pop()
-                finished.append(node)
-    return finished
+                order.append(node)
+    return order
 
 
 def topological(nodes: Sequence[str], links: Iterable[Link]) -> list[str]:
@@ -259,7 +283,7 @@ def _outermost(loops: Sequence[str], component: set[str], links: Sequence[Link])
             followers[link.source].append(link.target)
             before[link.target].append(link.source)
     # What another leads to is left before it in a depth-first search.
-    last = next(node for node in _finished(sorted(component), followers) if node in loops)
+    last = next(node for node in finished(sorted(component), followers) if node in loops)
     leading = {last}
     todo = [last]
     while todo:

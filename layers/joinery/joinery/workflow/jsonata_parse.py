@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from functools import lru_cache
 from typing import Any, Final
 
 from joinery.workflow.syntax import ExpressionSyntax
@@ -15,14 +16,17 @@ COPIES_MAX: Final = 10_000
 """Objects copied for `??` and `?:`, which triple what stands left of them."""
 
 
+@lru_cache(maxsize=1)
 def library_class() -> Any:
     """Imports jsonata-python's evaluator class, undoing what the import changes."""
     limit = sys.getrecursionlimit()
     from jsonata.jsonata import Jsonata as Library
 
+    from joinery.workflow.jsonata_lists import keeping_lists
+
     # The import raises the limit to 10,000 for the whole process.
     sys.setrecursionlimit(limit)
-    return Library
+    return keeping_lists(Library)
 
 
 class _Copier:

@@ -9,9 +9,10 @@ import copy
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from joinery.workflow.jsonata_eval import Jsonata, parse
+from joinery.workflow.jsonata_parse import too_deep
 from joinery.workflow.paths import (
     NOTHING,
     PATH,
@@ -26,6 +27,9 @@ from joinery.workflow.paths import (
     walk,
 )
 from joinery.workflow.syntax import ExpressionSyntax
+
+CONSTANT_DEPTH: Final = 64
+"""Deepest constant: as deep as a workflow file may nest."""
 
 
 class Expression(Protocol):
@@ -161,9 +165,29 @@ def _constant(text: str) -> Any:
     if len(text) >= 2 and text[0] == text[-1] == "'" and not set("'\\") & set(text[1:-1]):
         return text[1:-1]
     try:
-        return json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError):
+        value = json.loads(text, parse_constant=_no_number)
+    except ValueError:
         return NOTHING
+    except RecursionError:
+        raise too_deep() from None
+    if _nests(value):
+        raise too_deep()
+    return value
+
+
+def _nests(value: Any) -> bool:
+    """Whether a constant is nested deeper than a file may be."""
+    level = [value]
+    for _ in range(CONSTANT_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, list | dict)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _no_number(name: str) -> Any:

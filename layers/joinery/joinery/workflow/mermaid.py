@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from joinery.workflow.graph import END, START, Link, analyse
+from joinery.workflow.bodies import analyse_all
+from joinery.workflow.checks.bodies import innermost
+from joinery.workflow.graph import END, START, Link, Structure
 
 if TYPE_CHECKING:
     from joinery.workflow.model import Workflow
@@ -15,6 +17,7 @@ _SHAPES: Final[Mapping[str, tuple[str, str]]] = {
     "condition": ("{", "}"),
     "switch": ("{", "}"),
     "loop": ("{{", "}}"),
+    "iterate": ("{{", "}}"),
     "agent": ("(", ")"),
     "llm": ("(", ")"),
 }
@@ -44,22 +47,46 @@ def mermaid(workflow: Workflow, statuses: Mapping[str, str] | None = None) -> st
 
     Returns:
         The text of the diagram, ending with a line break. Edges that a loop leads back
-        by are dotted.
+        by are dotted, and what runs for each item has a frame.
     """
     links = [
         Link(edge.from_, edge.port or "", edge.to, edge.when) for edge in workflow.expanded_edges()
     ]
     loops = [name for name, node in workflow.nodes.items() if node.type == "loop"]
-    back = analyse([START, *workflow.nodes, END], links, loops).back_edges
+    iterates = [name for name, node in workflow.nodes.items() if node.type == "iterate"]
+    structure = analyse_all([START, *workflow.nodes, END], links, loops, iterates)
+    back = structure.back_edges
     lines = ["flowchart TD", f"  {_id(START)}{_shape(_TERMINAL, START)}"]
-    for name, node in workflow.nodes.items():
-        label = node.name or name
-        shown = f"{_escape(label)}<br/><small>{node.type}</small>"
-        lines.append(f"  {_id(name)}{_shape(_SHAPES.get(node.type, _BOX), shown)}")
+    lines.extend(_nodes(workflow, structure))
     lines.append(f"  {_id(END)}{_shape(_TERMINAL, END)}")
     lines.extend(f"  {_arrow(link, dotted=link in back)}" for link in links)
     lines.extend(_classes(workflow, statuses or {}))
     return "\n".join(lines) + "\n"
+
+
+def _nodes(workflow: Workflow, structure: Structure) -> list[str]:
+    """Returns the nodes, those of bodies in frames."""
+    around = innermost(structure)
+    inside: dict[str | None, list[str]] = {}
+    for one in workflow.nodes:
+        inside.setdefault(around.get(one), []).append(one)
+    lines: list[str] = []
+    # What is still to be drawn, the next one last; None closes a frame.
+    todo: list[tuple[int, str | None]] = [(1, name) for name in reversed(inside.get(None, []))]
+    while todo:
+        depth, name = todo.pop()
+        margin = "  " * depth
+        if name is None:
+            lines.append(f"{margin}end")
+            continue
+        node = workflow.nodes[name]
+        shown = f"{_escape(node.name or name)}<br/><small>{node.type}</small>"
+        lines.append(f"{margin}{_id(name)}{_shape(_SHAPES.get(node.type, _BOX), shown)}")
+        if name in inside:
+            lines.append(f'{margin}subgraph b_{name}["each item of {_escape(node.name or name)}"]')
+            todo.append((depth, None))
+            todo.extend((depth + 1, one) for one in reversed(inside[name]))
+    return lines
 
 
 def _id(name: str) -> str:

@@ -209,18 +209,36 @@ class LoopNode(_NodeBase):
     expected_rounds: Annotated[float, Field(ge=1, strict=False)] | None = None
 
 
+class IterateNode(_NodeBase):
+    """Runs what its port `item` leads to once for each item of a list, then takes `done`."""
+
+    type: Literal["iterate"]
+    items: str | list[Any]
+    concurrency: Annotated[int, Field(ge=1, le=limits.SFN_INLINE_MAP_WIDTH)] = 10
+    max_items: Annotated[int, Field(ge=1, le=limits.ITERATE_ITEMS_MAX)] = 100
+    expected_items: Annotated[int, Field(ge=0)] | None = None
+    on_item_error: Literal["fail", "continue"] = "fail"
+
+
 Node = Annotated[
-    AgentNode | LlmNode | TemplateNode | TransformNode | ConditionNode | SwitchNode | LoopNode,
+    AgentNode
+    | LlmNode
+    | TemplateNode
+    | TransformNode
+    | ConditionNode
+    | SwitchNode
+    | LoopNode
+    | IterateNode,
     Field(discriminator="type"),
 ]
 
-NODE_TYPES = ("agent", "condition", "llm", "loop", "switch", "template", "transform")
+NODE_TYPES = ("agent", "condition", "iterate", "llm", "loop", "switch", "template", "transform")
 """Types that this release runs."""
 
 PLANNED_NODE_TYPES = (
-    "callback", "code", "extract", "fact_check", "http", "iterate", "knowledge", "lambda",
-    "memory_read", "memory_write", "message", "question", "review", "summarize_history", "table",
-    "team", "tool", "vote", "wait", "workflow",
+    "callback", "code", "extract", "fact_check", "http", "knowledge", "lambda", "memory_read",
+    "memory_write", "message", "question", "review", "summarize_history", "table", "team", "tool",
+    "vote", "wait", "workflow",
 )  # fmt: skip
 """Types that the format reserves; using one is an error that says so."""
 
@@ -300,6 +318,8 @@ def ports_of(node: Any) -> tuple[str, ...]:
             base = (*node.cases, "default")
         case LoopNode():
             base = ("repeat", "done")
+        case IterateNode():
+            base = ("item", "done")
         case _:
             base = ("",)
     return (*base, "error") if node.on_error == "route" else base

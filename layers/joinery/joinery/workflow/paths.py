@@ -84,6 +84,7 @@ class Scope(Protocol):
 
         Raises:
             Missing: There is none.
+            NeedsJsonata: The path asks a list for a name.
         """
         ...
 
@@ -105,6 +106,8 @@ class DictScope:
         """Returns the value at a path."""
         value: Any = self._data
         for step in path:
+            if isinstance(value, list) and isinstance(step, str):
+                raise NeedsJsonata
             try:
                 value = value[step]
             except (KeyError, IndexError, TypeError):
@@ -125,13 +128,19 @@ def build_document(scope: Scope, references: Iterable[Reference]) -> dict[str, A
     document: dict[str, Any] = {}
     taken: set[Path] = set()
     # Shorter paths first: when a whole node is read, its parts are already there.
-    for unit in sorted({unit_of(r) for r in references}, key=lambda path: (len(path), repr(path))):
+    for wanted in sorted(
+        {unit_of(r) for r in references}, key=lambda path: (len(path), repr(path))
+    ):
+        unit = wanted
         if any(unit[:length] in taken for length in range(1, len(unit))):
             continue
         try:
             value = scope.lookup(unit)
         except Missing:
             continue
+        except NeedsJsonata:  # the results of a node for all items: what is read is in each
+            unit = unit[:-1]
+            value = scope.lookup(unit)
         taken.add(unit)
         place = document
         for step in unit[:-1]:

@@ -27,11 +27,13 @@ class Report:
         problems: Everything found, by line.
         workflow: The workflow, when no problem is an error.
         source: What was validated.
+        draft: The workflow as far as its shape is right, whatever else is wrong.
     """
 
     problems: tuple[Problem, ...]
     workflow: Workflow | None
     source: Source
+    draft: Workflow | None = None
 
     @property
     def errors(self) -> tuple[Problem, ...]:

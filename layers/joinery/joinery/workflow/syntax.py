@@ -20,6 +20,10 @@ EXPRESSION_CHARS: Final = 10_000
 """Longest expression: far above what a person writes, low enough to parse at once."""
 
 
+SHOWN_CHARS: Final = 200
+"""An expression is shown up to here in messages about it."""
+
+
 class ExpressionSyntax(ValueError):
     """An expression cannot be used.
 
@@ -50,12 +54,15 @@ class ExpressionSyntax(ValueError):
     def inside(self, source: str, offset: int) -> ExpressionSyntax:
         """Returns the same error of an expression that stands at `offset` in a template."""
         begins = offset + len(source) - len(source.lstrip())
+        shown = " ".join(source.split())
+        if len(shown) > SHOWN_CHARS:
+            shown = shown[: SHOWN_CHARS - 1] + "…"
         return ExpressionSyntax(
             self.message,
             offset=self.offset + begins,
             code=self.code,
             hint=self.hint,
-            source=" ".join(source.split()),
+            source=shown,
         )
 
 

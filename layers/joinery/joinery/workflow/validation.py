@@ -10,7 +10,9 @@ from joinery.workflow.checks.edges import read_graph
 from joinery.workflow.checks.expected import check_expected
 from joinery.workflow.checks.fields import check_fields, read_prompts
 from joinery.workflow.checks.flow import check_flow
+from joinery.workflow.checks.joins import check_constants, check_joins
 from joinery.workflow.checks.references import check_expressions
+from joinery.workflow.checks.running import check_running
 from joinery.workflow.checks.structure import check_structure
 from joinery.workflow.report import Collector, Report
 from joinery.workflow.source import Source, load
@@ -42,11 +44,13 @@ def validate(source: Source, *, folder: Path | None = None) -> Report:
         check_fields(data, graph, out)
         check_expected(graph, out)
         structure = check_flow(graph, out)
+        check_joins(graph, structure, out)
+        check_constants(graph, out)
+        check_running(data, graph, structure, out)
         check_expressions(data, graph, structure, prompts, out)
     problems = out.ordered()
-    if any(problem.severity == "error" for problem in problems):
-        workflow = None
-    return Report(problems, workflow, source)
+    wrong = any(problem.severity == "error" for problem in problems)
+    return Report(problems, None if wrong else workflow, source, draft=workflow)
 
 
 def _with_prompts(data: Mapping[str, Any], prompts: Mapping[str, str]) -> Mapping[str, Any]:

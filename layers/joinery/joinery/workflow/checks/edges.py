@@ -121,6 +121,8 @@ def _raw_node(name: str, node: Any) -> RawNode:
         ports = ("true", "false")
     elif kind == "loop":
         ports = ("repeat", "done")
+    elif kind == "iterate":
+        ports = ("item", "done")
     elif kind == "switch":
         cases = data.get("cases")
         named = tuple(cases) if isinstance(cases, dict) else ()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from joinery import limits
+from joinery.workflow import model as m
 from joinery.workflow.checks.edges import RawGraph, RawNode
 from joinery.workflow.report import Collector, did_you_mean
 from joinery.workflow.syntax import OPEN
@@ -17,6 +18,8 @@ from joinery.workflow.yaml_tree import escape_pointer
 
 PROMPT_BYTES: Final = 1_048_576
 """Largest prompt file."""
+
+ITEMS_DEFAULT: Final = m.IterateNode.model_fields["max_items"].default
 
 _JSON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,),
@@ -47,6 +50,8 @@ def check_fields(data: Mapping[str, Any], graph: RawGraph, out: Collector) -> No
             _check_verbatim(node.data.get("system"), f"{node.pointer}/system", out)
         elif node.type == "switch":
             _check_switch(node, out)
+        elif node.type == "iterate":
+            _check_iterate(node, out)
 
 
 def _check_inputs(inputs: Any, out: Collector) -> None:
@@ -129,6 +134,20 @@ def _check_switch(node: RawNode, out: Collector) -> None:
         elif isinstance(case, dict) and case.get("min") is None and case.get("max") is None:
             out.add("schema.value", f"node '{node.id}': the case '{port}' needs min or max",
                     pointer, hint="write {min: 0, max: 50}")  # fmt: skip
+
+
+def _check_iterate(node: RawNode, out: Collector) -> None:
+    items, most = node.data.get("items"), node.data.get("max_items", ITEMS_DEFAULT)
+    expected = node.data.get("expected_items")
+    if not isinstance(most, int) or not 1 <= most <= limits.ITERATE_ITEMS_MAX:
+        return
+    if isinstance(expected, int) and expected > most:
+        out.add("schema.value", f"node '{node.id}': expected_items must be at most max_items, "
+                f"which is {most}", f"{node.pointer}/expected_items",
+                hint="write a smaller number, or a larger max_items")  # fmt: skip
+    if isinstance(items, list) and len(items) > most:
+        out.add("schema.value", f"node '{node.id}' has {len(items):,} items; max_items is {most}",
+                f"{node.pointer}/items", hint=f"write 'max_items: {len(items)}'")  # fmt: skip
 
 
 # -- output schemas -----------------------------------------------------------------------

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from joinery.workflow.bodies import ITEM, analyse_all
+from joinery.workflow.checks.bodies import check_bodies, innermost, may_end
 from joinery.workflow.checks.edges import RawGraph
-from joinery.workflow.graph import END, START, Link, LoopProblem, Structure, analyse
+from joinery.workflow.graph import END, START, Link, LoopProblem, Structure
 from joinery.workflow.report import Collector
 
 
 def check_flow(graph: RawGraph, out: Collector) -> Structure:
     """Reports what is wrong with the graph as a whole; returns its structure."""
     loops = [node.id for node in graph.nodes.values() if node.type == "loop"]
-    structure = analyse(graph.names, graph.links, loops)
+    iterates = [node.id for node in graph.nodes.values() if node.type == "iterate"]
+    starts = [START, *graph.loose_targets]
+    structure = analyse_all(graph.names, graph.links, loops, iterates, starts)
     locked = {
         name
         for problem in structure.problems
         if problem.kind == "no_exit"
         for name in problem.nodes
     }
-    _check_reach(graph, locked, out)
-    _check_ports(graph, out)
+    _check_reach(graph, structure, locked, out)
+    _check_ports(graph, structure, out)
+    check_bodies(graph, structure, out)
     for problem in structure.problems:
         if problem.kind == "no_exit" or not locked.issuperset(problem.nodes):
             _explain_cycle(problem, graph, out)
@@ -52,7 +57,7 @@ def neighbours(links: Iterable[Link], *, back: bool = False) -> dict[str, list[s
 # -- reach ------------------------------------------------------------------------------
 
 
-def _check_reach(graph: RawGraph, locked: set[str], out: Collector) -> None:
+def _check_reach(graph: RawGraph, structure: Structure, locked: set[str], out: Collector) -> None:
     """Reports nodes that are not reached and, outside locked loops, that do not end."""
     if graph.incomplete:
         return  # an edge that cannot be read may lead anywhere
@@ -76,11 +81,13 @@ def _check_reach(graph: RawGraph, locked: set[str], out: Collector) -> None:
                     hint=f"lead an edge to it, such as 'start -> {name}', or remove it",
                     key=True,
                 )
-    ending = reachable({END, *graph.loose_sources}, neighbours(graph.links, back=True))
-    if len(ending) == 1 and not graph.loose_sources:
+    if not any(link.target == END for link in graph.links) and not graph.loose_sources:
         out.add("graph.no_end", "no edge enters 'end', so a run never completes", "/edges",
                 hint="lead the last node to it: '- last -> end'", key=True)  # fmt: skip
         return
+    items = {name for region in structure.iterates for name in region.body}
+    ends = {END, *graph.loose_sources, *items}
+    ending = reachable(ends, neighbours(graph.links, back=True))
     for name, node in graph.nodes.items():
         if name not in ending and name not in locked:
             out.add(
@@ -98,8 +105,9 @@ def _leaving(graph: RawGraph, name: str) -> str:
     return f"{name}.{port}" if port else name
 
 
-def _check_ports(graph: RawGraph, out: Collector) -> None:
+def _check_ports(graph: RawGraph, structure: Structure, out: Collector) -> None:
     """Reports ports that lead nowhere."""
+    bodies = innermost(structure)
     used: dict[str, set[str]] = {}
     for link in graph.links:
         used.setdefault(link.source, set()).add(link.port)
@@ -113,9 +121,10 @@ def _check_ports(graph: RawGraph, out: Collector) -> None:
         if name in graph.loose_sources:
             continue
         for port in named:
-            if port in taken:
+            if port in taken or may_end(bodies, node.type, name, port):
                 continue
-            add = out.add if node.type == "loop" and port in ("repeat", "done") else out.warn
+            must = {"loop": ("repeat", "done"), "iterate": (ITEM,)}.get(node.type or "", ())
+            add = out.add if port in must else out.warn
             add(
                 "graph.port_unconnected",
                 f"the port '{port}' of '{name}' leads nowhere",

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from joinery.workflow.bodies import ITEM
 from joinery.workflow.checks.edges import RawGraph
 from joinery.workflow.checks.flow import neighbours, reachable
 from joinery.workflow.graph import END, START, Structure
@@ -129,6 +130,9 @@ def _ports(graph: RawGraph, name: str) -> tuple[str, ...]:
     node = graph.nodes[name]
     if node.type == "loop":
         return tuple(port for port in node.ports or () if port != "repeat")
+    if node.type == "iterate":
+        # Its items take nothing away from the other ports.
+        return tuple(port for port in node.ports or () if port != ITEM)
     return node.ports if node.ports is not None else ("",)
 
 

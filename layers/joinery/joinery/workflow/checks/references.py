@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from joinery.workflow.checks import guarantees
 from joinery.workflow.checks.edges import RawGraph, RawNode
-from joinery.workflow.checks.flow import neighbours, reachable
 from joinery.workflow.checks.sites import Site, sites
+from joinery.workflow.checks.unsure import unsure
 from joinery.workflow.expressions import Reference, Template, parse_template, syntax_errors
 from joinery.workflow.graph import END, START, Structure
 from joinery.workflow.paths import NODE_FIELDS
@@ -27,7 +27,11 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "condition": ("output", "status", "error"),
     "switch": ("output", "status", "error"),
     "loop": ("output", "status", "error"),
+    "iterate": ("output", "status", "error"),
 }
+
+ITEM_FIELDS: Final = ("item", "index")
+"""What an iterate node has besides, for the nodes of its body."""
 
 
 def check_expressions(
@@ -53,9 +57,10 @@ class _Checker:
         self.inputs: Mapping[str, Any] = inputs if isinstance(inputs, dict) else {}
         self.inputs_known = inputs is None or isinstance(inputs, dict)
         self.guarantees = guarantees.compute(graph, structure)
-        self.loops = structure.scope_of()
+        self.scopes = structure.scope_of()
+        self.iterates = {region.iterate: frozenset(region.body) for region in structure.iterates}
         self.bodies = {region.loop: frozenset(region.body) for region in structure.loops}
-        self.unsure_here, self.unsure_of, self.circling = _unsure(graph, structure)
+        self.unsure_here, self.unsure_of, self.circling = unsure(graph, structure)
 
     def check(self, site: Site) -> None:
         errors = syntax_errors(site.text)
@@ -109,12 +114,7 @@ class _Checker:
             case "loop":
                 self._loop(site, ref)
             case "item":
-                self._add(
-                    "reference.not_available",
-                    f"{ref.text}: there is no 'item' in this release",
-                    site,
-                    "'item' belongs to iterate nodes, which are planned",
-                )
+                self._item(site, ref)
             case "run":
                 self._fixed(site, ref, RUN_FIELDS)
             case _:
@@ -150,8 +150,22 @@ class _Checker:
             warning=True,
         )
 
+    def _around(self, node: str) -> tuple[str, ...]:
+        """Returns the loops around a node, outermost first."""
+        return tuple(name for name in self.scopes.get(node, ()) if name in self.bodies)
+
+    def _item(self, site: Site, ref: Reference) -> None:
+        inside = any(site.node in body for body in self.iterates.values())
+        if not inside and site.node not in self.unsure_here:
+            self._add(
+                "reference.outside_iterate",
+                f"{ref.text}: this is in the body of no iterate node",
+                site,
+                "'item' is known to the nodes that an iterate node's port 'item' leads to",
+            )
+
     def _loop(self, site: Site, ref: Reference) -> None:
-        around = self.loops.get(site.node, ())
+        around = self._around(site.node)
         if not around:
             if site.node not in self.unsure_here:
                 self._add(
@@ -193,8 +207,15 @@ class _Checker:
         if name not in self.graph.nodes:
             self._unknown_node(site, name)
             return
-        self._field(site, ref, self.graph.nodes[name], ref.path[1:])
-        if site.after is not None and name == site.node:
+        if site.node in self.iterates.get(name, ()):
+            self._of_item(site, ref, name)
+            return
+        seen_from_outside = self._outermost(site.node, name)
+        path = _behind_indexes(ref.path[1:]) if seen_from_outside else ref.path[1:]
+        self._field(site, ref, self.graph.nodes[name], path)
+        if seen_from_outside:
+            self._all_items(site, ref, name, seen_from_outside)
+        elif site.after is not None and name == site.node:
             self._own_port(site, ref)
         elif name == site.node:
             self._not_run(
@@ -204,6 +225,32 @@ class _Checker:
             return  # there is one whatever became of the node
         elif not self._is_unsure(site.node, name):
             self._has_run(site, ref, name)
+
+    def _of_item(self, site: Site, ref: Reference, name: str) -> None:
+        """Checks what a node of a body reads of its iterate node, which has ended well."""
+        if ref.path[1:2] and ref.path[1] not in ITEM_FIELDS:
+            self._field(site, ref, self.graph.nodes[name], ref.path[1:])
+        if ref.path[1:2] == ("error",) and not ref.optional:
+            reason = f"'{name}' has an error only after it failed"
+            self._not_run(site, ref, reason, self._default(ref))
+
+    def _outermost(self, reader: str, name: str) -> str | None:
+        """Returns the outermost iterate node whose body holds a node and not its reader."""
+        for each in self.scopes.get(name, ()):
+            if name in self.iterates.get(each, ()) and reader not in self.iterates[each]:
+                return each
+        return None
+
+    def _all_items(self, site: Site, ref: Reference, name: str, each: str) -> None:
+        """Checks that all items have ended where their results are read."""
+        if self._is_unsure(site.node, each) or self.guarantees.is_before(site.node, each):
+            return
+        hint = f"read it behind '{each}.done', which comes after all items"
+        reason = f"{ref.text}: '{each}' does not run before this"
+        if ref.optional:
+            self._add("reference.not_before", reason, site, hint, warning=True)
+        else:
+            self._add("reference.may_not_have_run", reason, site, hint)
 
     def _is_unsure(self, node: str, name: str) -> bool:
         if node in self.unsure_here or name in self.unsure_of:
@@ -267,7 +314,7 @@ class _Checker:
     def _instead(self, site: Site, ref: Reference) -> str:
         """Says what to write for a result that is not there in this round."""
         name, rest = str(ref.path[0]), ref.text.removeprefix("nodes.")
-        around = self.loops.get(site.node, ())
+        around = self._around(site.node)
         if around and name in self.bodies[around[-1]]:
             return f"for the round before write {{{{ loop.previous.{rest} ?? '' }}}}"
         if site.node in (name, END):
@@ -322,23 +369,8 @@ class _Checker:
         )
 
 
-def _unsure(graph: RawGraph, structure: Structure) -> tuple[set[str], set[str], set[str]]:
-    """Returns the nodes about whose order nothing can be said, since edges are wrong.
-
-    Returns:
-        Those that may wait for more than is known (behind an edge from a node that
-        does not exist, not reached), those that may lead further than is known, and
-        those on a cycle that is no loop: which of two of them is first, nobody knows.
-    """
-    if graph.incomplete:
-        return {*graph.names}, {*graph.names}, set()
-    onward = neighbours(graph.links)
-    circling = {
-        name
-        for problem in structure.problems
-        if problem.kind != "no_exit"
-        for name in problem.nodes
-    }
-    unreached = {*graph.nodes} - reachable({START}, onward)
-    waiting = reachable(graph.loose_targets, onward) | unreached
-    return waiting, graph.loose_sources | unreached, circling
+def _behind_indexes(path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Returns a path into a list of results without the indexes that pick some of them."""
+    while path and isinstance(path[0], int):
+        path = path[1:]
+    return path

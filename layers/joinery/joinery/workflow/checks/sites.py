@@ -67,6 +67,8 @@ def _node_sites(node: RawNode, prompts: Mapping[str, str]) -> Iterator[Site]:
             yield from _text(node, "template")
         case "transform":
             yield from _nested(node.data.get("value"), f"{pointer}/value", node.id)
+        case "iterate":
+            yield from _items(node)
         case "condition":
             yield from _text(node, "if", condition=True)
         case "loop":
@@ -79,6 +81,13 @@ def _node_sites(node: RawNode, prompts: Mapping[str, str]) -> Iterator[Site]:
                     if isinstance(case, str):
                         place = f"{pointer}/cases/{escape_pointer(port)}"
                         yield Site(case, place, node.id, condition=True)
+
+
+def _items(node: RawNode) -> Iterator[Site]:
+    if isinstance(node.data.get("items"), str):
+        yield from _text(node, "items", single=True)
+    else:
+        yield from _nested(node.data.get("items"), f"{node.pointer}/items", node.id)
 
 
 def _text(

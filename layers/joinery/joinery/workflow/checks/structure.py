@@ -27,6 +27,7 @@ from joinery.workflow.yaml_tree import escape_pointer
 NODE_CLASSES: Final[Mapping[str, type[BaseModel]]] = {
     "agent": m.AgentNode,
     "condition": m.ConditionNode,
+    "iterate": m.IterateNode,
     "llm": m.LlmNode,
     "loop": m.LoopNode,
     "switch": m.SwitchNode,
@@ -47,6 +48,7 @@ _CHOICES: Final[Mapping[Location, tuple[str, type[BaseModel] | None]]] = {
         "text, a number, true, false, null, a list of these, or {min, max}",
         m.Range,
     ),
+    ("nodes", "*", "items"): ("an expression or a list", None),
     ("edges", "*"): ("text such as 'a -> b', or {from, to, port, when}", m.Edge),
 }
 
@@ -73,6 +75,7 @@ _NEEDED: Final[Mapping[str, str]] = {
     "agent": "add 'agent:' with the name of one of the agents",
     "if": "add 'if: \"{{ nodes.x.output.y > 3 }}\"'",
     "cases": "add 'cases:' with a name and a value for each way out",
+    "items": "add 'items: \"{{ inputs.x }}\"', or a list",
     "max_rounds": "add 'max_rounds: 3': a loop always has a bound",
 }
 

@@ -1,0 +1,122 @@
+"""The words and options of the commands that look at runs and steer them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from joinery_cli.guard import guarded
+from joinery_cli.main_local import Json
+
+RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
+
+
+def add_run_commands(app: typer.Typer) -> None:
+    """Adds `runs`, `show`, `cancel`, `pause`, `resume`, `fork` and `delete`."""
+    for command in (runs, show, cancel, pause, resume, fork, delete):
+        app.command()(command)
+
+
+def runs(
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many, newest first.")] = 20,
+    json: Json = False,
+) -> None:
+    """List your runs."""
+
+    def body() -> int:
+        from joinery_cli.commands.runs import runs_command
+
+        return runs_command(limit, json=json)
+
+    raise typer.Exit(guarded(body))
+
+
+def show(run_id: RunId, json: Json = False) -> None:
+    """Show a run: its nodes, outputs and cost."""
+
+    def body() -> int:
+        from joinery_cli.commands.runs import show_command
+
+        return show_command(run_id, json=json)
+
+    raise typer.Exit(guarded(body))
+
+
+def cancel(run_id: RunId, json: Json = False) -> None:
+    """Cancel a run; what runs stops within two seconds."""
+
+    def body() -> int:
+        from joinery_cli.commands.runs import cancel_command
+
+        return cancel_command(run_id, json=json)
+
+    raise typer.Exit(guarded(body))
+
+
+def pause(run_id: RunId, json: Json = False) -> None:
+    """Let no further node of a run begin; those that run may finish."""
+
+    def body() -> int:
+        from joinery_cli.commands.runs import pause_command
+
+        return pause_command(run_id, json=json)
+
+    raise typer.Exit(guarded(body))
+
+
+def resume(
+    run_id: RunId,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not watch it.")] = False,
+    json: Json = False,
+) -> None:
+    """Go on with a run that is paused, or from the node at which it failed."""
+
+    def body() -> int:
+        from joinery_cli.commands.runs import resume_command
+
+        return resume_command(run_id, detach=detach, json=json)
+
+    raise typer.Exit(guarded(body))
+
+
+def fork(
+    run_id: RunId,
+    *,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NODE[@PATH]",
+            help="First node to run again, at a round or item; everything when left out.",
+        ),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input that changes."),
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not watch it.")] = False,
+    json: Json = False,
+) -> None:
+    """Start a new run that keeps what another one did before a node."""
+
+    def body() -> int:
+        from joinery_cli.commands.runs import fork_command
+
+        return fork_command(run_id, from_, tuple(inputs or ()), detach=detach, json=json)
+
+    raise typer.Exit(guarded(body))
+
+
+def delete(
+    run_id: RunId,
+    force: Annotated[bool, typer.Option("--cancel", help="Cancel it first if needed.")] = False,
+) -> None:
+    """Delete all that is stored of a run."""
+
+    def body() -> int:
+        from joinery_cli.commands.runs import delete_command
+
+        return delete_command(run_id, cancel=force)
+
+    raise typer.Exit(guarded(body))

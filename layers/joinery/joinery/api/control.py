@@ -1,0 +1,118 @@
+"""`/runs/{run_id}/…`: pause, resume, fork; and delete."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from joinery.api import answers
+from joinery.api.bodies import ForkBody
+from joinery.api.runs import Key, checked_key, execute, owned_run
+from joinery.api.services import Caller, Needs
+from joinery.api.wire import Answer, StrictRoute
+from joinery.errors import Conflict, Unavailable
+from joinery.runs.model import RunRecord
+
+router = APIRouter(route_class=StrictRoute, tags=["runs"])
+
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    404: {"model": answers.ErrorAnswer},
+    409: {"model": answers.ErrorAnswer, "description": "Not possible in the run's status."},
+}
+
+
+@router.post(
+    "/runs/{run_id}/pause",
+    summary="Pause a run",
+    responses={200: {"model": answers.RunAccepted}, **_REFUSED},
+)
+def pause(run_id: str, owner: Caller, services: Needs) -> Answer:
+    """Lets no further node begin. Those that run may finish; their results are kept."""
+    from joinery.runs.control import pause as pause_run
+
+    run = owned_run(services, owner, run_id)
+    run = pause_run(services.run_deps(), run, services.executions().stop)
+    return Answer({"run_id": run.run_id, "status": run.status})
+
+
+@router.post(
+    "/runs/{run_id}/resume",
+    summary="Go on with a run",
+    responses={200: {"model": answers.RunAccepted}, **_REFUSED},
+)
+def resume(run_id: str, owner: Caller, services: Needs) -> Answer:
+    """Goes on with a run that is paused, or from the node at which it failed."""
+    from joinery.runs.control import resume as resume_run
+
+    run = owned_run(services, owner, run_id)
+    run = resume_run(services.run_deps(), run, lambda again: _launch(services, again))
+    return Answer({"run_id": run.run_id, "status": run.status})
+
+
+def _launch(services: Needs, run: RunRecord) -> str:
+    from joinery.runs.control import execution_name
+
+    version = services.catalog().version(run.workflow_id, run.version)
+    payload = {"run_id": run.run_id, "plan": run.plan_ref}
+    return services.executions().start(version.machine_arn, execution_name(run), payload)
+
+
+@router.post(
+    "/runs/{run_id}/fork",
+    summary="Fork a run",
+    status_code=202,
+    responses={
+        200: {"model": answers.RunAccepted, "description": "The key was used before for this."},
+        202: {"model": answers.RunAccepted, "description": "Started."},
+        422: {"model": answers.ErrorAnswer, "description": "All that is wrong with the inputs."},
+        **_REFUSED,
+    },
+)
+def fork(
+    run_id: str, body: ForkBody, owner: Caller, services: Needs, idempotency_key: Key = None
+) -> Answer:
+    """Starts a new run that takes over what had ended before a node, and runs the rest."""
+    from joinery.compiler.plan import Plan
+    from joinery.runs.fork import fork as fork_run
+
+    run = owned_run(services, owner, run_id)
+    version = services.catalog().version(run.workflow_id, run.version)
+    made, new = fork_run(
+        services.run_deps(),
+        Plan.from_dict(version.plan),
+        run,
+        node_id=body.node_id,
+        path=body.path,
+        inputs=body.inputs,
+        idempotency_key=checked_key(idempotency_key),
+    )
+    if not made.execution_arn and not made.closed:
+        made = execute(services, made, version)
+    return Answer({"run_id": made.run_id, "status": made.status}, 202 if new else 200)
+
+
+@router.delete(
+    "/runs/{run_id}",
+    summary="Delete a run",
+    status_code=204,
+    responses={204: {"description": "Nothing of it is left."}, **_REFUSED},
+)
+def delete(
+    run_id: str,
+    owner: Caller,
+    services: Needs,
+    cancel: Annotated[bool, Query(description="Cancel it first, if it has not ended.")] = False,
+) -> Response:
+    """Deletes a run that has ended: its events, texts, results and inputs."""
+    from joinery.runs.cancel import cancel_and_stop
+
+    run = owned_run(services, owner, run_id)
+    deps = services.run_deps()
+    if cancel and not run.closed:
+        run = cancel_and_stop(deps, run, services.executions().stop)
+    if not run.closed:
+        raise Conflict(f"a run that is {run.status} cannot be deleted", status=run.status)
+    if not deps.store.delete_run(run.run_id):
+        raise Unavailable("some of the run is left: ask again", run_id=run.run_id)
+    return Response(status_code=204)

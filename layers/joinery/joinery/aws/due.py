@@ -1,0 +1,70 @@
+"""Which runs are due: a sparse index by time, in a few partitions.
+
+An open run is in `OPEN#n` until it is closed or paused; a closed one is in `OLD#n`
+when runs are kept for a limited time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Final
+
+from joinery.aws.conditions import run_open, updating
+from joinery.aws.errors import ConditionFailed
+from joinery.aws.items import META, Item, get_string, key, run_pk, string
+from joinery.aws.table import Table, values
+from joinery.events.make import timestamp
+from joinery.runs.model import RunRecord
+from joinery.runs.sweep import FIRST_LOOK_S
+
+SHARDS: Final = 4
+"""An index partition takes 1,000 writes a second; a run writes two."""
+
+OPEN: Final = "OPEN"
+OLD: Final = "OLD"
+
+
+def due_item(kind: str, run_id: str, at: float) -> Item:
+    """Returns the attributes that make a run due at a time in epoch seconds."""
+    shard = hashlib.sha256(run_id.encode()).digest()[0] % SHARDS
+    return {"due_pk": string(f"{kind}#{shard}"), "due_sk": string(f"{timestamp(at)}#{run_id}")}
+
+
+def first_due(run: RunRecord) -> Item:
+    """Returns when a new run is first looked at."""
+    return due_item(OPEN, run.run_id, run.created_at + FIRST_LOOK_S)
+
+
+class DueTable:
+    """Reads the index and moves runs in it.
+
+    Args:
+        table: The state table.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def due(self, now: float) -> Iterator[tuple[str, bool]]:
+        """See `Overdue.due`."""
+        for kind in (OPEN, OLD):
+            for shard in range(SHARDS):
+                for item in self._table.query(
+                    IndexName="due",
+                    KeyConditionExpression="due_pk = :kind AND due_sk < :now",
+                    ExpressionAttributeValues=values(
+                        kind=string(f"{kind}#{shard}"), now=string(timestamp(now))
+                    ),
+                    ProjectionExpression="pk",
+                ):
+                    yield get_string(item, "pk").removeprefix("RUN#"), kind == OLD
+
+    def look_again(self, run: RunRecord, at: float) -> None:
+        """See `Overdue.look_again`."""
+        due = due_item(OPEN, run.run_id, at)
+        update = updating(run_open(run.incarnation), "SET due_sk = :at", at=due["due_sk"])
+        try:
+            self._table.update(key(run_pk(run.run_id), META), **update)
+        except ConditionFailed:
+            return

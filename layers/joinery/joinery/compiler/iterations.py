@@ -1,0 +1,99 @@
+"""The Map behind an iterate node: its body once for each item.
+
+The Task of the iterate node returns the paths of the items. A Map runs the body for each
+of them; inside, an item's path is the input of the first state and from there on the
+variable `$path_<iterate node>`. Nothing else travels: what the body's nodes give is in
+the table, under each item's path.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from joinery.compiler.plan import Plan
+from joinery.compiler.states import StateInfo
+
+if TYPE_CHECKING:
+    from joinery.compiler.emit import _Emitter as Emitter
+    from joinery.compiler.emit import _Scope as ScopeStates
+    from joinery.compiler.levels import Unit
+
+_INPUT = "{% $states.input %}"
+
+
+def iterate_behind(plan: Plan, head: str) -> str | None:
+    """Returns the iterate node that the Task of a node ends with, if it does."""
+    last = plan.group(head)[-1]
+    return last if last in plan.iterate_of else None
+
+
+def place_map(emitter: Emitter, scope: ScopeStates, node_id: str) -> str:
+    """Emits the Map of an iterate node and what `done` leads to; returns the Map's name."""
+    name, state = items_map(emitter, node_id)
+    scope.states[name] = state
+    around = emitter.plan.by_id[node_id].scope
+    emitter.follow(scope, state, emitter.regions.port_targets(node_id, "done"), around)
+    return name
+
+
+def states_behind(
+    emitter: Emitter, unit: Unit, task: dict[str, Any], states: dict[str, Any]
+) -> dict[str, Any]:
+    """Adds what a unit of a region has behind its Task; returns the state that leads on."""
+    node_id = None if unit.is_loop else iterate_behind(emitter.plan, unit.name)
+    if node_id is None:
+        return task
+    name, state = items_map(emitter, node_id)
+    task["Next"] = name
+    states[name] = state
+    return state
+
+
+def items_map(emitter: Emitter, node_id: str) -> tuple[str, dict[str, Any]]:
+    """Returns the name and the Map of an iterate node; where it leads is left open."""
+    plan = emitter.plan
+    each = plan.iterate_of[node_id]
+    scope = plan.by_id[node_id].scope
+    name = emitter.names.take(f"each {node_id}")
+    emitter.info[name] = StateInfo("iterate", scope, (node_id,))
+    outside = frozenset(plan.by_id) - frozenset(each.body)
+    body = emitter.scope(each.entries, stop=outside, around=(*scope, node_id))
+    return name, {
+        "Type": "Map",
+        "Items": "{% $states.input.items %}",
+        "MaxConcurrency": each.concurrency,
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "INLINE"},
+            **_with_path(emitter, body, node_id),
+        },
+        "Output": {},
+    }
+
+
+def _with_path(emitter: Emitter, body: dict[str, Any], node_id: str) -> dict[str, Any]:
+    """Returns a body whose first state keeps the item's path, which is its input."""
+    states: dict[str, Any] = body["States"]
+    first = body["StartAt"]
+    state = states[first]
+    # A state that is entered a second time has another input then: the first of a loop,
+    # which therefore always has a Pass before it.
+    if state["Type"] == "Task":
+        state["Arguments"]["path"] = _INPUT
+    elif state["Type"] != "Pass":
+        entered = emitter.names.take(f"enter {node_id}")
+        around = (*emitter.plan.by_id[node_id].scope, node_id)
+        emitter.info[entered] = StateInfo("pass", around)
+        states = {entered: {"Type": "Pass", "Next": first}, **states}
+        first, state = entered, states[entered]
+    variable = re.compile(rf"\$path_{node_id}\b")
+    # What one Assign sets is not there yet for the others in it.
+    assign = {key: variable.sub("$states.input", text) for key, text in _assigned(state).items()}
+    if len(states) > 1:
+        state["Assign"] = {f"path_{node_id}": _INPUT, **assign}
+    return {"StartAt": first, "States": states}
+
+
+def _assigned(state: dict[str, Any]) -> dict[str, str]:
+    assigned: dict[str, str] = state.get("Assign", {})
+    return assigned
