@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from joinery.compiler.compile import OPT_LEVELS, compile_workflow
-from joinery.workflow.validation import load_with_files
+from joinery.workflow.validation import validate_file
 
 ROOT = Path(__file__).parent.parent
 ACCEPT = "python -m tools.check_machines --write"
@@ -51,9 +51,10 @@ def golden_machines() -> Iterator[tuple[Path, str]]:
     """Yields each golden file with the machine that it should hold."""
     for folder, place in ((ROOT / "examples", GOLDEN), (CONSTRUCTS, GOLDEN / "constructs")):
         for file in sorted(folder.glob("*.yaml")):
-            workflow = load_with_files(file)
+            found = validate_file(file)
             for opt in OPT_LEVELS:
-                text = compile_workflow(workflow, opt=opt).definition_json(indent=2) + "\n"
+                compiled = compile_workflow(found.require(), opt=opt, children=found.children)
+                text = compiled.definition_json(indent=2) + "\n"
                 yield place / f"{file.stem}.O{opt}.asl.json", text
 
 

@@ -66,9 +66,10 @@ def demo_command() -> int:
 def _show_plan(file: Path) -> None:
     from joinery.compiler.compile import compile_workflow
 
-    workflow = read_workflow(file).require()
+    found = read_workflow(file)
+    workflow = found.require()
     show(workflow.description)
-    for line in plan_lines(compile_workflow(workflow).report):
+    for line in plan_lines(compile_workflow(workflow, children=found.children).report):
         show(line)
 
 

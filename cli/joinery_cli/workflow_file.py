@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,22 +49,38 @@ def read_workflow(path: Path) -> Report:
     return report
 
 
-def publishable(report: Report) -> str:
-    """Returns the source as it can be published: files that it names are read into it."""
+Pin = tuple[str, int]
+"""Name and version of a published workflow."""
+
+
+def publishable(report: Report, children: Mapping[str, Pin] | None = None) -> str:
+    """Returns the source as it can be published: it names no files any more.
+
+    Args:
+        report: The file; its prompts in files are read into it.
+        children: What its child workflows in files were published as, by node.
+    """
     workflow: Workflow = report.require()
     data: dict[str, Any] = report.source.data
-    named = {
-        node_id: getattr(workflow.nodes[node_id], "prompt", None)
-        for node_id, node in data["nodes"].items()
-        if isinstance(node.get("prompt"), dict)
+    filled = {
+        section: {
+            name: {**entry, **_texts(entry, parts[name])} for name, entry in data[section].items()
+        }
+        for section, parts in (("nodes", workflow.nodes), ("tools", workflow.tools))
+        if section in data
     }
-    if not named:
+    for node_id, (name, version) in (children or {}).items():
+        filled["nodes"][node_id] |= {"workflow": name, "version": version}
+    if all(data[section] == entries for section, entries in filled.items()):
         return report.source.text
-    nodes = {
-        node_id: {**node, "prompt": named[node_id]} if node_id in named else node
-        for node_id, node in data["nodes"].items()
+    return json.dumps({**data, **filled}, ensure_ascii=False)
+
+
+def _texts(entry: dict[str, Any], part: object) -> dict[str, Any]:
+    """Returns the texts that stand in files of their own."""
+    return {
+        key: getattr(part, key) for key in ("prompt", "code") if isinstance(entry.get(key), dict)
     }
-    return json.dumps({**data, "nodes": nodes}, ensure_ascii=False)
 
 
 def problem_text(path: Path, source: str, problem: Problem) -> str:

@@ -16,6 +16,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if event.get("warm"):
         return {"warm": True}
     try:
-        return {"outcome": close_ended(bootstrap.run_deps(), event["detail"])}
+        return {"outcome": close_ended(bootstrap.closing_deps(), event["detail"])}
     finally:
         bootstrap.drain()

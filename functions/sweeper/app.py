@@ -22,7 +22,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return {"warm": True}
     try:
         done = sweep(
-            bootstrap.run_deps(),
+            bootstrap.closing_deps(),
             bootstrap.store(),
             bootstrap.describe_execution,
             more=lambda: context.get_remaining_time_in_millis() > RESERVE_MS,

@@ -10,7 +10,7 @@ import pytest
 
 from joinery.events.make import make_event
 from joinery.runs.model import Address, NodeKey, NodeRecord
-from joinery.runs.ports import AlreadyTerminal, ClaimHeld, ClaimLost
+from joinery.runs.ports import AlreadyTerminal, ClaimHeld, ClaimLost, TaskToken
 
 if TYPE_CHECKING:
     from contract.backends import Started
@@ -120,6 +120,46 @@ def test_a_lost_claim_cannot_be_released(started: Started) -> None:
     assert _one(started).holder == "other"
     told = [e["event"] for e in started.store.events(started.id, 0, 9)]
     assert "node.retrying" not in told
+
+
+# -- waiting -------------------------------------------------------------------------------
+
+
+def test_a_node_waits_without_a_claim_until_somebody_ends_it(started: Started) -> None:
+    waiting = _claim(started).with_(status="waiting", child="run_c", claim_until=0.0, holder="")
+    stored = started.store.release(started.id, waiting, [_event(started, "child.started")])
+    assert [e["event"] for e in stored] == ["child.started"]
+    assert _one(started) == waiting
+    started.again().finish(started.id, _end(waiting), [_event(started)])
+    assert _one(started).status == "completed"
+    with pytest.raises(ClaimLost):
+        started.store.release(started.id, waiting, [], was="waiting")
+
+
+def test_of_two_that_wake_a_node_one_wins(started: Started) -> None:
+    waiting = _claim(started).with_(status="waiting", child="run_c", claim_until=0.0, holder="")
+    started.store.release(started.id, waiting, [])
+    again = waiting.with_(status="running", children=1)
+    event = [_event(started, "node.retrying")]
+    started.store.release(started.id, again, event, was="waiting")
+    with pytest.raises(ClaimLost):
+        started.again().release(started.id, again, event, was="waiting")
+    told = [e["event"] for e in started.store.events(started.id, 0, 9)]
+    assert told.count("node.retrying") == 1
+    assert (_one(started).status, _one(started).children) == ("running", 1)
+
+
+def test_the_token_that_was_issued_last_is_kept(started: Started) -> None:
+    store, key = started.store, NodeKey(3, "2.0")
+    assert store.token(started.id, key) is None
+    first, second = TaskToken(key, "a" * 900, "run_c", 5.0), TaskToken(key, "b", "run_d", 6.5)
+    store.put_token(started.id, first)
+    assert started.again().token(started.id, key) == first
+    started.again().put_token(started.id, second)
+    store.put_token(started.id, first)
+    assert store.token(started.id, key) == second
+    assert store.token(started.id, NodeKey(3, "2.1")) is None
+    assert started.store.nodes(started.id) == []
 
 
 # -- the end -------------------------------------------------------------------------------
@@ -346,6 +386,8 @@ def test_every_field_of_an_end_comes_back(started: Started) -> None:
         reason="until",
         handled=True,
         refused=("b", "c"),
+        child="run_0",
+        children=2,
     )
     (stored,) = started.store.finish(started.id, record, [_event(started)])
     assert _one(started) == record.with_(claim_until=0.0, seq=stored["seq"])

@@ -12,7 +12,7 @@ import pytest
 from joinery.errors import NotFound
 from joinery.events.make import make_event
 from joinery.runs.ids import new_run_id
-from joinery.runs.model import Control
+from joinery.runs.model import Control, Parent
 
 if TYPE_CHECKING:
     from contract.backends import Backend, Started
@@ -27,8 +27,9 @@ def _event(run_id: str, name: str = "run.started", **data: object) -> dict[str, 
 def test_a_new_run_is_stored_with_its_first_events(backend: Backend, started: Started) -> None:
     store = backend.make()
     run = replace(
-        started.run, run_id=new_run_id(), session_id="s1", created_at=1_700_000_000.123456
-    )
+        started.run, run_id=new_run_id(), session_id="s1", created_at=1_700_000_000.123456,
+        parent=Parent("run_p", "a", 3, "2.0", 1),
+    )  # fmt: skip
     made, events = store.create_run(
         run, {"a": 1}, [_event(run.run_id), _event(run.run_id, "usage.recorded")], {"b": [2]}
     )

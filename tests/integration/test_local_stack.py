@@ -65,6 +65,43 @@ def test_what_no_iteration_catches_is_caught_at_the_map(probe: Probe) -> None:
     assert json.loads(ended["output"]) == "join"
 
 
+@pytest.mark.parametrize("kind", ["Map", "Parallel"])
+def test_the_first_error_ends_the_box_and_what_else_would_begin_in_it(
+    probe: Probe, kind: str
+) -> None:
+    mark = f"went on {time.time_ns()}"
+    retry = [{"ErrorEquals": ["TransientProbe"], "IntervalSeconds": 30, "MaxAttempts": 2}]
+
+    def branch(*payloads: Any) -> dict[str, Any]:
+        names = [f"{mark} {n}" for n in range(len(payloads))]
+        nexts = [*({"Next": name} for name in names[1:]), {"End": True}]
+        states = {
+            name: probe.task(payload, Retry=retry, **way)
+            for name, payload, way in zip(names, payloads, nexts, strict=True)
+        }
+        return {"StartAt": names[0], "States": states}
+
+    slow = branch({"sleep": 2}, {"mark": mark})
+    waits = branch({"raise": "TransientProbe"})
+    if kind == "Parallel":
+        fails = branch({"sleep": 0.3, "raise": "Quorum_j"})
+        box: dict[str, Any] = {"Type": "Parallel", "Branches": [slow, waits, fails]}
+    else:
+        payloads = [{"sleep": 2}, {"raise": "TransientProbe"}, {"sleep": 0.3, "raise": "Quorum_j"}]
+        body = branch("{% $states.input %}", {"mark": mark})
+        box = {"Type": "Map", "Items": payloads, "ItemProcessor": body}
+    catch = [{"ErrorEquals": ["Quorum_j"], "Next": "j", "Assign": {"path": "1"}, "Output": {}}]
+    join = {"Type": "Pass", "Output": "{% $path %}", "End": True}
+    machine = {"box": {**box, "Catch": catch, "Next": "j"}, "j": join}
+    probe.run(machine, "box")  # workers are warm now
+    began = time.monotonic()
+    ended = probe.run(machine, "box")
+    assert (ended["status"], json.loads(ended["output"])) == ("SUCCEEDED", "1")
+    assert time.monotonic() - began < 1.5
+    time.sleep(2)
+    assert not probe.logged(mark)
+
+
 def test_iterations_of_a_map_run_at_the_same_time(probe: Probe) -> None:
     machine = {"all": map_of(probe.task({"sleep": 0.5}), [1, 2, 3], End=True)}
     probe.run(machine, "all")  # three workers are warm now

@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from joinery.errors import PermanentModelRejected, TransientModelUnavailable
 from joinery.llm.types import CallContext, ModelRequest
+from joinery.model_errors import PermanentModelRejected, TransientModelUnavailable
 from joinery.workflow.model import Workflow
 
 End = tuple[str, str]
@@ -27,13 +27,18 @@ class Builder:
     edges: list[Any] = field(default_factory=list)
     inputs: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
-    models: bool = False
     contained: int = 0
-    items: set[str] = field(default_factory=set)
-    """Nodes in bodies that are drawn to their end: no edge leads out of one."""
+    quorums: bool = False
+    models: bool = False
+
+    around: list[str] = field(default_factory=lambda: [""])
+    """The iterate nodes whose bodies are being drawn."""
+    body_of: dict[str, str] = field(default_factory=dict)
 
     def name(self, prefix: str) -> str:
-        return f"{prefix}{len(self.nodes)}"
+        name = f"{prefix}{len(self.nodes)}"
+        self.body_of[name] = self.around[-1]
+        return name
 
     def link(self, exits: list[End], entries: list[str]) -> None:
         for source, port in exits:
@@ -54,7 +59,8 @@ class Builder:
 
     def leaf(self, depth: int) -> tuple[list[str], list[End]]:
         name = self.name("t")
-        kinds = ["fine"] * 8 + ["continue", "route"] + ["fail"] * (self.contained > 0)
+        may_fail = self.contained > 0 or self.quorums
+        kinds = ["fine"] * 8 + ["continue", "route"] + ["fail"] * may_fail
         behaviour = self.draw(st.sampled_from(kinds + ["model"] * 4 * self.models))
         if behaviour == "model":
             self.nodes[name] = self.model()
@@ -89,7 +95,16 @@ class Builder:
         join, exits = self.leaf(0)
         for _, leave in parts:
             self.link(leave, join)
+        self.quorum(join)
         return entries, exits
+
+    def quorum(self, names: list[str]) -> None:
+        """Lets joins wait for fewer than all, where such are drawn."""
+        for name in names if self.quorums else ():
+            edges = sum(edge["to"] == name and edge.get("port") != "repeat" for edge in self.edges)
+            if edges > 1 and self.draw(st.integers(0, 2)):
+                needed = self.draw(st.integers(1, edges))
+                self.nodes[name]["join"] = "any" if needed == 1 else {"at_least": needed}
 
     def mesh(self, depth: int) -> tuple[list[str], list[End]]:
         """Parts with random edges between them: N shapes, shared parents, bypasses."""
@@ -107,6 +122,10 @@ class Builder:
         for index, (_, leave) in enumerate(parts):
             if index not in needed:
                 self.link(leave, join)
+        self.quorum(join)
+        for begin, _ in parts:
+            if len(begin) == 1 and "join" not in self.nodes[begin[0]]:
+                self.quorum(begin)
         return entries, exits
 
     def condition(self, depth: int) -> tuple[list[str], list[End]]:
@@ -160,11 +179,8 @@ class Builder:
         """Edges out of the loop, which ends with the last node, from anywhere in it."""
         if self.draw(st.integers(0, 3)):
             return []
-        inside = [
-            name
-            for name in list(self.nodes)[first:]
-            if self.nodes[name]["type"] in LEAVES and name not in self.items
-        ]
+        here = [n for n in list(self.nodes)[first:] if self.body_of[n] == self.around[-1]]
+        inside = [n for n in here if self.nodes[n]["type"] in LEAVES]
         return [(self.draw(st.sampled_from(inside)), "")]
 
     def iterate(self, depth: int) -> tuple[list[str], list[End]]:
@@ -186,9 +202,9 @@ class Builder:
             exits += [(name, "error")] * (node["on_error"] == "route")
             node["items"] = self.draw(st.sampled_from([node["items"], "{{ run.id }}"]))
         self.contained += node["on_item_error"] == "continue"
-        first = len(self.nodes)
+        self.around.append(name)
         entries, _ = self.part(depth - 1)
-        self.items.update(list(self.nodes)[first:])
+        self.around.pop()
         self.contained -= node["on_item_error"] == "continue"
         self.link([(name, "item")], entries)
         return [name], exits
@@ -206,10 +222,15 @@ def answer(request: ModelRequest, call: CallContext) -> str:
 
 @st.composite
 def workflows(
-    draw: Any, depth: int = 3, *, models: bool = False
+    draw: Any, depth: int = 3, *, quorums: bool = False, models: bool = False
 ) -> tuple[Workflow, dict[str, Any]]:
-    """Draws a workflow and inputs for it; nodes with `models` need some that say `answer`."""
-    builder = Builder(draw, inputs={"missing": {"type": "string"}}, models=models)
+    """Draws a workflow and inputs for it.
+
+    With `quorums`, joins that do not wait for all; nodes with `models` need some that say
+    `answer`.
+    """
+    inputs = {"missing": {"type": "string"}}
+    builder = Builder(draw, inputs=inputs, quorums=quorums, models=models)
     entries, exits = builder.part(depth)
     builder.link([("start", "")], entries)
     builder.link(exits, ["end"])

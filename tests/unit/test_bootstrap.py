@@ -8,7 +8,8 @@ import pytest
 
 from joinery import bootstrap
 from joinery.bootstrap import NotConfigured, Settings
-from joinery.errors import InvalidRequest, JoineryError, PermanentModelUnknown
+from joinery.errors import InvalidRequest, JoineryError
+from joinery.model_errors import PermanentModelUnknown
 
 ENVIRONMENT = {
     "JOINERY_STAGE": "test",
@@ -30,6 +31,17 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for function in cached:
         function.cache_clear()
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(("given", "seconds"), [(None, 0.1), ("250", 0.25)])
+def test_how_often_text_is_sent_is_a_setting(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, seconds: float
+) -> None:
+    if given is not None:
+        monkeypatch.setenv("JOINERY_DELTA_MS", given)
+    assert bootstrap.run_deps().delta_s == seconds
+    bootstrap.publisher().close()
 
 
 def test_all_missing_variables_are_named() -> None:
@@ -60,6 +72,19 @@ def test_everything_is_made_once_and_calls_nobody(environment: None) -> None:
     assert bootstrap.executions() is bootstrap.executions()
     bootstrap.drain()
     assert not bootstrap.clients().counter.snapshot()
+
+
+def test_only_who_runs_nodes_or_closes_runs_wakes_nodes_that_wait(environment: None) -> None:
+    wakes = {
+        deps.children.settles: deps.children
+        for deps in (bootstrap.run_deps(), bootstrap.closing_deps())
+        if deps.children
+    }
+    assert set(wakes) == {False, True}
+    with_models = bootstrap.run_deps(bootstrap.models_of({}))
+    assert with_models.children is wakes[True]
+    with pytest.raises(JoineryError, match="wakes no Tasks"):
+        wakes[False].answer("token", {})
 
 
 def test_functions_that_run_no_nodes_have_no_models(environment: None) -> None:

@@ -19,7 +19,8 @@ def compile_command(file: Path, *, opt: int, output: Path | None) -> int:
     """
     from joinery.compiler.compile import compile_workflow
 
-    compiled = compile_workflow(read_workflow(file).require(), opt=opt)
+    found = read_workflow(file)
+    compiled = compile_workflow(found.require(), opt=opt, children=found.children)
     text = compiled.definition_json(indent=2)
     if output is None:
         show(text)

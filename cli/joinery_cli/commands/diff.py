@@ -19,8 +19,9 @@ def diff_command(before: Path, after: Path, *, opt: int) -> int:
     """
     from joinery.compiler.compile import compile_workflow
 
-    old = compile_workflow(read_workflow(before).require(), opt=opt)
-    new = compile_workflow(read_workflow(after).require(), opt=opt)
+    first, second = read_workflow(before), read_workflow(after)
+    old = compile_workflow(first.require(), opt=opt, children=first.children)
+    new = compile_workflow(second.require(), opt=opt, children=second.children)
     lines = difflib.unified_diff(
         old.definition_json(indent=2).splitlines(),
         new.definition_json(indent=2).splitlines(),

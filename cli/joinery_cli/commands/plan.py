@@ -35,8 +35,10 @@ def plan_command(file: Path, *, opt: int, json: bool) -> int:
     from joinery.compiler.places import choose, places_of
     from joinery.compiler.states import RUN_NODE_PLACEHOLDER
 
-    workflow = read_workflow(file).require()
-    places = places_of(build_plan(workflow, opt=opt), RUN_NODE_PLACEHOLDER)
+    found = read_workflow(file)
+    workflow = found.require()
+    plan = build_plan(workflow, opt=opt, children=found.children)
+    places = places_of(plan, RUN_NODE_PLACEHOLDER, found.children)
     compiled = choose(workflow.run_on, places)
     report, chosen = compiled.report, compiled.plan.run_on
     if json:
@@ -47,6 +49,8 @@ def plan_command(file: Path, *, opt: int, json: bool) -> int:
     show(clean(f"{workflow.name}: what one run takes on AWS, {how}"))
     for line in [*plan_lines(report), *place_lines(places, chosen)]:
         show(clean(line))
+    for line in report.children:
+        show(clean(f"  {line}"))
     for warning in report.warnings:
         say(clean(f"warning: {warning}"))
     return exits.OK

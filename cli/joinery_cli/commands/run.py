@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.build import build_plan
+from joinery.compiler.plan import CODE_TYPES
 from joinery.errors import InvalidRequest, Unavailable
 from joinery_cli import exits
+from joinery_cli.children import inline_plans, publish_children
 from joinery_cli.commands.local import running_stack
 from joinery_cli.inputs import read_inputs
 from joinery_cli.interrupts import interruptible
@@ -40,6 +42,7 @@ class Request:
         engine: `inline`, `local`, or None for the one that fits.
         scripted: File with a model's answers.
         model: `provider:name` for every node.
+        allow_local_code: Whether code may run without a sandbox.
         json: Whether stdout is for a program.
         opt: Optimisation level that the local stack compiles it at; None for its default.
     """
@@ -49,6 +52,7 @@ class Request:
     engine: str | None = None
     scripted: Path | None = None
     model: str | None = None
+    allow_local_code: bool = False
     json: bool = False
     opt: int | None = None
 
@@ -92,7 +96,7 @@ def _read(request: Request) -> _Ready:
     from joinery_cli.engines.models import read_cassette, read_flag
 
     report = read_workflow(request.file)
-    plan = build_plan(report.require())
+    plan = build_plan(report.require(), children=report.children)
     model = read_flag(request.model) if request.model else None
     inputs = read_inputs(request.inputs, plan.inputs)
     cassette = read_cassette(request.scripted) if request.scripted else None
@@ -125,12 +129,19 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
         raise LocalStackDown
     if stack is not None:
         return _local_engine(stack, ready, held, opt=request.opt)
+    from joinery.sandbox.run import SandboxCodeRunner
     from joinery_cli.engines.inline import InlineEngine
     from joinery_cli.engines.models import inline_models
 
+    code = SandboxCodeRunner(allow=request.allow_local_code)
+    if any(node.type in CODE_TYPES for node in ready.plan.nodes):
+        code.require()
     tell = (lambda _: None) if request.json else say
-    models = inline_models(ready.plan, ready.cassette, ready.model, held, tell=tell)
-    return InlineEngine(ready.plan, ready.inputs, models)
+    children = inline_plans(ready.report)
+    models = inline_models(
+        ready.plan, ready.cassette, ready.model, held, children=children.values(), tell=tell
+    )
+    return InlineEngine(ready.plan, ready.inputs, models, code, children)
 
 
 def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack, *, opt: int | None) -> Engine:
@@ -141,9 +152,10 @@ def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack, *, opt: int
         if not ready.model.name:
             raise InvalidRequest("--model: on the local stack it is written provider:name")
         model = f"{ready.model.provider}:{ready.model.name}"
+    client = held.enter_context(client_of(stack))
     return LocalEngine.start(
-        held.enter_context(client_of(stack)),
-        publishable(ready.report),
+        client,
+        publishable(ready.report, publish_children(client, ready.report)),
         ready.inputs,
         node_ids=tuple(node.id for node in ready.plan.nodes),
         cassette=ready.cassette.to_dict() if ready.cassette else None,

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 from joinery.errors import Conflict
 from joinery.runs.deps import Deps
 from joinery.runs.ids import workflow_id_for
+from joinery.runs.inline_children import InlineChildRuns
 from joinery.runs.interpreter import run_inline
 from joinery.runs.memory_store import MemoryStore
 from joinery.runs.start import cancel_run, create_run
 from joinery.runs.views import run_view
+from joinery.sandbox.types import NoCodeRunner
 from joinery_cli.results import run_result
 
 if TYPE_CHECKING:
     from joinery.compiler.plan import Plan
     from joinery.events.make import Event
     from joinery.nodes.base import Models
+    from joinery.sandbox.types import CodeRunner
     from joinery_cli.engines.base import Put, Stop
 
 OWNER = "me"
@@ -28,15 +31,24 @@ class HandOver:
     """A publisher that hands messages to whoever follows; keeps them until somebody does."""
 
     def __init__(self) -> None:
+        self._run_id = ""
         self._kept: list[Event] = []
         self._put: Put = self._kept.append
         self._lock = threading.Lock()
 
     def publish(self, run_id: str, messages: Sequence[Event]) -> None:
-        """See `Publisher.publish`."""
+        """See `Publisher.publish`: of the first run that says anything, not of its child runs."""
         with self._lock:
-            for message in messages:
+            self._run_id = self._run_id or run_id
+            for message in messages if run_id == self._run_id else ():
                 self._put(message)
+
+    def begin(self, run_id: str, width: int) -> None:
+        """See `Publisher.begin`: here nothing is shared."""
+
+    def interval(self, run_id: str) -> float:
+        """See `Publisher.interval`: handing over takes no time."""
+        return 0.0
 
     def refresh(self, run_id: str, subs: int) -> bool:
         """See `Publisher.refresh`."""
@@ -56,8 +68,15 @@ class InlineEngine:
 
     survives = False
 
-    def __init__(self, plan: Plan, inputs: Mapping[str, Any], models: Models) -> None:
-        """Creates the run.
+    def __init__(
+        self,
+        plan: Plan,
+        inputs: Mapping[str, Any],
+        models: Models,
+        code: CodeRunner | None = None,
+        children: Mapping[str, Plan] | None = None,
+    ) -> None:
+        """Creates the run; `children` are the plans of the workflows that it runs in turn.
 
         Raises:
             InvalidInput: All that is wrong with the inputs.
@@ -66,12 +85,20 @@ class InlineEngine:
         self._plan = plan
         self._listeners = HandOver()
         self._store = MemoryStore()
-        self._deps = Deps(self._store, self._listeners, models, background=False)
+        workflow_id = workflow_id_for(OWNER, plan.name)
+        self._deps = Deps(
+            self._store,
+            self._listeners,
+            models,
+            background=False,
+            code=code or NoCodeRunner(),
+            children=InlineChildRuns({f"{workflow_id}/0": plan, **(children or {})}),
+        )
         self._run, _ = create_run(
             self._deps,
             plan,
             owner=OWNER,
-            workflow_id=workflow_id_for(OWNER, plan.name),
+            workflow_id=workflow_id,
             version=0,
             given=inputs,
         )

@@ -6,14 +6,15 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery.compiler.plan import MODEL_TYPES
-from joinery.errors import InvalidRequest, PermanentModelUnknown
+from joinery.errors import InvalidRequest
+from joinery.model_errors import PermanentModelUnknown
 from joinery_cli.output import say
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def inline_models(
     flag: ModelFlag | None,
     held: ExitStack,
     *,
+    children: Iterable[Plan] = (),
     tell: Callable[[str], None] = say,
 ) -> Models:
     """Returns the models of an inline run.
@@ -80,6 +82,7 @@ def inline_models(
         cassette: Answers in place of every model.
         flag: The model in place of every model.
         held: Closes what was opened.
+        children: What it runs in turn.
         tell: Is told what takes its time.
 
     Raises:
@@ -88,7 +91,11 @@ def inline_models(
     from joinery.llm.registry import ModelSettings, Registry
 
     settings = ModelSettings.from_env(os.environ)
-    if cassette is None and not settings.base_url and _asks_local(plan, flag):
+    if (
+        cassette is None
+        and not settings.base_url
+        and any(_asks_local(p, flag) for p in (plan, *children))
+    ):
         settings = _nearest_model(settings, held, tell)
     registry = Registry(settings, cassette=cassette, override=flag)
     held.callback(registry.close)

@@ -28,7 +28,8 @@ _USAGE: Final = ("input_tokens", "output_tokens", "model_calls")
 class Visit:
     """One node at one path. Times are epoch seconds, 0 when not reached.
 
-    `status` is a node's status, or `retrying` between two attempts.
+    `status` is a node's status, or `retrying` between two attempts; `child` names the
+    child run of a `workflow` node.
     """
 
     node_id: str
@@ -39,6 +40,7 @@ class Visit:
     ended_at: float = 0.0
     error: str = ""
     note: str = ""
+    child: str = ""
     name: str = ""
 
     @property
@@ -117,7 +119,7 @@ class RunState:
 
     def apply(self, message: Event) -> list[Event]:
         """Takes a message in whatever order they come; returns the events it made known."""
-        if message["event"] == "text.delta":
+        if message["event"] in ("text.delta", "client.gap"):
             self._text(message)
             return []
         if "seq" not in message:
@@ -130,7 +132,7 @@ class RunState:
     def running(self) -> list[Visit]:
         """Returns the visits that are under way, in the order of the graph."""
         order = {node_id: place for place, node_id in enumerate(self.nodes)}
-        found = [v for v in self.visits.values() if v.status in ("running", "retrying")]
+        found = [v for v in self.visits.values() if v.status in ("running", "retrying", "waiting")]
         return sorted(found, key=lambda v: (order.get(v.node_id, 0), v.path))
 
     def finished(self) -> list[Visit]:
@@ -174,12 +176,8 @@ class RunState:
             self.status = "paused"
         elif name == "run.resumed":
             self._resumed(data)
-        elif name == "nodes.reused":
-            for row in data["nodes"]:
-                self._visit(row["node_id"], row["path"]).status = row["status"]
-        elif name == "nodes.skipped":
-            for row in data["nodes"]:
-                self._visit(row["node_id"], row["path"]).status = "skipped"
+        elif name in ("nodes.reused", "nodes.skipped", "nodes.cancelled"):
+            self._several(name, data, at)
         elif name == "loop.round":
             self._round(event, data)
         elif "node_id" in event:
@@ -240,6 +238,22 @@ class RunState:
         node = self.nodes.get(node_id)
         return node is not None and node.type == "iterate"
 
+    def _several(self, name: str, data: Mapping[str, Any], at: float) -> None:
+        """Takes an event that tells of several nodes."""
+        for row in data["nodes"]:
+            visit = self._visit(row["node_id"], row["path"])
+            if name == "nodes.cancelled":
+                self._cancelled(visit, data["join"], at)
+            else:
+                visit.status = row.get("status", "skipped")
+
+    @staticmethod
+    def _cancelled(visit: Visit, join: str, at: float) -> None:
+        """A join needs a node no more."""
+        visit.status, visit.error, visit.note = "cancelled", "", f"{join} was decided without it"
+        if visit.started_at:
+            visit.ended_at = at
+
     def _node(self, name: str, visit: Visit, data: Mapping[str, Any], at: float) -> None:
         match name:
             case "node.started":
@@ -249,7 +263,7 @@ class RunState:
             case "node.completed":
                 visit.status, visit.ended_at = "completed", at
                 visit.attempt = int(data.get("attempt", visit.attempt))
-                visit.note = str(data.get("reason") or data.get("port") or "")
+                visit.note = str(data.get("reason") or data.get("port") or visit.child)
                 if "items" in data:
                     visit.note = "1 item" if data["items"] == 1 else f"{data['items']} items"
             case "node.failed":
@@ -257,10 +271,14 @@ class RunState:
                 visit.started_at = visit.started_at or at
                 visit.error = str(data.get("error", {}).get("message", ""))
                 policy = data.get("on_error", "fail")
-                visit.note = "" if policy == "fail" else f"the run goes on ({policy})"
+                how = "without it" if policy == "contained" else f"({policy})"
+                visit.note = "" if policy == "fail" else f"the run goes on {how}"
             case "node.retrying":
                 visit.status = "retrying"
                 visit.error = str(data.get("error", {}).get("message", ""))
+            case "child.started":
+                visit.status, visit.child = "waiting", data["child_run_id"]
+                visit.note = visit.child
             case "usage.recorded":
                 self._spent[visit.node_id, visit.path] = data
                 for key in _USAGE:
@@ -275,7 +293,7 @@ class RunState:
         for key in _USAGE:
             self.usage[key] = int((data.get("usage") or {}).get(key, self.usage[key]))
         for visit in self.visits.values():
-            if visit.status in ("running", "retrying"):
+            if visit.status in ("running", "retrying", "waiting"):
                 visit.status = "cancelled" if status == "cancelled" else "failed"
                 visit.ended_at = at
 

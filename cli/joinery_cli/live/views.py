@@ -86,6 +86,9 @@ def _lines(state: RunState, event: Event) -> list[str]:
         return [
             f"{label(state.visits[row['node_id'], row['path']])} skipped" for row in data["nodes"]
         ]
+    if name == "nodes.cancelled":
+        visits = [state.visits[row["node_id"], row["path"]] for row in data["nodes"]]
+        return [f"{label(visit)} cancelled: {visit.note}" for visit in visits]
     if name == "loop.round":
         return [f"{event['node_id']} begins round {data['round']} of {data['max_rounds']}"]
     if "node_id" not in event:
@@ -103,6 +106,8 @@ def _lines(state: RunState, event: Event) -> list[str]:
             return [f"{who} failed: {visit.error}{note}"]
         case "node.retrying":
             return [f"{who} is tried again: {visit.error}"]
+        case "child.started":
+            return [f"{who} waits for {data['workflow']['name']}, {visit.note}"]
         case "input.cut":
             return [f"{who}: {visit.note}"]
     return []

@@ -3,7 +3,8 @@
     python -m joinery_cli.local.serve
 
 The changes reach into the version of ministack that requirements/dev.lock names;
-each has a test in tests/integration/test_local_stack.py. Nothing imports this module.
+each has a test in tests/integration/test_local_stack.py; task tokens are mended in
+`callbacks`. Nothing imports this module.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import socketserver
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from joinery_cli.local.callbacks import mend_task_tokens
+
 
 def main() -> None:
     """Serves until it is told to stop."""
     _answer_workers_at_once()
     _keep_aborted_executions_aborted()
     _give_branches_their_own_context()
+    mend_task_tokens()
+    _end_boxes_at_their_first_error()
 
     from ministack.app import main as serve
 
@@ -90,6 +95,13 @@ class _ToldStates(dict[str, Any]):
             details = {"stateEnteredEventDetails": {"name": key}}
             self._add_event(f"{state['Type']}StateEntered", details)
         return state
+
+
+def _end_boxes_at_their_first_error() -> None:
+    """A Map or Parallel with an error waited for its other branches to run to their ends."""
+    from joinery_cli.local.boxes import patch
+
+    patch()
 
 
 if __name__ == "__main__":

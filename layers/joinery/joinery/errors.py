@@ -8,11 +8,12 @@
     ├── Unauthorized              no valid token
     ├── NotFound                  there is no such thing, or it is somebody else's
     ├── Conflict                  the thing is in another state than the request needs
+    │   └── CursorAhead           a reader claims to have events that do not exist
     ├── Unavailable               a part we depend on does not answer
     └── NodeError                 raised while a node runs
         ├── Transient…            Step Functions retries it
         ├── Permanent…            never retried
-        └── RunCancelled, RunSuspended, DeadlineNear      control flow, not failures
+        └── RunCancelled, RunSuspended, DeadlineNear, Quorum_…      control flow, not failures
 
 What compiled state machines match on (`NodeError.asl_name`) is a public contract:
 `Transient`, `Permanent`, and the class names of control flow. Machines live as long as
@@ -152,6 +153,15 @@ class Conflict(JoineryError):
     http_status = 409
 
 
+class CursorAhead(Conflict):
+    """A reader claims to have events that a run does not have; `details.head` is the last one."""
+
+    code = "cursor_ahead"
+
+    def __init__(self, cursor: int, head: int) -> None:
+        super().__init__(f"the run has events up to {head}, not up to {cursor}", head=head)
+
+
 class Unavailable(JoineryError):
     """A part that the request needs does not answer."""
 
@@ -204,34 +214,16 @@ class TransientClaimed(Transient):
     code = "claimed"
 
 
-class TransientModelRateLimited(Transient):
-    """The model's provider answered 429."""
-
-    code = "model_rate_limited"
-
-
-class TransientModelUnavailable(Transient):
-    """The model's provider is down or answered 5xx."""
-
-    code = "model_unavailable"
-
-
-class TransientModelTimeout(Transient):
-    """The model sent no token, or no further token, in time."""
-
-    code = "model_timeout"
-
-
-class TransientModelStream(Transient):
-    """The model's stream broke or made no sense before it ended."""
-
-    code = "model_stream_broken"
-
-
 class TransientOutputInvalid(Transient):
     """The model's answer does not match the node's output schema."""
 
     code = "output_invalid"
+
+
+class TransientChildFailed(Transient):
+    """A child run failed, and the node's `retry` asks for another one."""
+
+    code = "workflow.child_failed"
 
 
 class TransientStore(Transient):
@@ -259,30 +251,6 @@ class Permanent(NodeError):
         return Permanent(f"{type(self).__name__}: {self.message}", **self.details)
 
 
-class PermanentModelRejected(Permanent):
-    """The model's provider refused the request as malformed (4xx)."""
-
-    code = "model_rejected"
-
-
-class PermanentModelAuth(Permanent):
-    """The key for the model is missing or refused."""
-
-    code = "model_auth"
-
-
-class PermanentModelUnknown(Permanent):
-    """There is no such model or provider."""
-
-    code = "model_unknown"
-
-
-class PermanentContextTooLong(Permanent):
-    """The prompt does not fit the model's window; names both sizes."""
-
-    code = "context_too_long"
-
-
 class PermanentOutputInvalid(Permanent):
     """The answer still does not match the output schema after the last attempt."""
 
@@ -293,6 +261,24 @@ class PermanentExpression(Permanent):
     """An expression could not be evaluated, or a value it needs is missing."""
 
     code = "expression"
+
+
+class PermanentChildFailed(Permanent):
+    """A child run did not complete; `details` has its run id, its status and its error."""
+
+    code = "workflow.child_failed"
+
+
+class PermanentChildInput(Permanent):
+    """A child workflow does not take what it was given; `details.errors` lists everything."""
+
+    code = "invalid_input"
+
+
+class PermanentChildDepth(Permanent):
+    """Too many runs would be nested in each other."""
+
+    code = "workflow.too_deep"
 
 
 class PermanentNotAList(Permanent):
@@ -317,6 +303,12 @@ class PermanentAttemptsExhausted(Permanent):
     """The last allowed attempt failed; `details.cause` holds the error of that attempt."""
 
     code = "attempts_exhausted"
+
+
+class PermanentQuorumNotReached(Permanent):
+    """Too few edges into a join can still be taken; `details.lost` says what became of the rest."""
+
+    code = "quorum_not_reached"
 
 
 class PermanentInternal(Permanent):
@@ -347,3 +339,22 @@ class DeadlineNear(NodeError):
 
     code = "deadline_near"
     retryable = True
+
+
+class QuorumDecided(NodeError):
+    """A join that does not wait for all is decided: what else runs for it ends here.
+
+    Raised as a subclass named after the join, which the state around catches by name.
+    """
+
+    code = "quorum_decided"
+    http_status = 409
+
+
+QUORUM_PREFIX = "Quorum_"
+
+
+def quorum_decided(join_id: str) -> QuorumDecided:
+    """Returns the error whose ASL name carries the join: `Quorum_<join>`."""
+    kind: type[QuorumDecided] = type(f"{QUORUM_PREFIX}{join_id}", (QuorumDecided,), {})
+    return kind(f"the join '{join_id}' is decided", join=join_id)

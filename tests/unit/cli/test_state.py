@@ -126,6 +126,23 @@ def test_skips_and_cuts_are_told():
     assert state.nodes["pro"].visit.note == "input cut to 1,000 of 5,000 characters"
 
 
+def test_what_a_join_has_no_need_of_is_cancelled():
+    log = Log()
+    state = RunState()
+    state.apply(log.started())
+    state.apply(log.event("node.started", "con", "1", attempt=1, type="agent"))
+    losers = [{"node_id": "con", "path": "1"}, {"node_id": "again", "path": "1"}]
+    state.apply(log.event("nodes.cancelled", "verdict", "1", join="verdict", nodes=losers))
+    assert statuses(state)["con"] == statuses(state)["again"] == "cancelled"
+    con, again = state.nodes["con"].visit, state.nodes["again"].visit
+    assert con.note == again.note == "verdict was decided without it"
+    assert con.ended_at and not again.ended_at
+    assert state.running() == []
+    error = {"code": "x", "message": "no"}
+    state.apply(log.event("node.failed", "pro", "1", attempt=1, error=error, on_error="contained"))
+    assert state.nodes["pro"].visit.note == "the run goes on without it"
+
+
 def test_inner_loops_begin_again_with_each_outer_round():
     log = Log()
     state = RunState()

@@ -62,6 +62,7 @@ def test_plain_lines_of_failures_and_skips(capsys):
             log.event("nodes.skipped", "pro", "1", nodes=skipped),
             log.event("node.failed", "pro", "1", attempt=3, error=error, on_error="continue"),
             log.event("input.cut", "verdict", "1", kept_chars=1, total_chars=2),
+            log.event("nodes.cancelled", "verdict", "1", join="verdict", nodes=skipped),
         ],
     )
     assert capsys.readouterr().err.splitlines()[1:] == [
@@ -69,6 +70,7 @@ def test_plain_lines_of_failures_and_skips(capsys):
         "pro #1 failed: two",
         "lines [31m; the run goes on (continue)",
         "verdict #1: input cut to 1 of 2 characters",
+        "con #1 cancelled: verdict was decided without it",
     ]
 
 
@@ -114,6 +116,27 @@ def test_json_lines_do_not_wait_long_and_keep_streams_apart(capsys, monkeypatch)
         ("text", 0, "a"),
         ("text", 1, "b"),
     ]
+
+
+def test_json_lines_tell_of_text_that_is_missing(capsys):
+    printer, state, log = LinePrinter(), RunState(), Log()
+    lost = {"attempt": 1, "stream": "text", "offset": 2, "length": 9, "reason": "not_stored"}
+    for message in [
+        log.started(),
+        log.event("node.started", "pro", "1", attempt=1),
+        delta("pro", 0, "ab"),
+        {**delta("pro", 0, ""), "event": "client.gap", "data": lost},
+        delta("pro", 11, "cd"),
+        log.event("node.completed", "pro", "1", attempt=1, streams={}),
+    ]:
+        printer.heard(state, message, state.apply(message))
+    lines = [(line["event"], line["data"]) for line in lines_of(capsys) if "seq" not in line]
+    assert [(event, data["offset"], data.get("text")) for event, data in lines] == [
+        ("text.delta", 0, "ab"),
+        ("client.gap", 2, None),
+        ("text.delta", 11, "cd"),
+    ]
+    assert state.transcript.text("pro", "1") == "ab[…]cd"
 
 
 @pytest.fixture

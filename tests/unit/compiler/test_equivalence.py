@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
-from kit.engines import compiled_run, interpreted
+from hypothesis import HealthCheck, Phase, given, settings
+from kit.engines import Ended, compiled_run, interpreted
 from kit.models import Says
 from kit.order import check_order
 from kit.random_graphs import answer, workflows
@@ -14,19 +14,32 @@ from statelint.config import Config
 from statelint.linter import Linter
 
 from joinery import limits
-from joinery.compiler.compile import OPT_LEVELS, compile_workflow
+from joinery.compiler.compile import OPT_LEVELS, Compiled, compile_workflow
 from joinery.compiler.one_task import ALL_NODES
+from joinery.compiler.plan import Plan
 from joinery.compiler.predict import history_events_of, states_of_run, transitions_of
+from joinery.runs.joins import MISSED, REACHED, JoinState
+from joinery.runs.model import NodeRecord
+from joinery.runs.races import races_of
 from joinery.workflow.model import Workflow
 
 EXAMPLES = int(os.environ.get("JOINERY_EXAMPLES", "60"))
 
+PHASES = [p for p in Phase if p is not Phase.shrink or EXAMPLES <= 60]
+"""A long search says what failed at once; a short run afterwards makes it small."""
+
+Graph = tuple[Workflow, dict[str, Any]]
+
 
 @settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=EXAMPLES,
+    deadline=None,
+    phases=PHASES,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
 )
 @given(workflows(models=True))
-def test_machine_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> None:
+def test_machine_equals_interpreter(case: Graph) -> None:
     graph, given_inputs = case
     reference = None
     before = None
@@ -40,30 +53,115 @@ def test_machine_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> No
         check_order(compiled.plan, machine.store.events(machine.run.run_id, 0, 10_000))
         check_order(compiled.plan, reference.store.events(reference.run.run_id, 0, 10_000))
         assert machine.outputs == reference.outputs
-        records = machine.store.nodes(machine.run.run_id)
-        assert sorted(states_of_run(compiled.plan, compiled.emitted, records)) == sorted(
-            machine.states
-        )
-        assert machine.transitions == transitions_of(compiled.plan, compiled.emitted, records)
+        _is_as_predicted(compiled, machine)
+        _is_sound(compiled, machine)
         report = compiled.report.transitions
-        assert report.min <= machine.transitions <= report.max
         assert before is None or report.max <= before.max, f"level {opt} costs more"
         before = report
-        assert report.min <= round(report.expected, 9) <= report.max
-        events = history_events_of(compiled.plan, compiled.emitted, records)
-        history = compiled.report.history_events
-        assert history.min <= events + limits.SFN_EVENTS_EXECUTION <= history.max
-        assert Linter.validate(compiled.definition_json(), Config([], False, True)) == []
+
+
+def _is_as_predicted(compiled: Compiled, machine: Ended) -> None:
+    records = machine.store.nodes(machine.run.run_id)
+    states = states_of_run(compiled.plan, compiled.emitted, records)
+    assert sorted(states) == sorted(machine.states)
+    assert machine.transitions == transitions_of(compiled.plan, compiled.emitted, records)
+    report = compiled.report
+    assert report.transitions.min <= round(report.transitions.expected, 9) <= report.transitions.max
+    events = history_events_of(compiled.plan, compiled.emitted, records)
+    history = report.history_events
+    assert history.min <= events + limits.SFN_EVENTS_EXECUTION <= history.max
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    phases=PHASES,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+@given(workflows(quorums=True))
+def test_joins_that_do_not_wait_for_all_keep_their_rules_on_every_engine(case: Graph) -> None:
+    """Who wins depends on who is faster; everything else must not."""
+    graph, given_inputs = case
+    compiled = compile_workflow(graph, opt=0)
+    reference = interpreted(compiled.plan, given_inputs)
+    _keeps_the_rules(compiled.plan, reference)
+    for opt in OPT_LEVELS:
+        compiled = compile_workflow(graph, opt=opt)
+        machine = compiled_run(compiled, given_inputs)
+        _keeps_the_rules(compiled.plan, machine)
+        assert machine.status == reference.status
+        if machine.status == "completed":
+            _differs_by_who_was_faster(compiled.plan, machine, reference)
+            _is_sound(compiled, machine)
+
+
+def _is_sound(compiled: Compiled, machine: Ended) -> None:
+    report = compiled.report.transitions
+    assert report.min <= machine.transitions <= report.max
+    assert Linter.validate(compiled.definition_json(), Config([], False, True)) == []
+
+
+def _keeps_the_rules(plan: Plan, ended: Ended) -> None:
+    races = races_of(plan)
+    records = {r.key: r for r in ended.store.nodes(ended.run.run_id)}
+    own = {key for key in records if plan.by_ord[key.ord].join}
+    # A join that begins a loop is decided before its first round alone.
+    own = {key for key in own if key == races.key(plan.by_ord[key.ord], key.path)}
+    around = {
+        key: [races.key(join, key.path) for join in races.around.get(record.node_id, ())]
+        for key, record in records.items()
+    }
+    keys = own.union(*around.values())
+    loaded = ended.store.load(ended.run.run_id, [], joins=keys).joins
+    states = {key: races.state(plan.by_ord[key.ord], key, loaded) for key in keys}
+
+    for key in own:
+        _ended_as_decided(records[key], states[key], plan.by_ord[key.ord].join)
+    for key, record in records.items():
+        assert record.attempt <= 1
+        assert record.terminal or ended.status == "failed"
+        assert record.status != "cancelled" or any(states[join].over for join in around[key])
+    if ended.status == "completed":
+        heard = {record.node_id for record in records.values()} | {"end"}
+        # What runs for items is not heard of where there are none.
+        assert {node.id for node in plan.nodes if not node.iterates} <= heard
+
+
+def _ended_as_decided(record: NodeRecord, state: JoinState, needed: int) -> None:
+    if record.status == "cancelled":
+        return
+    if state.outcome == REACHED:
+        assert len(state.winners) == needed
+        assert set(state.winners) <= set(state.taken)
+        assert record.attempt == 1
+    elif state.outcome == MISSED:
+        assert record.status == "failed"
+    else:
+        assert record.status == "skipped"
+        assert record.attempt == 0
+
+
+def _differs_by_who_was_faster(plan: Plan, one: Ended, other: Ended) -> None:
+    races = races_of(plan)
+    first, second = one.nodes(), other.nodes()
+    for place in {*first, *second}:
+        a, b = first.get(place), second.get(place)
+        if a == b:
+            continue
+        assert races.around.get(place[0])
+        assert a is None or b is None or "cancelled" in (a[0], b[0])
 
 
 @settings(
     max_examples=max(20, EXAMPLES // 4),
     deadline=None,
+    phases=PHASES,
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )
 @given(workflows(models=True))
-def test_one_task_for_all_nodes_equals_interpreter(case: tuple[Workflow, dict[str, Any]]) -> None:
+def test_one_task_for_all_nodes_equals_interpreter(case: Graph) -> None:
     graph, given_inputs = case
     compiled = compile_workflow(graph.model_copy(update={"run_on": "inline"}))
     assert compiled.plan.run_on == "inline"

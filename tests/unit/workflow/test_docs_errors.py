@@ -27,6 +27,13 @@ REST = {
     "nodes": "nodes: {a: {type: template, template: hi}}\nedges: [start -> a -> end]\n",
 }
 
+CHILDREN = {
+    "talk": "inputs: {topic: {required: true}, times: {type: integer}}\n"
+    "nodes: {a: {type: template, template: '{{ inputs.topic }}'}}",
+    "broken": "nodes: {a: {type: nothing}}",
+    "again": "nodes: {a: {type: workflow, workflow: ./again.yaml}}",
+}
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -34,7 +41,15 @@ def folder(tmp_path: Path) -> Path:
     (home / "prompts").mkdir(parents=True)
     (home / "prompts/judge.md").write_text("Judge this.")
     (home / "prompts/latin1.md").write_bytes("caf\xe9".encode("latin-1"))
+    (home / "code").mkdir()
+    (home / "code/one.py").write_text("def main():\n    return 1\n")
+    (home / "code/latin1.py").write_bytes("def main():\n    return 'caf\xe9'\n".encode("latin-1"))
+    (tmp_path / "one.py").write_text("def main():\n    return 1\n")
     (tmp_path / "judge.md").write_text("Judge this.")
+    for name, nodes in CHILDREN.items():
+        text = f"version: 1\nname: {name}\n{nodes}\nedges: [start -> a -> end]\n"
+        (home / f"{name}.yaml").write_text(text)
+    (tmp_path / "talk.yaml").write_text((home / "talk.yaml").read_text())
     return home
 
 
@@ -69,8 +84,15 @@ def test_an_example_alone_has_the_problem(code: str, wrong: str, folder: Path) -
 
 def test_every_code_has_a_section_and_every_section_a_code() -> None:
     library = ROOT / "layers/joinery/joinery"
-    files = [*library.glob("workflow/**/*.py"), *library.glob("compiler/*.py")]
-    groups = "agent|edge|expression|graph|input|limit|node|output|plan|prompt|reference|schema|yaml"
+    files = [
+        *library.glob("workflow/**/*.py"),
+        *library.glob("compiler/*.py"),
+        *library.glob("catalog/*.py"),
+    ]
+    groups = (
+        "agent|child|code|edge|expression|graph|input|limit|node|output|plan|prompt|reference|"
+        "schema|tool|yaml"
+    )
     used = {
         code
         for file in files
@@ -86,5 +108,5 @@ def test_warnings_are_called_so() -> None:
     assert called == {
         "agent.unused", "expression.not_evaluated", "graph.never_runs",
         "reference.may_be_missing",
-        "reference.not_before", "yaml.bom",
+        "reference.not_before", "tool.unused", "yaml.bom",
     }  # fmt: skip

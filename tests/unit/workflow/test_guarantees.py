@@ -264,3 +264,57 @@ def test_what_lies_on_every_way_is_promised(made: tuple[RawGraph, Guarantees]) -
                 reached |= {link.target for link in without if link.source in reached}
             if node not in reached:
                 assert promised.has_run(node, other)
+
+
+# -- behind joins that do not wait for all -------------------------------------------------------
+
+RACE = """\
+version: 1
+name: race
+inputs: {go: {type: boolean, default: true}}
+nodes:
+  a: {type: template, template: x}
+  b: {type: template, template: x}
+  c: {type: template, template: x}
+  d: {type: template, template: x}
+  e: {type: template, template: "READ"}
+  j: {type: template, join: JOIN, template: "SEES"}
+edges: ["start -> a -> b, c", "b, c -> d", "b -> j", "d -> j -> e -> end"]
+"""
+
+
+def race(join: str, sees: str = "x", read: str = "x") -> list[tuple[str, str | None]]:
+    text = RACE.replace("JOIN", join).replace("SEES", sees).replace("READ", read)
+    return [(p.code, p.node_id) for p in validate(load(text)).problems]
+
+
+def test_of_its_parents_such_a_join_needs_defaults() -> None:
+    assert race("any", ref("b")) == [(GONE, "j")]
+    assert race("any", ref("c")) == [(GONE, "j")]
+    assert race("any", ref("a")) == []
+    assert race("any", "{{ nodes.b.text ?? nodes.d.text ?? '' }}") == []
+    assert race("all", ref("b") + ref("c") + ref("d")) == []
+
+
+def test_what_comes_after_the_join_needs_them_too() -> None:
+    assert race("any", read=ref("b")) == [(GONE, "e")]
+    assert race("any", read=ref("a") + ref("j")) == []
+
+
+def test_a_join_that_needs_every_edge_has_every_parent() -> None:
+    assert race("{at_least: 2}", ref("b") + ref("d") + ref("a")) == []
+    assert race("{at_least: 2}", read=ref("b") + ref("d")) == []
+
+
+def test_what_may_fail_for_the_join_is_no_promise_to_its_neighbours() -> None:
+    text = RACE.replace("JOIN", "any").replace("SEES", "x").replace("READ", "x")
+    reads = f'  d: {{type: template, template: "{ref("c")}"}}'
+    text = text.replace("  d: {type: template, template: x}", reads)
+    assert [(p.code, p.node_id) for p in validate(load(text)).problems] == [(GONE, "d")]
+    text = text.replace("join: any", "join: all")
+    assert validate(load(text)).problems == ()
+
+
+def test_waiting_for_more_edges_than_there_are() -> None:
+    assert race("{at_least: 3}") == [("graph.join_never", "j")]
+    assert race("{at_least: 2}") == []

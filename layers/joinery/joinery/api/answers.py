@@ -73,6 +73,7 @@ class PlanReport(_Exact):
     definition_bytes: int
     plan_bytes: int
     warnings: list[str]
+    children: list[str]
 
 
 class WorkflowShown(_Exact):
@@ -114,12 +115,28 @@ class RunAccepted(_Exact):
     status: RunStatus
 
 
+class TicketIssued(_Exact):
+    """A ticket; `expires_at` is when it can no longer be used."""
+
+    ticket: str
+    expires_at: str
+
+
 class WorkflowRef(_Exact):
     """Which workflow a run runs."""
 
     workflow_id: str
     version: int
     name: str
+
+
+class ParentShown(_Exact):
+    """The node of another run that waits for a child run; `depth` is how many are around it."""
+
+    run_id: str
+    node_id: str
+    path: str
+    depth: int
 
 
 class RunShown(_Exact):
@@ -136,6 +153,7 @@ class RunShown(_Exact):
     forked_from: str | None = None
     usage: dict[str, Any]
     error: dict[str, Any] | None = None
+    parent: ParentShown | None = None
 
 
 class NodeShown(_Exact):
@@ -150,6 +168,7 @@ class NodeShown(_Exact):
     usage: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     streams: dict[str, Any] | None = None
+    child_run_id: str | None = None
     started_at: str | None = None
     ended_at: str | None = None
     result: dict[str, Any] | None = None
@@ -171,11 +190,16 @@ class RunList(_Exact):
 
 
 class EventPage(_Exact):
-    """Stored events without a gap; `next_after_seq` is the next request's `after_seq`."""
+    """Stored events without a gap; `next_after_seq` is the next request's `after_seq`.
+
+    With `text` also what was stored of it; `last_event_id` leads on in both.
+    """
 
     events: list[dict[str, Any]]
     head: int
     next_after_seq: int
+    deltas: list[dict[str, Any]] | None = None
+    last_event_id: str | None = None
 
 
 class TextRow(_Exact):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -12,13 +11,11 @@ from joinery.api import answers
 from joinery.api.bodies import PublishBody
 from joinery.api.services import Caller, Needs
 from joinery.api.wire import Answer, StrictRoute
+from joinery.catalog import lookup
 from joinery.catalog.ports import Version
-from joinery.errors import NotFound
 from joinery.events.make import timestamp
 
 router = APIRouter(route_class=StrictRoute, tags=["workflows"])
-
-_WORKFLOW_ID = re.compile(r"wf_[0-9a-f]{24}")
 
 
 @router.post(
@@ -38,6 +35,7 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
     unless nothing has changed.
     """
     # Reading and compiling files is needed here alone: the imports stay out of cold starts.
+    from joinery.catalog.children import CatalogChildren
     from joinery.catalog.publish import publish_workflow
     from joinery.compiler.check import check
     from joinery.compiler.compile import DEFAULT_OPT
@@ -45,7 +43,8 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
 
     text = body.source if isinstance(body.source, str) else json.dumps(body.source, indent=1)
     opt = DEFAULT_OPT if body.opt is None else body.opt
-    checked = check(load(text), opt=opt)
+    known = CatalogChildren(services.catalog(), owner)
+    checked = check(load(text), opt=opt, children=known)
     version, compiled, new = publish_workflow(
         services.catalog(),
         services.machines(),
@@ -56,6 +55,7 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
         machine_prefix=services.machine_prefix(),
         clock=services.run_deps().clock,
         opt=opt,
+        children=checked.children,
     )
     shown = {
         **_shown(version),
@@ -104,11 +104,7 @@ def get_workflow(
 
 def owned_version(services: Needs, owner: str, workflow_id: str, version: int | None) -> Version:
     """Returns a version that the caller owns. Raises: NotFound."""
-    from joinery.catalog.publish import owned_version as owned
-
-    if not _WORKFLOW_ID.fullmatch(workflow_id):
-        raise NotFound("there is no such workflow")
-    return owned(services.catalog(), owner, workflow_id, version)
+    return lookup.owned_version(services.catalog(), owner, workflow_id, version)
 
 
 def _shown(version: Version) -> dict[str, Any]:

@@ -51,6 +51,23 @@ def mine(attempt: int) -> Parameters:
     }
 
 
+def mine_as(attempt: int, status: str) -> Parameters:
+    """The record of this attempt, as long as it has this status."""
+    return {
+        "ConditionExpression": f"{OWN_ATTEMPT} AND #status = :was",
+        "ExpressionAttributeNames": NAMES,
+        "ExpressionAttributeValues": {":attempt": number(attempt), ":was": string(status)},
+    }
+
+
+def not_issued_after(at: float) -> Parameters:
+    """No token, or one that was issued before."""
+    return {
+        "ConditionExpression": f"{ABSENT} OR issued_at <= :at",
+        "ExpressionAttributeValues": {":at": number(at)},
+    }
+
+
 def mine_ended(attempt: int, status: str) -> Parameters:
     """The record of this attempt, which has ended so."""
     return {

@@ -5,17 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from joinery.aws.conditions import claimable, mine, updating
+from joinery.aws.conditions import claimable, mine, mine_as, not_issued_after, updating
 from joinery.aws.documents import Documents
 from joinery.aws.errors import ConditionFailed, TransactionCancelled
 from joinery.aws.event_log import EventLog, stamped, went_through
-from joinery.aws.items import CTRL, NODES, get_string, key, node_sk, number, run_pk, string
+from joinery.aws.items import (
+    CTRL,
+    NODES,
+    document,
+    get_float,
+    get_json,
+    get_string,
+    join_sk,
+    key,
+    node_sk,
+    number,
+    run_pk,
+    string,
+    token_sk,
+)
+from joinery.aws.joins import join_state
 from joinery.aws.records import node_item, node_record
 from joinery.aws.table import Table
 from joinery.errors import NotFound, PermanentInternal, TransientStore
 from joinery.events.make import Event
 from joinery.runs.model import Address, NodeKey, NodeRecord
-from joinery.runs.ports import AlreadyTerminal, ClaimHeld, ClaimLost, Loaded
+from joinery.runs.ports import AlreadyTerminal, ClaimHeld, ClaimLost, Loaded, TaskToken
 
 QUERIES_AT_ONCE: Final = 4
 RELEASE_TRIES: Final = 5
@@ -40,14 +55,17 @@ class NodeTable:
 
     # -- reading -----------------------------------------------------------------------
 
-    def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
+    def load(
+        self, run_id: str, addresses: Iterable[Address], joins: Iterable[NodeKey] = ()
+    ) -> Loaded:
         """See `RunStore.load`: one batch for exact keys, one query for each other."""
         wanted = list(dict.fromkeys(addresses))
         pk = run_pk(run_id)
+        voted = {join_sk(join): join for join in joins}
         exact = {node_sk(a.key): a for a in wanted if not (a.last or a.every)}
         items = {
             get_string(item, "sk"): item
-            for item in self._table.batch_get([key(pk, sk) for sk in (CTRL, *exact)])
+            for item in self._table.batch_get([key(pk, sk) for sk in (CTRL, *exact, *voted)])
         }
         if CTRL not in items:
             raise NotFound(f"no run {run_id}")
@@ -55,7 +73,8 @@ class NodeTable:
         others = [address for address in wanted if address.last or address.every]
         for found in self._queried(pk, others):
             records.update(found)
-        return Loaded(self._events.note(run_id, items[CTRL]), records)
+        states = {join: join_state(items[sk]) for sk, join in voted.items() if sk in items}
+        return Loaded(self._events.note(run_id, items[CTRL]), records, states)
 
     def _queried(self, pk: str, addresses: Sequence[Address]) -> list[dict[Address, NodeRecord]]:
         def find(address: Address) -> dict[Address, NodeRecord]:
@@ -116,11 +135,14 @@ class NodeTable:
         except ConditionFailed:
             raise ClaimLost from None
 
-    def release(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+    def release(
+        self, run_id: str, record: NodeRecord, events: Sequence[Event], *, was: str | None = None
+    ) -> list[Event]:
         """See `RunStore.release`: the record and its events are one transaction."""
         given_back = record.with_(claim_until=0.0, holder="")
         item = node_item(run_id, given_back, self._documents)
-        put = {"Put": {"Item": item, **mine(record.attempt)}}
+        fence = mine(record.attempt) if was is None else mine_as(record.attempt, was)
+        put = {"Put": {"Item": item, **fence}}
         for _ in range(RELEASE_TRIES):
             seqs = self._events.draw(run_id, len(events))
             stored = stamped(events, seqs)
@@ -135,6 +157,35 @@ class NodeTable:
                 if cancelled.reasons[0].condition_failed:
                     raise ClaimLost from None
         raise TransientStore("numbers of the event log kept being taken")
+
+    # -- tokens ------------------------------------------------------------------------
+
+    def put_token(self, run_id: str, token: TaskToken) -> None:
+        """See `RunStore.put_token`."""
+        item = {
+            **key(run_pk(run_id), token_sk(token.key)),
+            "token": string(token.token),
+            "child": string(token.child),
+            "issued_at": number(token.issued_at),
+            "caught": document(list(token.caught)),
+        }
+        try:
+            self._table.put(item, **not_issued_after(token.issued_at))
+        except ConditionFailed:
+            return
+
+    def token(self, run_id: str, node: NodeKey) -> TaskToken | None:
+        """See `RunStore.token`."""
+        item = self._table.get(key(run_pk(run_id), token_sk(node)))
+        if item is None:
+            return None
+        return TaskToken(
+            node,
+            get_string(item, "token"),
+            get_string(item, "child"),
+            get_float(item, "issued_at"),
+            tuple(get_json(item, "caught") or ()),
+        )
 
 
 def _refused(failed: ConditionFailed, holder: str) -> NodeRecord:

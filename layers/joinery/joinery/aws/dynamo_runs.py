@@ -12,13 +12,15 @@ from joinery.aws.due import DueTable
 from joinery.aws.dynamo_nodes import NodeTable
 from joinery.aws.event_log import EventLog
 from joinery.aws.finish import Finisher
+from joinery.aws.losers import Losers
 from joinery.aws.run_table import RunPage, RunTable
 from joinery.aws.subscribers import Subscriber, SubscriberTable
 from joinery.aws.table import Table
 from joinery.aws.texts import TextTable
 from joinery.events.make import Event
+from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
-from joinery.runs.ports import Loaded, TextPiece
+from joinery.runs.ports import Loaded, TaskToken, TextPiece
 
 
 class DynamoRunStore:
@@ -50,6 +52,7 @@ class DynamoRunStore:
         self._nodes = NodeTable(state, documents, self._log)
         self._control = ControlTable(state, documents, self._log, clock)
         self._finisher = Finisher(state, documents, self._log)
+        self._losers = Losers(state, self._log)
         self._texts = TextTable(state, self._log, clock)
         self._subscribers = SubscriberTable(state, self._log, clock)
 
@@ -147,9 +150,11 @@ class DynamoRunStore:
 
     # -- nodes -------------------------------------------------------------------------
 
-    def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
+    def load(
+        self, run_id: str, addresses: Iterable[Address], joins: Iterable[NodeKey] = ()
+    ) -> Loaded:
         """See `RunStore.load`."""
-        return self._nodes.load(run_id, addresses)
+        return self._nodes.load(run_id, addresses, joins)
 
     def result(self, run_id: str, record: NodeRecord) -> Mapping[str, Any]:
         """See `RunStore.result`."""
@@ -172,9 +177,19 @@ class DynamoRunStore:
         """See `RunStore.renew`."""
         self._nodes.renew(run_id, key, attempt, until)
 
-    def release(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+    def release(
+        self, run_id: str, record: NodeRecord, events: Sequence[Event], *, was: str | None = None
+    ) -> list[Event]:
         """See `RunStore.release`."""
-        return self._nodes.release(run_id, record, events)
+        return self._nodes.release(run_id, record, events, was=was)
+
+    def put_token(self, run_id: str, token: TaskToken) -> None:
+        """See `RunStore.put_token`."""
+        self._nodes.put_token(run_id, token)
+
+    def token(self, run_id: str, key: NodeKey) -> TaskToken | None:
+        """See `RunStore.token`."""
+        return self._nodes.token(run_id, key)
 
     def finish(
         self,
@@ -184,9 +199,18 @@ class DynamoRunStore:
         skipped: Sequence[NodeRecord] = (),
         *,
         fenced: bool = True,
+        joins: Sequence[JoinState] = (),
     ) -> list[Event]:
         """See `RunStore.finish`."""
-        return self._finisher.finish(run_id, record, events, skipped, fenced=fenced)
+        return self._finisher.finish(run_id, record, events, skipped, fenced=fenced, joins=joins)
+
+    def cancel_nodes(self, run_id: str, records: Sequence[NodeRecord], event: Event) -> list[Event]:
+        """See `RunStore.cancel_nodes`."""
+        return self._losers.cancel(run_id, records, event)
+
+    def settle(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+        """See `RunStore.settle`."""
+        return self._losers.settle(run_id, record, events)
 
     # -- events and text ---------------------------------------------------------------
 
@@ -210,11 +234,22 @@ class DynamoRunStore:
         """See `RunStore.texts`."""
         return self._texts.all(run_id)
 
+    def texts_of(self, run_id: str, key: NodeKey, attempt: int) -> list[TextPiece]:
+        """See `RunStore.texts_of`."""
+        return self._texts.of(run_id, key, attempt)
+
     # -- subscribers -------------------------------------------------------------------
 
-    def subscribe(self, run_id: str, connection_id: str, owner: str, expires_at: float) -> None:
-        """Lets a connection watch a run until a time in epoch seconds. Raises: NotFound."""
-        self._subscribers.add(run_id, connection_id, owner, expires_at)
+    def subscribe(self, run_id: str, connection_id: str, owner: str, expires_at: float) -> bool:
+        """Lets a connection watch a run until a time in epoch seconds.
+
+        Returns whether it gets everything live. Raises: NotFound.
+        """
+        return self._subscribers.add(run_id, connection_id, owner, expires_at)
+
+    def lag(self, run_id: str, connection_id: str) -> None:
+        """Notes that a connection could not follow; one that does not watch is no error."""
+        self._subscribers.lag(run_id, connection_id)
 
     def unsubscribe(self, run_id: str, connection_id: str) -> None:
         """Ends that; a connection that does not watch is no error."""

@@ -12,12 +12,14 @@ from joinery.aws.documents import Documents
 from joinery.aws.errors import Reason, TransactionCancelled
 from joinery.aws.event_log import EventLog, stamped, went_through
 from joinery.aws.items import Item, key, node_sk, number, run_pk
+from joinery.aws.joins import join_put
 from joinery.aws.records import node_item, node_record
 from joinery.aws.table import Table
 from joinery.errors import TransientStore
 from joinery.events.make import Event, without_skips
+from joinery.runs.joins import JoinState
 from joinery.runs.model import NodeKey, NodeRecord
-from joinery.runs.ports import AlreadyTerminal, ClaimLost
+from joinery.runs.ports import AlreadyTerminal, ClaimLost, JoinChanged
 
 TRIES: Final = 8
 """Tries of one end; each one that is refused leaves less to refuse the next."""
@@ -33,6 +35,7 @@ class _End:
     item: Item
     events: list[Event]
     skipped: list[NodeRecord]
+    joins: list[JoinState]
     seqs: list[int] = field(default_factory=list)
 
     @property
@@ -69,6 +72,7 @@ class Finisher:
         skipped: Sequence[NodeRecord] = (),
         *,
         fenced: bool = True,
+        joins: Sequence[JoinState] = (),
     ) -> list[Event]:
         """See `RunStore.finish`.
 
@@ -80,7 +84,7 @@ class Finisher:
         others = {other.key: other for other in skipped if other.key != record.key}
         end = _End(
             run_id, ended, fenced, node_item(run_id, ended, self._documents),
-            list(events), list(others.values()),
+            list(events), list(others.values()), list(joins),
         )  # fmt: skip
         self._store_excess(end)
         end.seqs = self._events.draw(run_id, len(events))
@@ -93,7 +97,8 @@ class Finisher:
     def _try(self, end: _End) -> list[Event] | None:
         stored = stamped(end.events, end.seqs)
         puts = self._events.puts(end.run_id, stored)
-        actions = [self._record(end), *puts, *self._skips(end, end.skipped)]
+        joins = [join_put(end.run_id, join) for join in end.joins]
+        actions = [self._record(end), *puts, *joins, *self._skips(end, end.skipped)]
         try:
             self._table.transact(actions)
             return stored
@@ -124,7 +129,7 @@ class Finisher:
         """Returns the events if the end is stored after all, None to try again.
 
         Raises:
-            AlreadyTerminal, ClaimLost: Somebody else was first.
+            AlreadyTerminal, ClaimLost, JoinChanged: Somebody else was first.
         """
         own, of_events = reasons[0], reasons[1 : 1 + len(puts)]
         if went_through(of_events, puts):
@@ -135,7 +140,11 @@ class Finisher:
                 return stored
             self._events.void(end.run_id, end.seqs)
             raise _overtaken(held)
-        self._drop_existing(end, reasons[1 + len(puts) :])
+        of_joins, of_skips = _split(reasons[1 + len(puts) :], len(end.joins))
+        if any(reason.condition_failed for reason in of_joins):
+            self._events.void(end.run_id, end.seqs)
+            raise JoinChanged
+        self._drop_existing(end, of_skips)
         if any(reason.condition_failed for reason in of_events):
             self._events.void(end.run_id, end.seqs)
             end.seqs = self._events.draw(end.run_id, len(end.events))
@@ -164,7 +173,7 @@ class Finisher:
         skipped already, and its event tells of them all the same.
         """
         room = limits.DYNAMODB_TRANSACTION_ITEMS - 1
-        fits = room - len(end.events)
+        fits = max(0, room - len(end.events) - len(end.joins))
         excess, end.skipped = end.skipped[fits:], end.skipped[:fits]
         for first in range(0, len(excess), room):
             self._store_batch(end, excess[first : first + room])
@@ -194,6 +203,10 @@ class Finisher:
                     if not reason.condition_failed
                 }
         raise TransientStore("skipped nodes were refused again and again")
+
+
+def _split(reasons: Sequence[Reason], at: int) -> tuple[Sequence[Reason], Sequence[Reason]]:
+    return reasons[:at], reasons[at:]
 
 
 def _overtaken(held: NodeRecord | None) -> Exception:

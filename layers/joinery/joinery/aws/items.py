@@ -24,6 +24,8 @@ NODES: Final = "N#"
 EVENTS: Final = "E#"
 TEXTS: Final = "T#"
 SUBSCRIBERS: Final = "S#"
+TOKENS: Final = "W#"
+JOINS: Final = "Q#"
 
 PATH_PART_MAX: Final = 99_999
 """Largest loop round or item index that a key holds."""
@@ -142,6 +144,16 @@ def node_sk(node: NodeKey) -> str:
     return f"{NODES}{node.ord:05d}#{path_key(node.path)}"
 
 
+def token_sk(node: NodeKey) -> str:
+    """Returns the sort key of the token that a node waits with."""
+    return f"{TOKENS}{node.ord:05d}#{path_key(node.path)}"
+
+
+def join_sk(join: NodeKey) -> str:
+    """Returns the sort key of what is known of a join's edges."""
+    return f"{JOINS}{join.ord:05d}#{path_key(join.path)}"
+
+
 def event_sk(seq: int) -> str:
     """Returns the sort key of an event."""
     return f"{EVENTS}{seq:010d}"
@@ -149,8 +161,12 @@ def event_sk(seq: int) -> str:
 
 def text_sk(node: NodeKey, attempt: int, stream: str, offset: int) -> str:
     """Returns the sort key of a stored piece of a stream."""
-    place = f"{node.ord:05d}#{path_key(node.path)}#{attempt:03d}"
-    return f"{TEXTS}{place}#{stream}#{offset:010d}"
+    return f"{attempt_sk(node, attempt)}{stream}#{offset:010d}"
+
+
+def attempt_sk(node: NodeKey, attempt: int) -> str:
+    """Returns what the sort keys of all pieces of an attempt begin with."""
+    return f"{TEXTS}{node.ord:05d}#{path_key(node.path)}#{attempt:03d}#"
 
 
 def subscriber_sk(connection_id: str) -> str:
@@ -159,7 +175,7 @@ def subscriber_sk(connection_id: str) -> str:
 
 
 def node_key(sk: str) -> NodeKey:
-    """Returns the address in the sort key of a node record or a piece of text."""
+    """Returns the address in the sort key of a node record, a join or a piece of text."""
     _, order, path, *_ = sk.split("#")
     parts = [str(int(part)) for part in path.split(".")] if path else []
     return NodeKey(int(order), ".".join(parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from joinery.aws.documents import Documents, ref_of
@@ -27,12 +28,12 @@ from joinery.aws.items import (
     string,
 )
 from joinery.events.make import timestamp
-from joinery.runs.model import Control, NodeRecord, RunRecord
+from joinery.runs.model import Control, NodeRecord, Parent, RunRecord
 
 RUN_FIELDS: Final = (
     "pk", "owner", "workflow_id", "version", "name", "status", "session_id", "incarnation",
     "execution_arn", "created_at", "started_at", "ended_at", "error", "usage", "request_hash",
-    "forked_from",
+    "parent", "forked_from",
 )  # fmt: skip
 """Attributes of META that make a `RunRecord`."""
 
@@ -67,6 +68,7 @@ def run_item(run: RunRecord, pinned: Mapping[str, Attribute]) -> Item:
                 "error": document(run.error) if run.error is not None else None,
                 "usage": document(run.usage) if run.usage else None,
                 "request_hash": string(run.request_hash),
+                "parent": document(asdict(run.parent)) if run.parent else None,
                 "forked_from": string(run.forked_from) if run.forked_from else None,
                 "owner_pk": string(owner_pk(run.owner)),
                 "owner_sk": string(owner_sk(run)),
@@ -94,6 +96,7 @@ def run_record(item: Mapping[str, Any]) -> RunRecord:
         error=get_json(item, "error"),
         usage=get_json(item, "usage") or {},
         request_hash=get_string(item, "request_hash"),
+        parent=Parent(**parent) if (parent := get_json(item, "parent")) else None,
         forked_from=get_string(item, "forked_from"),
     )
 
@@ -147,6 +150,8 @@ def node_item(run_id: str, record: NodeRecord, documents: Documents) -> Item:
                 "handled": boolean(True) if record.handled else None,
                 "refused": document(list(record.refused)) if record.refused else None,
                 "seq": number(record.seq) if record.seq else None,
+                "child": string(record.child) if record.child else None,
+                "children": number(record.children) if record.children else None,
                 "base": number(record.base) if record.base else None,
             }
         ),
@@ -178,5 +183,7 @@ def node_record(item: Mapping[str, Any]) -> NodeRecord:
         handled=get_bool(item, "handled"),
         refused=tuple(get_json(item, "refused") or ()),
         seq=get_int(item, "seq"),
+        child=get_string(item, "child"),
+        children=get_int(item, "children"),
         base=get_int(item, "base"),
     )

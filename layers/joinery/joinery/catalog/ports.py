@@ -70,6 +70,18 @@ class Machines(Protocol):
         ...
 
 
+class TaskTokens(Protocol):
+    """Ends the waits of Tasks; a token whose Task waits no more is left alone."""
+
+    def succeed(self, token: str, output: str) -> None:
+        """Ends a wait with JSON."""
+        ...
+
+    def fail(self, token: str, error: str, cause: str) -> None:
+        """Ends a wait with an error, which Retry and Catch match by its name."""
+        ...
+
+
 class Executions(Protocol):
     """Starts and stops executions of state machines."""
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from joinery.catalog.ports import CatalogStore, Machines, Version
 from joinery.compiler.compile import DEFAULT_OPT, compile_workflow
-from joinery.errors import Conflict, NotFound
+from joinery.errors import Conflict
 from joinery.runs.ids import workflow_id_for
 
 if TYPE_CHECKING:
     from joinery.compiler.compile import Compiled
+    from joinery.workflow.children import KnownChild
     from joinery.workflow.model import Workflow
 
 PUBLISH_TRIES = 5
@@ -31,8 +32,9 @@ def publish_workflow(
     machine_prefix: str,
     clock: Callable[[], float],
     opt: int = DEFAULT_OPT,
+    children: Mapping[str, KnownChild] | None = None,
 ) -> tuple[Version, Compiled, bool]:
-    """Publishes a valid workflow.
+    """Publishes a valid workflow, pinned to the versions of its `children`, by node.
 
     Returns:
         The version, what it compiled to, and whether it is new: an unchanged
@@ -42,7 +44,7 @@ def publish_workflow(
         InvalidWorkflow: It cannot be compiled.
         Conflict: Others kept publishing the same workflow meanwhile.
     """
-    compiled = compile_workflow(workflow, opt=opt, run_node_arn=run_node_arn)
+    compiled = compile_workflow(workflow, opt=opt, run_node_arn=run_node_arn, children=children)
     definition = compiled.definition_json()
     plan = compiled.plan.to_dict()
     content_hash = _content_hash(definition, plan)
@@ -80,22 +82,3 @@ def machine_name(prefix: str, definition: str) -> str:
 def _content_hash(definition: str, plan: dict[str, Any]) -> str:
     text = json.dumps([definition, plan], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def owned_version(
-    catalog: CatalogStore, owner: str, workflow_id: str, version: int | None
-) -> Version:
-    """Returns a version that the caller owns; the newest when none is named.
-
-    Raises:
-        NotFound: There is none, or it is somebody else's.
-    """
-    if version is None:
-        newest = catalog.latest(workflow_id)
-        if newest is None or newest.owner != owner:
-            raise NotFound(f"no workflow '{workflow_id}'")
-        version = newest.version
-    found = catalog.version(workflow_id, version)
-    if found.owner != owner:
-        raise NotFound(f"no workflow '{workflow_id}' version {version}")
-    return found

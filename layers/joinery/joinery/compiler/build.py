@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import joinery
 from joinery import limits
 from joinery.compiler.iterates import ITEM_READ, iterates_of, with_bodies
-from joinery.compiler.plan import PURE_TYPES, Plan, PlanLoop, PlanNode
+from joinery.compiler.plan import PURE_TYPES, WAITING_TYPES, Plan, PlanLoop, PlanNode
+from joinery.compiler.races import with_races
 from joinery.errors import InvalidWorkflow, Problem
 from joinery.workflow.bodies import ITEM, analyse_all
 from joinery.workflow.expressions import references
@@ -18,19 +19,25 @@ from joinery.workflow.graph import END, START, Link, Structure
 
 if TYPE_CHECKING:
     from joinery.workflow import model as m
+    from joinery.workflow.children import KnownChild
 
 
-EXPRESSION_FIELDS = ("prompt", "template", "value", "if", "cases", "until", "items")
+EXPRESSION_FIELDS = (
+    "prompt", "template", "value", "if", "cases", "until", "items", "arguments", "inputs",
+)  # fmt: skip
 """Fields of a node's spec that hold expressions; personas and schemas are taken as they are."""
 
 
-def build_plan(workflow: m.Workflow, *, opt: int = 1) -> Plan:
+def build_plan(
+    workflow: m.Workflow, *, opt: int = 1, children: Mapping[str, KnownChild] | None = None
+) -> Plan:
     """Makes the plan of a valid workflow.
 
     Args:
         workflow: A workflow that passed validation, prompt files read in.
         opt: Optimisation level: 0 one Task a node, 1 pure nodes folded into the
             Tasks beside them, 2 nodes that run one after another fused.
+        children: The child workflows that are known, by node: the plan pins them.
 
     Raises:
         InvalidWorkflow: The workflow uses something this release cannot run.
@@ -54,7 +61,11 @@ def build_plan(workflow: m.Workflow, *, opt: int = 1) -> Plan:
             conditions.setdefault(link.source, []).append(link.when)
     nodes = tuple(
         _node(
-            (name, ordinal, scopes[name]), workflow, tuple(incoming[name]), conditions.get(name, [])
+            (name, ordinal, scopes[name]),
+            workflow,
+            tuple(incoming[name]),
+            conditions.get(name, []),
+            (children or {}).get(name),
         )
         for ordinal, name in enumerate(order)
     )
@@ -81,6 +92,7 @@ def build_plan(workflow: m.Workflow, *, opt: int = 1) -> Plan:
         compiler=joinery.__version__,
         links=forward,
     )
+    plan = with_races(plan)
     whole: tuple[str, ...] = ()
     groups: dict[str, tuple[str, ...]] = {}
     if opt == 1:
@@ -104,16 +116,6 @@ def _rounds(workflow: m.Workflow, loop: str) -> tuple[int, float | None]:
 def _refuse_what_cannot_run(workflow: m.Workflow, structure: Structure, links: list[Link]) -> None:
     """Raises for parts of the format that validate but do not run in this release."""
     problems: list[Problem] = []
-    for name, node in workflow.nodes.items():
-        if node.join != "all":
-            problems.append(
-                Problem(
-                    "plan.join_not_available",
-                    f"node '{name}': only join: all runs in this release",
-                    node_id=name,
-                    pointer=f"/nodes/{name}/join",
-                )
-            )
     for link in links:
         if link.when is None:
             continue
@@ -139,13 +141,15 @@ def _refuse_what_cannot_run(workflow: m.Workflow, structure: Structure, links: l
             )
         )
     for name, node in workflow.nodes.items():
-        timeout = node.timeout or workflow.defaults.timeout
-        if timeout > limits.NODE_TIMEOUT_S:
+        timeout, waits = _timeout(node, workflow), node.type in WAITING_TYPES
+        longest = limits.WAIT_TIMEOUT_S if waits else limits.NODE_TIMEOUT_S
+        if timeout > longest:
+            kind = "waits for somebody" if waits else "waits for nobody"
             problems.append(
                 Problem(
                     "limit.timeout",
-                    f"node '{name}': a timeout of {timeout:g} s; a node that waits for no person "
-                    f"may take {limits.NODE_TIMEOUT_S} s at most",
+                    f"node '{name}': a timeout of {timeout:g} s; a node that {kind} "
+                    f"may take {longest} s at most",
                     node_id=name,
                     pointer=f"/nodes/{name}/timeout",
                 )
@@ -170,6 +174,7 @@ def _node(
     workflow: m.Workflow,
     incoming: tuple[Link, ...],
     conditions: list[str],
+    child: KnownChild | None,
 ) -> PlanNode:
     """Returns a node by its `(name, ordinal, scope)`; `conditions` are those of its edges."""
     name, ordinal, scope = place
@@ -182,7 +187,7 @@ def _node(
     from joinery.workflow.model import DefaultOutput, ports_of
 
     node = workflow.nodes[name]
-    spec = _spec(node, workflow)
+    spec = _spec(node, workflow, child)
     said = [spec[field] for field in EXPRESSION_FIELDS if field in spec]
     reads, previous = _reads([*said, *conditions])
     retry = node.retry or workflow.defaults.retry
@@ -200,15 +205,29 @@ def _node(
         attempts=retry.attempts,
         backoff_s=retry.backoff,
         retry_errors=None if retry.errors is None else tuple(retry.errors),
-        timeout_s=node.timeout or workflow.defaults.timeout,
+        timeout_s=_timeout(node, workflow),
         on_error="default" if has_default else str(node.on_error),
         default=node.on_error.default if isinstance(node.on_error, DefaultOutput) else None,
         probabilities=dict(node.probabilities),
         name=node.name,
+        join=_join(node.join),
     )
 
 
-def _spec(node: Any, workflow: m.Workflow) -> dict[str, Any]:
+def _timeout(node: Any, workflow: m.Workflow) -> float:
+    if node.timeout is None and node.type in WAITING_TYPES:
+        return float(limits.CHILD_TIMEOUT_S)
+    return float(node.timeout or workflow.defaults.timeout)
+
+
+def _join(said: Any) -> int:
+    """Returns how many edges a join waits for; 0 is all of them."""
+    if isinstance(said, str):
+        return {"all": 0, "any": 1}[said]
+    return int(said.at_least)
+
+
+def _spec(node: Any, workflow: m.Workflow, child: KnownChild | None) -> dict[str, Any]:
     match node.type:
         case "agent":
             agent = workflow.agents[node.agent]
@@ -223,8 +242,19 @@ def _spec(node: Any, workflow: m.Workflow) -> dict[str, Any]:
             return {"if": node.if_}
         case "switch":
             return {"value": node.value, "cases": [_case(p, c) for p, c in node.cases.items()]}
+        case "code" | "tool":
+            from joinery.compiler.code import code_spec
+
+            return code_spec(node, workflow)
         case "loop":
             return {"until": node.until, "max_rounds": node.max_rounds}
+        case "workflow":
+            return {
+                "workflow": node.workflow if child is None else child.name,
+                "workflow_id": "" if child is None else child.workflow_id,
+                "version": (node.version or 0) if child is None else child.version,
+                "inputs": node.inputs,
+            }
         case "iterate":
             return {"items": node.items, "max_items": node.max_items}
     raise AssertionError(node.type)
@@ -297,7 +327,7 @@ def fold(plan: Plan) -> dict[str, tuple[str, ...]]:
         members[node.id] = [node.id]
     effects = {node.id: int(node.type not in PURE_TYPES) for node in plan.nodes}
     for node in plan.nodes:
-        if node.id == END or len(node.incoming) != 1:
+        if node.id == END or node.join or len(node.incoming) != 1:
             continue
         source = node.incoming[0].source
         if source == START or not _straight(plan, source, node):
@@ -314,6 +344,8 @@ def fold(plan: Plan) -> dict[str, tuple[str, ...]]:
 
 def _straight(plan: Plan, source: str, node: PlanNode) -> bool:
     before = plan.by_id[source]
+    if WAITING_TYPES & {before.type, node.type}:
+        return False  # its Task ends when the token is sent, not when the function does
     if before.ports != ("",) or before.scope != node.scope:
         return False
     return len(plan.outgoing[source][""]) == 1 and node.incoming[0].when is None

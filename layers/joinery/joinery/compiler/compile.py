@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.build import build_plan
+from joinery.compiler.child_cost import with_children
 from joinery.compiler.cost import Report, analyse_cost
 from joinery.compiler.emit import Emitted, emit
 from joinery.compiler.plan import Plan
 from joinery.compiler.states import RUN_NODE_PLACEHOLDER
+from joinery.compiler.width import width_of
 from joinery.errors import InvalidWorkflow
 
 if TYPE_CHECKING:
+    from joinery.workflow.children import KnownChild
     from joinery.workflow.model import Workflow
 
 DEFAULT_OPT = 1
@@ -38,26 +42,39 @@ class Compiled:
 
 
 def compile_workflow(
-    workflow: Workflow, *, opt: int = DEFAULT_OPT, run_node_arn: str = RUN_NODE_PLACEHOLDER
+    workflow: Workflow,
+    *,
+    opt: int = DEFAULT_OPT,
+    run_node_arn: str = RUN_NODE_PLACEHOLDER,
+    children: Mapping[str, KnownChild] | None = None,
 ) -> Compiled:
     """Compiles a valid workflow for where it says that it runs.
+
+    Args:
+        workflow: The workflow.
+        opt: Optimisation level.
+        run_node_arn: What the machine's Tasks invoke.
+        children: The child workflows that are known, by node: they are pinned and priced.
 
     Raises:
         InvalidWorkflow: A shape that cannot be compiled, a limit of Step Functions
             that a run would pass, or what rules out the place that it asks for.
     """
-    plan = build_plan(workflow, opt=opt)
+    plan = build_plan(workflow, opt=opt, children=children)
     if workflow.run_on == "standard":
-        return compile_standard(plan, run_node_arn)
+        return compile_standard(plan, run_node_arn, children)
     from joinery.compiler.places import choose, places_of
 
-    return choose(workflow.run_on, places_of(plan, run_node_arn))
+    return choose(workflow.run_on, places_of(plan, run_node_arn, children))
 
 
-def compile_standard(plan: Plan, run_node_arn: str) -> Compiled:
+def compile_standard(
+    plan: Plan, run_node_arn: str, children: Mapping[str, KnownChild] | None = None
+) -> Compiled:
     """Compiles a plan to a machine of many states. Raises: InvalidWorkflow."""
     emitted = emit(plan, run_node_arn)
-    report = analyse_cost(plan, emitted)
+    plan = replace(plan, width=width_of(emitted.definition))
+    report = with_children(plan, emitted, analyse_cost(plan, emitted), children or {})
     if any(problem.severity == "error" for problem in report.problems):
         raise InvalidWorkflow(report.problems)
     return Compiled(plan, emitted, report)

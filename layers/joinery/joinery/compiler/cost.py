@@ -39,6 +39,7 @@ class Report:
         payload: The largest input, output or payload of a state.
         problems: Limits that are near (`warning`) or would be passed (`error`).
         notes: What else is worth saying.
+        children: What the child workflows add, a line for each.
     """
 
     states: int
@@ -52,6 +53,7 @@ class Report:
     payload: Payload
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    children: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -71,6 +73,7 @@ class Report:
             "definition_bytes": self.definition_bytes,
             "plan_bytes": self.plan_bytes,
             "warnings": list(self.warnings),
+            "children": list(self.children),
         }
 
 

@@ -13,21 +13,22 @@ which takes the items' paths from its Task (iterations.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from joinery import limits
+from joinery.compiler.catchers import catch, nodes_in, regions_of
 from joinery.compiler.closing import closed
 from joinery.compiler.flow import deciding_ports, flow_of
 from joinery.compiler.iterations import iterate_behind, place_map, states_behind
 from joinery.compiler.levels import Chain, levels_of, units_of
 from joinery.compiler.names import Names
 from joinery.compiler.plan import Plan
-from joinery.compiler.regions import LeavesLoop, Regions
+from joinery.compiler.regions import LeavesLoop, Outside, Regions
 from joinery.compiler.states import RUN_NODE_PLACEHOLDER, StateInfo, invoke, likeness
 from joinery.compiler.steps import steps_of
-from joinery.workflow.bodies import DONE
+from joinery.workflow.bodies import DONE, ITEM
 from joinery.workflow.graph import END, START
 
 
@@ -48,7 +49,7 @@ class Emitted:
 class _Scope:
     """One `States` map under construction: the machine's own or a branch's."""
 
-    stop: frozenset[str]
+    stop: Container[str]
     states: dict[str, Any] = field(default_factory=dict)
     placed: dict[tuple[str, ...], str] = field(default_factory=dict)
     todo: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
@@ -79,6 +80,7 @@ class _Emitter:
         self.plan = plan
         self.arn = run_node_arn
         self.regions = Regions(plan)
+        self.races = regions_of(plan)
         self.flow = flow_of(plan) if plan.opt >= 2 else None
         self.names = Names()
         self.info: dict[str, StateInfo] = {}
@@ -95,7 +97,7 @@ class _Emitter:
     # -- scopes and transitions --------------------------------------------------------
 
     def scope(
-        self, first: Sequence[str], *, stop: frozenset[str], around: tuple[str, ...]
+        self, first: Sequence[str], *, stop: Container[str], around: tuple[str, ...]
     ) -> dict[str, Any]:
         """Emits everything from `first` up to `stop`, whose nodes belong to the scope outside."""
         scope = _Scope(stop, around=around)
@@ -116,6 +118,7 @@ class _Emitter:
                 self.box(scope, targets, state)
         if scope.leave:
             scope.states[scope.leave] = {"Type": "Succeed"}
+        self.catch(scope)
         return {"StartAt": name, "States": scope.states}
 
     def enter(
@@ -171,6 +174,18 @@ class _Emitter:
         else:
             state["Next"] = name
 
+    def catch(self, scope: _Scope) -> None:
+        """Adds what leaves a scope's states early, at the joins that stand beside them."""
+        for targets in [targets for targets in scope.placed if len(targets) == 1]:
+            region = self.races.get(targets[0])
+            if not region:
+                continue
+            for name, state in scope.states.items():
+                nodes = nodes_in(self.plan, state)
+                if nodes and nodes <= region:
+                    target, assign = self.enter(scope, targets, self.info[name].scope)
+                    catch(state, targets[0], str(target), assign)
+
     # -- states ------------------------------------------------------------------------
 
     def task(self, scope: _Scope, head: str, name: str) -> None:
@@ -198,6 +213,8 @@ class _Emitter:
         back: set[str] = set()
         iterates = node_id in self.plan.iterate_of
         for port in node.ports if loop else deciding_ports(self.plan, node):
+            if iterates and port == ITEM:
+                continue  # an item begins in the Map, and `done` comes behind it
             target: str | None
             assign: dict[str, str]
             if iterates and port == DONE:
@@ -305,8 +322,7 @@ class _Emitter:
         first = chain[0]
         if first.is_loop:
             entries = self.plan.loop_of[first.name].entries
-            outside = frozenset(self.plan.by_id) - frozenset(first.nodes)
-            return self.scope(entries, stop=outside, around=around)
+            return self.scope(entries, stop=Outside(first.nodes), around=around)
         names = [self.names.take(unit.name) for unit in chain]
         states: dict[str, Any] = {}
         for unit, name, following in zip(chain, names, [*names[1:], None], strict=True):

@@ -7,6 +7,7 @@ several targets and everything else has one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from joinery.compiler.plan import Plan, PlanNode
@@ -53,22 +54,23 @@ def flow_of(plan: Plan) -> Flow:
             continue
         for port in deciding_ports(plan, node):
             way = regions.forked(regions.port_targets(node.id, port), ())
-            if node.iterates and not bodies[node.iterates[-1]].issuperset(way):
-                way = ()  # an item ends where no edge leads on
+            if way == (END,) and node.iterates:
+                way = ()  # where an item ends
             flow.ways[node.id].append(way)
             flow.add(node.id, way)
     for loop in plan.loops:
         if len(loop.entries) > 1:
             flow.heads.update(loop.entries)
-    for each in plan.iterates:
-        flow.heads.update(each.entries)
-    _add_joins(plan, regions, flow, first)
+    bodies = [regions.forked(each.entries, ()) for each in plan.iterates]
+    for body in bodies:
+        flow.heads.update(body)
+    _add_joins(plan, regions, flow, [first, *bodies])
     return flow
 
 
-def _add_joins(plan: Plan, regions: Regions, flow: Flow, first: Way) -> None:
+def _add_joins(plan: Plan, regions: Regions, flow: Flow, first: Sequence[Way]) -> None:
     """Follows the ways as the emitter does and notes each place where a box of it ends."""
-    todo = [first]
+    todo = list(first)
     seen: set[Way] = set()
     while todo:
         way = todo.pop()
@@ -96,12 +98,12 @@ def _add_joins(plan: Plan, regions: Regions, flow: Flow, first: Way) -> None:
 
 
 def deciding_ports(plan: Plan, node: PlanNode) -> tuple[str, ...]:
-    """Returns the ports by which a node goes on: not a loop's way back, nor into an item."""
-    if node.id in plan.loop_of:
-        return tuple(port for port in node.ports if port != "repeat")
+    """Returns the ports by which a node goes on: a loop's way back is none."""
     if node.id in plan.iterate_of:
         return tuple(port for port in node.ports if port != ITEM)
-    return node.ports
+    if node.id not in plan.loop_of:
+        return node.ports
+    return tuple(port for port in node.ports if port != "repeat")
 
 
 def ancestors_of(plan: Plan) -> dict[str, int]:

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from joinery import limits
 from joinery.compiler.chances import rounds_of
 from joinery.compiler.flow import Way, ancestors_of, flow_of
-from joinery.compiler.plan import Plan, PlanNode
-from joinery.compiler.times import WAITING_TYPES, has_effects, need_of, seconds_of
+from joinery.compiler.plan import WAITING_TYPES, Plan, PlanNode
+from joinery.compiler.times import has_effects, need_of, seconds_of
 from joinery.workflow.graph import START
 
 LAST_TYPES = frozenset({"iterate"})

@@ -11,7 +11,7 @@ from typing import Any
 from joinery import limits
 from joinery.compiler.emit import Emitted
 from joinery.compiler.plan import Plan
-from joinery.compiler.states import StateInfo
+from joinery.compiler.states import StateInfo, payload_of
 from joinery.compiler.walk import boxes
 from joinery.compiler.weights import history_events
 from joinery.errors import Problem
@@ -180,7 +180,8 @@ def largest_payload(plan: Plan, emitted: Emitted) -> Payload:
             size = more * plan.iterate_of[info.nodes[0]].max_items
         else:
             size = _ADDRESS_BYTES + more
-            size += json_bytes(state.get("Arguments", state.get("Items", "")))
+            task = state["Type"] == "Task"
+            size += json_bytes(payload_of(state) if task else state.get("Items", ""))
         if size > best.bytes:
             best = Payload(size, name)
     return best

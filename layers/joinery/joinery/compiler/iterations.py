@@ -12,7 +12,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.plan import Plan
-from joinery.compiler.states import StateInfo
+from joinery.compiler.regions import Outside
+from joinery.compiler.states import StateInfo, payload_of
 
 if TYPE_CHECKING:
     from joinery.compiler.emit import _Emitter as Emitter
@@ -57,8 +58,7 @@ def items_map(emitter: Emitter, node_id: str) -> tuple[str, dict[str, Any]]:
     scope = plan.by_id[node_id].scope
     name = emitter.names.take(f"each {node_id}")
     emitter.info[name] = StateInfo("iterate", scope, (node_id,))
-    outside = frozenset(plan.by_id) - frozenset(each.body)
-    body = emitter.scope(each.entries, stop=outside, around=(*scope, node_id))
+    body = emitter.scope(each.entries, stop=Outside(each.body), around=(*scope, node_id))
     return name, {
         "Type": "Map",
         "Items": "{% $states.input.items %}",
@@ -79,7 +79,7 @@ def _with_path(emitter: Emitter, body: dict[str, Any], node_id: str) -> dict[str
     # A state that is entered a second time has another input then: the first of a loop,
     # which therefore always has a Pass before it.
     if state["Type"] == "Task":
-        state["Arguments"]["path"] = _INPUT
+        payload_of(state)["path"] = _INPUT
     elif state["Type"] != "Pass":
         entered = emitter.names.take(f"enter {node_id}")
         around = (*emitter.plan.by_id[node_id].scope, node_id)

@@ -11,19 +11,22 @@ import heapq
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joinery import limits
 from joinery.compiler.chances import rounds_of, run_chances
 from joinery.compiler.compile import Compiled, compile_standard
 from joinery.compiler.cost import Report, analyse_cost
 from joinery.compiler.emit import Emitted, emit
-from joinery.compiler.plan import Plan, PlanNode, items_of
+from joinery.compiler.plan import WAITING_TYPES, Plan, PlanNode
 from joinery.compiler.ranges import Range, exactly
-from joinery.compiler.times import WAITING_TYPES, seconds_of
+from joinery.compiler.times import seconds_of
 from joinery.errors import InvalidWorkflow, Problem
 from joinery.workflow.bodies import ITEM
 from joinery.workflow.graph import START
+
+if TYPE_CHECKING:
+    from joinery.workflow.children import KnownChild
 
 STANDARD, INLINE = "standard", "inline"
 
@@ -54,10 +57,12 @@ class Place:
         }
 
 
-def places_of(plan: Plan, arn: str) -> dict[str, Place]:
+def places_of(
+    plan: Plan, arn: str, children: Mapping[str, KnownChild] | None = None
+) -> dict[str, Place]:
     """Returns a plan compiled for both places, with what rules either out."""
     try:
-        standard = Place(STANDARD, compile_standard(plan, arn))
+        standard = Place(STANDARD, compile_standard(plan, arn, children))
     except InvalidWorkflow as error:
         standard = Place(STANDARD, None, error.problems)
     flat = Plan(**{**_fields(plan), "groups": {}, "whole": (), "opt": 0})

@@ -9,7 +9,7 @@ This module is imported by every node invocation: standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,8 +21,15 @@ PLAN_VERSION = 1
 PURE_TYPES = frozenset({"template", "transform", "condition", "switch", "loop", "iterate"})
 """Nodes that compute from what is stored and touch nothing else."""
 
+WAITING_TYPES = frozenset({"callback", "question", "review", "wait", "workflow"})
+"""Nodes that are over when somebody says so: their Task waits for its token, at no cost."""
+
 MODEL_TYPES = frozenset({"agent", "llm"})
 """Nodes that call a model once an attempt."""
+
+
+CODE_TYPES = frozenset({"code", "tool"})
+"""Nodes that run code that users write, in a function of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +53,12 @@ class PlanNode:
         timeout_s: From the start of the first attempt to the end of the last.
         on_error: `fail`, `continue`, `default` or `route`.
         default: Output of a failed node when `on_error` is `default`.
-        contained: The node that contains its failure, so that the run goes on; `""` when
-            nothing does.
         probabilities: How often ports are taken, as far as the file says.
         name: What the file calls it for people, `""` where its id will do.
+        join: 0 waits for all parents; k runs as soon as k edges into it were taken.
+        contained: The node that a failure is left to, which else would fail the run: the
+            join whose region this node is in, or an iterate node; `""` when there is none.
+        hides: Of a join that waits for k, the parents it sees only if they are winners.
     """
 
     id: str
@@ -67,16 +76,18 @@ class PlanNode:
     timeout_s: float = 300.0
     on_error: str = "fail"
     default: Any = None
-    contained: str = ""
     iterates: tuple[str, ...] = ()
     probabilities: Mapping[str, float] = field(default_factory=dict)
     name: str = ""
+    join: int = 0
+    contained: str = ""
+    hides: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the node as JSON-ready data."""
         data: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
         data["incoming"] = [[e.source, e.port, e.target, e.when] for e in self.incoming]
-        for name in ("scope", "ports", "reads", "previous", "iterates"):
+        for name in ("scope", "ports", "reads", "previous", "iterates", "hides"):
             data[name] = list(data[name])
         if self.retry_errors is not None:
             data["retry_errors"] = list(self.retry_errors)
@@ -87,7 +98,7 @@ class PlanNode:
         """Returns the node that `to_dict` wrote; unknown fields are ignored."""
         known = {name: data[name] for name in PlanNode.__slots__ if name in data}
         known["incoming"] = tuple(Link(*row) for row in data.get("incoming", ()))
-        for name in ("scope", "ports", "reads", "previous", "iterates"):
+        for name in ("scope", "ports", "reads", "previous", "iterates", "hides"):
             if name in known:
                 known[name] = tuple(known[name])
         if known.get("retry_errors") is not None:
@@ -160,6 +171,7 @@ class Plan:
         compiler: Version of the compiler that made the plan.
         whole: Loops that one Task runs with all their rounds.
         run_on: `standard`, a machine of many states, or `inline`, one Task for the whole plan.
+        width: How many nodes may be at work at once, at most.
     """
 
     name: str
@@ -173,6 +185,7 @@ class Plan:
     graph_hash: str = ""
     compiler: str = ""
     plan_version: int = PLAN_VERSION
+    width: int = 1
 
     @cached_property
     def by_id(self) -> dict[str, PlanNode]:
@@ -241,6 +254,7 @@ class Plan:
             "opt": self.opt,
             "graph_hash": self.graph_hash,
             "compiler": self.compiler,
+            "width": self.width,
             "inputs": {name: dict(spec) for name, spec in self.inputs.items()},
             "outputs": dict(self.outputs),
             "nodes": [node.to_dict() for node in self.nodes],
@@ -285,6 +299,7 @@ class Plan:
             opt=data["opt"],
             graph_hash=data["graph_hash"],
             compiler=data["compiler"],
+            width=data.get("width", 1),
             plan_version=data["plan_version"],
             links=tuple(Link(*row) for row in data["links"]),
             whole=tuple(data.get("whole", ())),
@@ -305,3 +320,22 @@ def items_of(plan: Plan, node_id: str) -> tuple[float, float, float]:
     each = plan.iterate_of[node_id]
     expected = each.max_items / 2 if each.expected_items is None else each.expected_items
     return 0, expected, each.max_items
+
+
+def joins_around(plan: Plan, node: PlanNode) -> Iterator[PlanNode]:
+    """Yields the joins in whose regions a node is, innermost first.
+
+    An iterate node that is such a join as well contains its body as what it iterates.
+    """
+    while node.contained:
+        container = plan.by_id[node.contained]
+        if container.id not in node.iterates:
+            yield container
+        node = container
+
+
+def join_of(plan: Plan, node: PlanNode) -> PlanNode | None:
+    """Returns the join that a node's failure is left to, if it is left to a join."""
+    if not node.contained or node.contained in node.iterates:
+        return None
+    return plan.by_id[node.contained]

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from joinery import limits
 from joinery.compiler.emit import Emitted
 from joinery.compiler.plan import Plan
+from joinery.compiler.states import payload_of
 from joinery.compiler.weights import history_events
 from joinery.workflow.graph import END, START
 
@@ -164,9 +165,9 @@ class _Walk:
         self, state: Mapping[str, Any], variables: _Variables, item: str
     ) -> Mapping[str, str] | None:
         """Returns what a Task answers; None when it has not, or has failed the run."""
-        arguments = state["Arguments"]
-        head = _value(arguments["node"], variables, {"": item})
-        path = _value(arguments["path"], variables, {"": item})
+        payload = payload_of(state)
+        head = _value(payload["node"], variables, {"": item})
+        path = _value(payload["path"], variables, {"": item})
         last = END if head == START else self.plan.group(head)[-1]
         if last == END:
             return {"port": "", "path": ""}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joinery import limits
-from joinery.compiler.plan import PURE_TYPES, Plan
-from joinery.compiler.steps import Steps
+from joinery.compiler.plan import PURE_TYPES, WAITING_TYPES, Plan
 from joinery.compiler.times import Worst, worst_of
 from joinery.workflow.graph import START
+
+if TYPE_CHECKING:
+    from joinery.compiler.steps import Steps
 
 RUN_NODE_PLACEHOLDER = "arn:aws:lambda:us-east-1:123456789012:function:joinery-run-node:live"
 """Stands for the function in a definition that is not yet published."""
@@ -22,6 +26,11 @@ its worker raise when the node's own code had no say in it, under names that are
 to add to. An error that a Catch around the Task waits for belongs here: Retry comes
 first. https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
 """
+
+WAIT_MARGIN_S = 10
+"""A Task that waits is given up this much after its node: its clock starts before the node's."""
+
+CALLBACK = "arn:aws:states:::lambda:invoke.waitForTaskToken"
 
 CLAIM_RETRIES = 8
 """Beyond a node's own attempts: waits for a claim that a dead invocation left.
@@ -40,6 +49,8 @@ class StateInfo:
     scope: tuple[str, ...]
     nodes: tuple[str, ...] = ()
     back: frozenset[str] = frozenset()
+    walks: tuple[Steps, ...] = ()
+    """For a Task of level 2 how it goes through its group; in a Map one for each branch."""
     ports: tuple[tuple[str, str], ...] = ()
     """Of a Choice: the ports of its node, each with the state that it leads to."""
     walks: tuple[Steps, ...] = ()
@@ -64,13 +75,13 @@ def invoke(
         state["Comment"] = "runs " + ", ".join(group)
     state.update(
         {
-            # By its ARN alone the result is what the function returns. Through
-            # `lambda:invoke` each state would be 70 bytes larger, and 2,000 states
-            # have to fit into a definition.
-            "Resource": arn,
-            "Arguments": _arguments(
-                "{% $states.input %}" if item else head,
-                "{% $path_" + scope[-1] + " %}" if scope else "",
+            **_calls(
+                arn,
+                _arguments(
+                    "{% $states.input %}" if item else head,
+                    "{% $path_" + scope[-1] + " %}" if scope else "",
+                ),
+                waits=plan.by_id[head].type in WAITING_TYPES,
             ),
             "TimeoutSeconds": _timeout(plan, group),
             "Retry": _retry(plan, group),
@@ -87,12 +98,28 @@ def invoke_all(plan: Plan, arn: str) -> dict[str, Any]:
     return {
         "Type": "Task",
         "Comment": f"runs {len(nodes) - 1} nodes inline",
-        "Resource": arn,
-        "Arguments": _arguments(START, ""),
+        **_calls(arn, _arguments(START, ""), waits=False),
         "TimeoutSeconds": int(min(worst.seconds + 30, limits.LAMBDA_TIMEOUT_S)),
         "Retry": retriers(backoff, worst.attempts, worst.short),
         "Output": {},
     }
+
+
+def _calls(arn: str, payload: dict[str, str], *, waits: bool) -> dict[str, Any]:
+    """Returns how a Task calls the function: at once, or until its token is sent."""
+    if waits:
+        payload["token"] = "{% $states.context.Task.Token %}"
+        return {"Resource": CALLBACK, "Arguments": {"FunctionName": arn, "Payload": payload}}
+    # By its ARN alone the result is what the function returns. Through `lambda:invoke`
+    # each state would be 70 bytes larger, and 2,000 states have to fit into a definition.
+    return {"Resource": arn, "Arguments": payload}
+
+
+def payload_of(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a Task calls the function with."""
+    arguments: dict[str, Any] = task["Arguments"]
+    payload: dict[str, Any] = arguments.get("Payload", arguments)
+    return payload
 
 
 def _arguments(node: str, path: str) -> dict[str, str]:
@@ -110,6 +137,7 @@ def likeness(plan: Plan, head: str) -> tuple[Any, ...]:
     walked = _walked(plan, group)
     return (
         plan.task_scope(head),
+        plan.by_id[head].type in WAITING_TYPES,
         _attempts(plan, group),
         plan.by_id[head].backoff_s,
         _timeout(plan, group),
@@ -135,6 +163,9 @@ def _timeout(plan: Plan, group: tuple[str, ...]) -> int:
     if walked := _walked(plan, group):
         return int(min(walked.seconds + 30, limits.LAMBDA_TIMEOUT_S))
     nodes = [plan.by_id[name] for name in group]
+    if nodes[0].type in WAITING_TYPES:
+        # The function that this wakes must find the node's own time over.
+        return math.ceil(nodes[0].timeout_s) + WAIT_MARGIN_S
     # A pure node is done at once; its own timeout is only its bound inside the invocation.
     total = sum(node.timeout_s for node in nodes if node.type not in PURE_TYPES) + 30
     return int(min(total, limits.LAMBDA_TIMEOUT_S))

@@ -105,16 +105,27 @@ class Walk:
             weighs = weight(name, info)
             inner = weighs if isinstance(weighs, Range) else exactly(weighs)
             here = self.chance[name]
+            early = _early(states[name])
             inside = info.scope + (info.nodes if info.kind == "iterate" else ())
+            firsts = []
             for box, times in boxes(self.plan, info, states[name]):
-                inner += self._sum(box, weight, inside, here).times(times)
+                part = self._sum(box, weight, inside, here).times(times)
+                inner += Range(0.0 if early else part.min, part.expected, part.max)
+                firsts.append(self._least(weight, box["StartAt"]) if times.min else 0.0)
+            if early:
+                # What decides at once: one of the branches has begun.
+                inner += Range(min(firsts, default=0.0))
             own = inner.times(repeats(self.plan, info.scope[len(around) :]))
             ways = onward(self.emitted, name, states[name])
-            least[name] = own.min + min((least[way] for way in ways), default=0.0)
+            least[name] = own.min + min((least[way] for way in [*ways, *early]), default=0.0)
             most[name] = own.max + max((most[way] for way in ways), default=0.0)
             expected += (here / base if base else 0.0) * own.expected
         start = scope["StartAt"]
         return Range(least[start], expected, most[start])
+
+    def _least(self, weight: Weight, name: str) -> float:
+        weighs = weight(name, self.emitted.info[name])
+        return weighs.min if isinstance(weighs, Range) else weighs
 
 
 def onward(emitted: Emitted, name: str, state: Mapping[str, Any]) -> list[str]:
@@ -126,18 +137,27 @@ def onward(emitted: Emitted, name: str, state: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(target for target in targets if target not in back))
 
 
+def _early(state: Mapping[str, Any]) -> list[str]:
+    """Returns where a state leads that is left before all in it has run."""
+    return [catcher["Next"] for catcher in state.get("Catch", ())]
+
+
 def _backwards(emitted: Emitted, scope: Scope) -> list[str]:
     """Returns the states so that each comes after all that may follow it."""
     states, start = scope["States"], scope["StartAt"]
+
+    def ways_of(name: str) -> Iterator[str]:
+        return iter([*onward(emitted, name, states[name]), *_early(states[name])])
+
     order: list[str] = []
     seen = {start}
-    work: list[tuple[str, Iterator[str]]] = [(start, iter(onward(emitted, start, states[start])))]
+    work: list[tuple[str, Iterator[str]]] = [(start, ways_of(start))]
     while work:
         name, ways = work[-1]
         for target in ways:
             if target not in seen:
                 seen.add(target)
-                work.append((target, iter(onward(emitted, target, states[target]))))
+                work.append((target, ways_of(target)))
                 break
         else:
             work.pop()

@@ -10,8 +10,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from joinery import limits
+from joinery.compiler.catchers import regions_of
 from joinery.compiler.chances import repeats
-from joinery.compiler.plan import MODEL_TYPES, Plan, PlanNode, items_of
+from joinery.compiler.plan import (
+    CODE_TYPES,
+    MODEL_TYPES,
+    WAITING_TYPES,
+    Plan,
+    PlanNode,
+    items_of,
+)
 from joinery.compiler.ranges import Range, exactly
 from joinery.compiler.states import StateInfo
 from joinery.compiler.steps import measure_steps
@@ -27,7 +35,8 @@ def history_events(plan: Plan) -> Callable[[str, StateInfo], Range]:
     def weight(name: str, info: StateInfo) -> Range:
         match info.kind:
             case "task":
-                return exactly(limits.SFN_EVENTS_TASK)
+                single = limits.SFN_EVENTS_CALLBACK if waits(plan, info) else limits.SFN_EVENTS_TASK
+                return exactly(single)
             case "map":
                 items = len(info.nodes)
                 return exactly(limits.SFN_EVENTS_MAP + limits.SFN_EVENTS_MAP_ITEM * items)
@@ -41,27 +50,48 @@ def history_events(plan: Plan) -> Callable[[str, StateInfo], Range]:
     return weight
 
 
+def waits(plan: Plan, info: StateInfo) -> bool:
+    """Whether a Task waits for its token."""
+    return any(plan.by_id[node].type in WAITING_TYPES for node in info.nodes)
+
+
 def per_node(walk: Walk, weigh: PerNode) -> Weight:
     """Returns the weight of a Task by the nodes it runs.
 
     A Task may be entered although its node is skipped: behind an edge with `when`, or
     in a region that runs in levels. Such a node counts nothing at least.
     """
+    alone = _of_nodes(walk, lambda node: exactly(weigh(node)))
+
+    def weight(name: str, info: StateInfo) -> Range:
+        if info.kind == "task" and info.walks:
+            return _of_group(walk, info, weigh, walk.chance[name])
+        return alone(name, info)
+
+    return weight
+
+
+def per_run_below(walk: Walk, figures: Mapping[str, Range]) -> Callable[[str, StateInfo], Range]:
+    """Returns the weight of a Task by what the runs below its nodes come to, by node."""
+    return _of_nodes(walk, lambda node: figures.get(node.id, Range()))
+
+
+def _of_nodes(walk: Walk, weigh: Callable[[PlanNode], Range]) -> Callable[[str, StateInfo], Range]:
     shares = _map_shares(walk)
+    raced: set[str] = set().union(*regions_of(walk.plan).values())
 
     def weight(name: str, info: StateInfo) -> Range:
         total = Range()
         if info.kind != "task":
             return total
         entered = walk.chance[name]
-        if info.walks:
-            return _of_group(walk, info, weigh, entered)
         for node in info.nodes:
-            value = weigh(walk.plan.by_id[node]) * shares.get(name, 1.0)
+            value = weigh(walk.plan.by_id[node]).scaled(shares.get(name, 1.0))
             runs = walk.runs[node]
-            usual = value * min(1.0, runs / entered) if entered else 0.0
-            sure = runs >= entered - 1e-9
-            total += Range(value if sure else 0.0, usual, value)
+            usual = value.expected * min(1.0, runs / entered) if entered else 0.0
+            # A node that a join may stop need not have done anything.
+            sure = runs >= entered - 1e-9 and node not in raced
+            total += Range(value.min if sure else 0.0, usual, value.max)
         return total
 
     return weight
@@ -115,12 +145,16 @@ def seconds(node: PlanNode) -> float:
     """How long a node is assumed to take."""
     if node.type in MODEL_TYPES:
         return limits.ASSUMED_MODEL_CALL_S
-    return limits.ASSUMED_PLAIN_NODE_S
+    return limits.ASSUMED_CODE_S if node.type in CODE_TYPES else limits.ASSUMED_PLAIN_NODE_S
 
 
 def lambda_usd(node: PlanNode) -> float:
-    """Memory and time; a request is paid per Task."""
-    return seconds(node) * limits.RUN_NODE_MEMORY_GB * limits.LAMBDA_USD_PER_GB_S
+    """Memory and time; a request is paid per Task, and one more for code, which runs elsewhere."""
+    memory, requests = limits.RUN_NODE_MEMORY_GB, 0
+    if node.type in CODE_TYPES:  # `run_node` waits for `run_code`: both are paid for
+        memory, requests = memory + limits.RUN_CODE_MEMORY_GB, 1
+    own = requests * limits.LAMBDA_USD_PER_REQUEST
+    return own + seconds(node) * memory * limits.LAMBDA_USD_PER_GB_S
 
 
 def dynamodb_usd(node: PlanNode) -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 PROTOCOL_VERSION = 1
+
+RUN_ENDINGS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.timed_out"})
+"""The last event of a run is one of these."""
 
 Event = dict[str, Any]
 """An event or delta as it goes over the wire: JSON-ready, shaped by `schema.json`."""
@@ -70,6 +73,12 @@ def make_delta(
         "path": path,
         "data": {"attempt": attempt, "stream": stream, "offset": offset, "text": text},
     }
+
+
+def with_nodes(event: Event, records: Iterable[Any]) -> Event:
+    """Returns an event whose `data.nodes` are the places of some node records."""
+    rows = [{"node_id": record.node_id, "path": record.key.path} for record in records]
+    return {**event, "data": {**event["data"], "nodes": rows}}
 
 
 def without_skips(event: Event, gone: Collection[tuple[str, str]]) -> Event:

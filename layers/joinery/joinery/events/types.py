@@ -10,11 +10,14 @@ from typing import Any, Final, Literal, NotRequired, TypedDict
 EVENT_NAMES: Final = (
     "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out", "run.paused",
     "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
-    "node.retrying", "nodes.skipped", "loop.round", "input.cut", "usage.recorded", "void",
+    "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "input.cut",
+    "usage.recorded", "void",
 )  # fmt: skip
 DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
-FRAME_NAMES: Final = ("ack", "error", "pong", "resync",)  # fmt: skip
-ACTIONS: Final = ("subscribe", "unsubscribe", "ping", "cancel", "pause", "resume",)  # fmt: skip
+FRAME_NAMES: Final = ("ack", "error", "pong", "resync", "hint",)  # fmt: skip
+ACTIONS: Final = (
+    "subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume",
+)  # fmt: skip
 
 
 class _Message(TypedDict):
@@ -287,6 +290,20 @@ class NodesSkipped(_Event, _EventOfNode):
     data: NodesSkippedData
 
 
+class NodesCancelledData(TypedDict):
+    """`data` of `nodes.cancelled`."""
+
+    join: str
+    nodes: list[NodeAt]
+
+
+class NodesCancelled(_Event, _OfNode):
+    """Nodes that a join has no need of any more."""
+
+    event: Literal["nodes.cancelled"]
+    data: NodesCancelledData
+
+
 class LoopRoundData(TypedDict):
     """`data` of `loop.round`."""
 
@@ -352,6 +369,8 @@ class AckFrameData(TypedDict):
     request_id: str
     action: str
     status: NotRequired[str]
+    created: NotRequired[bool]
+    live: NotRequired[bool]
     events: NotRequired[int]
     deltas: NotRequired[int]
 
@@ -406,6 +425,15 @@ class ResyncFrame(_Message):
     data: dict[str, Any]
 
 
+class HintFrame(_Message):
+    """The run has come to `head`."""
+
+    event: Literal["hint"]
+    run_id: str
+    head: int
+    data: dict[str, Any]
+
+
 class SubscribeCommand(TypedDict):
     """Watch a run."""
 
@@ -430,6 +458,20 @@ class PingCommand(TypedDict):
     action: Literal["ping"]
     request_id: str
     run_id: NotRequired[str]
+
+
+class StartCommand(TypedDict):
+    """Start a run, as `POST /runs` does, and watch it from its first event on."""
+
+    action: Literal["start"]
+    request_id: str
+    workflow_id: str
+    version: NotRequired[int]
+    inputs: NotRequired[dict[str, Any]]
+    session_id: NotRequired[str]
+    cassette: NotRequired[list[dict[str, Any]]]
+    model: NotRequired[str]
+    subscribe: NotRequired[bool]
 
 
 class CancelCommand(TypedDict):
@@ -470,18 +512,20 @@ AnyEvent = (
     | NodeFailed
     | NodeRetrying
     | NodesSkipped
+    | NodesCancelled
     | LoopRound
     | InputCut
     | UsageRecorded
     | Void
 )
 
-AnyFrame = AckFrame | ErrorFrame | PongFrame | ResyncFrame
+AnyFrame = AckFrame | ErrorFrame | PongFrame | ResyncFrame | HintFrame
 
 AnyCommand = (
     SubscribeCommand
     | UnsubscribeCommand
     | PingCommand
+    | StartCommand
     | CancelCommand
     | PauseCommand
     | ResumeCommand

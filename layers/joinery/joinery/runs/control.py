@@ -16,6 +16,7 @@ from typing import Final
 from joinery.errors import Conflict, JoineryError, Unavailable
 from joinery.events.make import make_event
 from joinery.runs.cancel import Stop
+from joinery.runs.child_end import was_stopped
 from joinery.runs.deps import Deps
 from joinery.runs.end import close_failed
 from joinery.runs.model import RunRecord
@@ -115,7 +116,9 @@ def _reopen(deps: Deps, run: RunRecord) -> RunRecord:
     failed = [
         record
         for record in deps.store.nodes(run.run_id)
-        if record.status == "failed" and not record.handled
+        if (record.status == "failed" and not record.handled)
+        # A run that ends stops its child runs; one that is paused leaves them.
+        or (run.status != "paused" and was_stopped(deps, record))
     ]
     for record in failed:
         deps.store.reset_node(run.run_id, record)

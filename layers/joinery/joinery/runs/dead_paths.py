@@ -24,6 +24,13 @@ from joinery.workflow.graph import END, START, Link
 Find = Callable[[Address], NodeRecord | None]
 """Reads one record, strongly consistent; None when there is none yet."""
 
+Blamed = Callable[[PlanNode, str], bool]
+"""Whether a failure was left to a join at a path, which must then fail, not be skipped."""
+
+
+def _nobody(join: PlanNode, path: str) -> bool:
+    return False
+
 
 def is_taken(link: Link, record: NodeRecord) -> bool:
     """Whether an edge was taken, given the record of the node it leaves."""
@@ -36,7 +43,7 @@ def is_taken(link: Link, record: NodeRecord) -> bool:
 
 
 def dead_after(
-    plan: Plan, node: PlanNode, record: NodeRecord, find: Find
+    plan: Plan, node: PlanNode, record: NodeRecord, find: Find, blamed: Blamed = _nobody
 ) -> list[tuple[PlanNode, str]]:
     """Returns the nodes, with paths, that are dead because of how `node` ended.
 
@@ -49,22 +56,33 @@ def dead_after(
         node: The node that has decided.
         record: Which port it took, and which edges there it refused.
         find: Reads records of nodes that are not part of this decision.
+        blamed: Whether a failure was left to a join.
     """
     if record.port == "repeat" and node.id in plan.loop_of:
         return []
-    return _Decision(plan, node, record.key.path, record, find=find).dead()
+    return _Decision(plan, node, record.key.path, record, find=find, blamed=blamed).dead()
 
 
-def after_skip(plan: Plan, node: PlanNode, path: str, find: Find) -> list[tuple[PlanNode, str]]:
+def after_skip(
+    plan: Plan, node: PlanNode, path: str, find: Find, blamed: Blamed = _nobody
+) -> list[tuple[PlanNode, str]]:
     """Returns the nodes that are dead because `node` itself is skipped."""
-    return _Decision(plan, node, path, None, find=find).dead()
+    return _Decision(plan, node, path, None, find=find, blamed=blamed).dead()
 
 
 class _Decision:
     def __init__(
-        self, plan: Plan, node: PlanNode, path: str, record: NodeRecord | None, *, find: Find
+        self,
+        plan: Plan,
+        node: PlanNode,
+        path: str,
+        record: NodeRecord | None,
+        *,
+        find: Find,
+        blamed: Blamed,
     ) -> None:
         self.plan, self.node, self.path, self.find = plan, node, path, find
+        self.blamed = blamed
         self.record = record
         self.found: dict[tuple[str, str], PlanNode] = {}
 
@@ -150,7 +168,8 @@ class _Decision:
     def _all_dead(self, target: PlanNode, path: str) -> bool:
         if begins_round(self.plan, target, path):
             return False
-        return all(self._is_dead(link, target, path) for link in target.incoming)
+        dead = all(self._is_dead(link, target, path) for link in target.incoming)
+        return dead and not (target.join and self.blamed(target, path))
 
     def _is_dead(self, link: Link, target: PlanNode, path: str) -> bool:
         if link.source == START:

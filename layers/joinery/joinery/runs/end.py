@@ -8,6 +8,7 @@ from typing import Any
 from joinery.compiler.plan import Plan, end_of
 from joinery.errors import NodeError, PermanentExpression, RunCancelled, RunSuspended
 from joinery.events.make import make_event
+from joinery.runs.child_end import after_close
 from joinery.runs.deps import Deps
 from joinery.runs.lists import seen_records
 from joinery.runs.model import NodeRecord, RunRecord, addresses_for
@@ -50,7 +51,8 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
         close_failed(deps, run, error, node_id=END)
         raise
     now = deps.clock()
-    usage = total_usage(deps.store.nodes(run.run_id))
+    nodes = deps.store.nodes(run.run_id)
+    usage = total_usage(nodes)
     event = make_event(
         "run.completed",
         run.run_id,
@@ -63,6 +65,7 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
     )
     if stored:
         deps.publisher.publish(run.run_id, stored)
+    after_close(deps, run, nodes)
 
 
 def close_failed(
@@ -105,6 +108,7 @@ def close_failed(
     )
     if stored:
         deps.publisher.publish(run.run_id, stored)
+    after_close(deps, run, records)
 
 
 def _cause(records: Sequence[NodeRecord]) -> dict[str, Any] | None:

@@ -25,6 +25,15 @@ def run_id_for_key(owner: str, workflow_id: str, key: str) -> str:
     return "run_" + _base32(int.from_bytes(digest[:16]))
 
 
+def child_run_id(run_id: str, node_ord: int, path: str, ended: int) -> str:
+    """Returns the id of a node's child run, after so many of its child runs have ended.
+
+    It depends on nothing else: whoever comes after a crash finds the same run.
+    """
+    place = "\0".join((run_id, str(node_ord), path, str(ended)))
+    return "run_" + _base32(int.from_bytes(hashlib.sha256(place.encode()).digest()[:16]))
+
+
 def workflow_id_for(owner: str, name: str) -> str:
     """Returns the id of an owner's workflow of this name."""
     digest = hashlib.sha256(f"{owner}\0{name}".encode()).hexdigest()

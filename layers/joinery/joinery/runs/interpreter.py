@@ -13,13 +13,22 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from joinery.compiler.plan import Plan, PlanNode
+from joinery.compiler.plan import Plan, PlanNode, join_of
 from joinery.errors import NodeError, RunCancelled, RunSuspended, Transient
 from joinery.runs.dead_paths import is_taken
 from joinery.runs.deps import Deps
 from joinery.runs.end import close_completed, close_failed
 from joinery.runs.items import Items
-from joinery.runs.model import NodeRecord, RunRecord, common_depth, next_round, path_of
+from joinery.runs.joins import JoinState, advance
+from joinery.runs.model import (
+    NodeKey,
+    NodeRecord,
+    RunRecord,
+    common_depth,
+    next_round,
+    path_of,
+)
+from joinery.runs.races import races_of
 from joinery.runs.task import run_nodes
 from joinery.runs.walk import Pace, pause, run_member
 from joinery.workflow.bodies import ITEM
@@ -95,9 +104,10 @@ class _Walk:
     undecided: dict[Place, int] = field(default_factory=dict)
     taken: set[Place] = field(default_factory=set)
     ready: deque[Place] = field(default_factory=deque)
+    quorums: dict[NodeKey, JoinState] = field(default_factory=dict)
     last: dict[Place, NodeRecord | None] = field(default_factory=dict)
-    pace: Pace | None = None
     items: Items = field(default_factory=Items)
+    pace: Pace | None = None
 
     def walk(self) -> None:
         for link in self.plan.outgoing[START][""]:
@@ -109,13 +119,12 @@ class _Walk:
             while self.ready or running:
                 if failure is not None:
                     self.ready.clear()
-                if len(self.ready) == 1 and not running:
-                    place = self.ready.popleft()
-                    self._came_to_end(place, self._run(place))
+                begun = self._begun()
+                if len(begun) == 1 and not running:
+                    self._came_to_end(begun[0], self._run(begun[0]))
                     continue
-                while self.ready:
+                for place in begun:
                     pool = pool or ThreadPoolExecutor(THREADS, "joinery-node")
-                    place = self.ready.popleft()
                     running[pool.submit(self._run, place)] = place
                 if not running:
                     break
@@ -126,11 +135,18 @@ class _Walk:
                         self._came_to_end(place, future.result())
                     except NodeError as error:
                         failure = failure or error
+                        self._stop_children(failure)
         finally:
             if pool:
                 pool.shutdown()
         if failure is not None:
             raise failure
+
+    def _stop_children(self, failure: NodeError) -> None:
+        """Closes the failed run at once where child runs go on, which that cancels."""
+        records = self.deps.store.nodes(self.run.run_id) if self.deps.children else []
+        if any(record.status == "waiting" for record in records):
+            close_failed(self.deps, self.run, failure)
 
     # -- running -----------------------------------------------------------------------
 
@@ -148,11 +164,12 @@ class _Walk:
                     self.deps, _bare(self.plan), self.run, node_id, path, deadline=deadline
                 )
             except Transient:
-                self._pause(node.backoff_s * 2 ** (attempt - 1))
+                self._pause(node.backoff_s * 2 ** (attempt - 1), place)
                 attempt += 1
 
-    def _pause(self, seconds: float) -> None:
-        pause(self.deps, self.run.run_id, seconds, self.sleep)
+    def _pause(self, seconds: float, place: Place) -> None:
+        lost = lambda: self._is_lost(place)  # noqa: E731 - it is one word
+        pause(self.deps, self.run.run_id, seconds, self.sleep, enough=lost)
 
     # -- deciding edges ----------------------------------------------------------------
 
@@ -165,6 +182,9 @@ class _Walk:
         """Notes that an edge into `link.target` at `path` is decided."""
         place = (link.target, path)
         node = self.plan.by_id[link.target]
+        if node.join:
+            self._vote(node, path, link, taken)
+            return
         left = self.undecided.get(place, len(node.incoming)) - 1
         self.undecided[place] = left
         if taken:
@@ -186,6 +206,21 @@ class _Walk:
     def _came_to_end(self, place: Place, record: NodeRecord) -> None:
         """Goes on behind a node that ran, and behind the items that it was the last of."""
         self._ended(place, record)
+        self._rest(place)
+
+    def _begun(self) -> list[Place]:
+        """Returns what is to be run now; what a decided join has no need of comes to rest."""
+        begun: list[Place] = []
+        while self.ready:
+            place = self.ready.popleft()
+            if self._is_lost(place):
+                self._rest(place)
+            else:
+                begun.append(place)
+        return begun
+
+    def _rest(self, place: Place) -> None:
+        """Goes on behind the items that a node was the last of."""
         node = self.plan.by_id[place[0]]
         for owner in self.items.rest(node, place[1]):
             following = self.items.following(owner)
@@ -200,6 +235,39 @@ class _Walk:
         for link in self.plan.outgoing[each][ITEM]:
             self._decide(link, self._entered(link.target, outer), True)
 
+    # -- joins that do not wait for all --------------------------------------------------
+
+    def _vote(self, join: PlanNode, path: str, link: Link, taken: bool) -> None:
+        """Notes an edge into a join; it runs, once, as soon as that decides it."""
+        key = races_of(self.plan).key(join, path)
+        before = self._state(join, key)
+        place = [join.incoming.index(link)]
+        self._change(join, before, taken=place if taken else [], dead=[] if taken else place)
+
+    def _blame(self, node: PlanNode, path: str) -> None:
+        """Notes a failure that is left to a join."""
+        join = join_of(self.plan, node)
+        if join is not None:
+            state = self._state(join, races_of(self.plan).key(join, path))
+            self._change(join, state, failed=[(node.id, path)])
+
+    def _state(self, join: PlanNode, key: NodeKey) -> JoinState:
+        return self.quorums.get(key) or JoinState(key)
+
+    def _change(self, join: PlanNode, before: JoinState, **changes: Any) -> None:
+        after = advance(before, join.join, len(join.incoming), **changes)
+        self.quorums[before.key] = after
+        if after.outcome and not before.outcome:
+            self._make_ready((join.id, after.key.path))
+
+    def _is_lost(self, place: Place) -> bool:
+        """Whether a node is in the region of a join that is decided."""
+        node_id, path = place
+        races = races_of(self.plan)
+        return any(
+            self._state(join, races.key(join, path)).over for join in races.around.get(node_id, ())
+        )
+
     def _ended(self, place: Place, record: NodeRecord | None) -> None:
         """Decides the edges out of a node that has ended; None when it was skipped."""
         self.last[place] = record
@@ -213,6 +281,10 @@ class _Walk:
     def _decide_onward(self, place: Place, record: NodeRecord | None) -> None:
         node_id, path = place
         node = self.plan.by_id[node_id]
+        if self._is_lost(place):
+            return  # whatever it leads to is the join's, which has stopped it
+        if record is not None and record.contained:
+            self._blame(node, path)
         loop = self.plan.loop_of.get(node_id)
         if loop and record is not None and record.port == "repeat":
             self._begin_round(loop.entries, path)

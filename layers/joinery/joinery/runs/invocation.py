@@ -7,12 +7,28 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.plan import Plan, PlanNode
-from joinery.events.make import Event, make_event
+from joinery.events.make import Event, make_event, with_nodes
 from joinery.runs.deps import Deps
+from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
 
 if TYPE_CHECKING:
     from joinery.runs.walk import Pace
+
+
+@dataclass(frozen=True, slots=True)
+class Waker:
+    """What wakes the Task of an invocation.
+
+    Attributes:
+        token: The Task's token.
+        begun_at: Epoch seconds at which the invocation began.
+        caught: The joins whose decision the machine catches around the Task.
+    """
+
+    token: str
+    begun_at: float
+    caught: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -27,8 +43,10 @@ class Invocation:
         path: Its loop rounds and item indexes.
         deadline: `time.monotonic()` at which the invocation ends.
         loaded: Records read so far, shared by the nodes of one Task.
+        joins: What was read of the joins that do not wait for all.
         control: The control item as it was read; `head` grows from its.
         head: Highest seq seen.
+        waker: What wakes the Task, where it waits for that.
         pace: What is left of an invocation that runs several nodes; None for one alone.
     """
 
@@ -41,7 +59,9 @@ class Invocation:
     loaded: dict[Address, NodeRecord]
     control: Control = field(default_factory=Control)
     head: int = 0
+    joins: dict[NodeKey, JoinState] = field(default_factory=dict)
     pace: Pace | None = None
+    waker: Waker | None = None
 
     @property
     def run_id(self) -> str:
@@ -92,8 +112,7 @@ class Invocation:
 
     def skip_event(self, records: Sequence[NodeRecord]) -> Event:
         """Returns the one event that tells of all these skips."""
-        rows = [{"node_id": r.node_id, "path": r.key.path} for r in records]
-        return self.event("nodes.skipped", {"nodes": rows})
+        return with_nodes(self.event("nodes.skipped", {}), records)
 
     def skipped(self, dead: Sequence[tuple[PlanNode, str]], now: float) -> list[NodeRecord]:
         """Returns the records of dead nodes."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from joinery.errors import NotFound
+from joinery.runs.child_end import after_close
 from joinery.runs.deps import Deps
 from joinery.runs.end import close_failed
 from joinery.runs.ownership import RUN_ID
@@ -54,6 +55,8 @@ def close_ended(deps: Deps, detail: Mapping[str, Any]) -> str:
     if run.incarnation != incarnation:
         return "superseded"
     if run.closed:
+        # Whoever closed it may have died before the runs around and below it knew.
+        after_close(deps, run, deps.store.nodes(run_id))
         return "was_closed"
     if run.status == "paused":
         return "paused"

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from joinery.errors import NotFound
-from joinery.events.make import Event, without_skips
+from joinery.events.make import Event, with_nodes, without_skips
+from joinery.runs.joins import JoinState
 from joinery.runs.model import (
     RUN_OPEN,
     Address,
@@ -21,7 +22,15 @@ from joinery.runs.model import (
     RunRecord,
     reset,
 )
-from joinery.runs.ports import AlreadyTerminal, ClaimHeld, ClaimLost, Loaded, TextPiece
+from joinery.runs.ports import (
+    AlreadyTerminal,
+    ClaimHeld,
+    ClaimLost,
+    JoinChanged,
+    Loaded,
+    TaskToken,
+    TextPiece,
+)
 
 
 @dataclass(slots=True)
@@ -34,6 +43,8 @@ class _Run:
     nodes: dict[NodeKey, NodeRecord] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     texts: list[TextPiece] = field(default_factory=list)
+    tokens: dict[NodeKey, TaskToken] = field(default_factory=dict)
+    joins: dict[NodeKey, JoinState] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -177,7 +188,9 @@ class MemoryStore:
 
     # -- nodes -------------------------------------------------------------------------
 
-    def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
+    def load(
+        self, run_id: str, addresses: Iterable[Address], joins: Iterable[NodeKey] = ()
+    ) -> Loaded:
         """See `RunStore.load`."""
         with self._lock:
             run = self._run(run_id)
@@ -189,7 +202,8 @@ class MemoryStore:
                 record = self._find(run, address)
                 if record is not None:
                     found[address] = record
-            return Loaded(run.control, found)
+            held = {key: run.joins[key] for key in joins if key in run.joins}
+            return Loaded(run.control, found, held)
 
     @staticmethod
     def _find(run: _Run, address: Address) -> NodeRecord | None:
@@ -258,13 +272,29 @@ class MemoryStore:
             run = self._run(run_id)
             run.nodes[key] = self._mine(run, key, attempt).with_(claim_until=until)
 
-    def release(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+    def release(
+        self, run_id: str, record: NodeRecord, events: Sequence[Event], *, was: str | None = None
+    ) -> list[Event]:
         """See `RunStore.release`."""
         with self._lock:
             run = self._run(run_id)
-            self._mine(run, record.key, record.attempt)
+            held = self._mine(run, record.key, record.attempt)
+            if was is not None and held.status != was:
+                raise ClaimLost
             run.nodes[record.key] = record.with_(claim_until=0.0, holder="")
             return self._stamp(run, events)
+
+    def put_token(self, run_id: str, token: TaskToken) -> None:
+        """See `RunStore.put_token`."""
+        with self._lock:
+            tokens = self._run(run_id).tokens
+            held = tokens.get(token.key)
+            if held is None or held.issued_at <= token.issued_at:
+                tokens[token.key] = token
+
+    def token(self, run_id: str, key: NodeKey) -> TaskToken | None:
+        """See `RunStore.token`."""
+        return self._run(run_id).tokens.get(key)
 
     def finish(
         self,
@@ -274,6 +304,7 @@ class MemoryStore:
         skipped: Sequence[NodeRecord] = (),
         *,
         fenced: bool = True,
+        joins: Sequence[JoinState] = (),
     ) -> list[Event]:
         """See `RunStore.finish`."""
         with self._lock:
@@ -283,13 +314,47 @@ class MemoryStore:
                 raise AlreadyTerminal(held)
             if fenced:
                 self._mine(run, record.key, record.attempt)
+            for join in joins:
+                stored_join = run.joins.get(join.key)
+                if (stored_join.version if stored_join else 0) != join.version:
+                    raise JoinChanged
             gone = {(r.node_id, r.key.path) for r in skipped if r.key in run.nodes}
             stored = self._stamp(run, [without_skips(event, gone) for event in events])
             seq = stored[0]["seq"] if stored else 0
             run.nodes[record.key] = record.with_(claim_until=0.0, seq=seq)
             for other in skipped:
                 run.nodes.setdefault(other.key, other)
+            for join in joins:
+                run.joins[join.key] = replace(join, version=join.version + 1)
             return stored
+
+    def cancel_nodes(self, run_id: str, records: Sequence[NodeRecord], event: Event) -> list[Event]:
+        """See `RunStore.cancel_nodes`."""
+        with self._lock:
+            run = self._run(run_id)
+            open_ = [r for r in records if r.key not in run.nodes or not run.nodes[r.key].terminal]
+            if not open_:
+                return []
+            stored = self._stamp(run, [with_nodes(event, open_)])
+            for record in open_:
+                run.nodes[record.key] = run.nodes.get(record.key, record).with_(
+                    status="cancelled",
+                    ended_at=record.ended_at,
+                    claim_until=0.0,
+                    error=None,
+                    seq=stored[0]["seq"],
+                )
+            return stored
+
+    def settle(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+        """See `RunStore.settle`."""
+        with self._lock:
+            run = self._run(run_id)
+            held = run.nodes.get(record.key)
+            if held is None or (held.status, held.attempt) != ("cancelled", record.attempt):
+                return []
+            run.nodes[record.key] = held.with_(usage=record.usage, streams=record.streams)
+            return self._stamp(run, events)
 
     # -- events and text ---------------------------------------------------------------
 
@@ -316,3 +381,7 @@ class MemoryStore:
             pieces,
             key=lambda p: (p.key.ord, p.key.parts(), p.attempt, p.stream, p.offset),
         )
+
+    def texts_of(self, run_id: str, key: NodeKey, attempt: int) -> list[TextPiece]:
+        """See `RunStore.texts_of`."""
+        return [p for p in self.texts(run_id) if (p.key, p.attempt) == (key, attempt)]

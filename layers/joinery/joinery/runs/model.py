@@ -32,7 +32,7 @@ class NodeRecord:
     Attributes:
         key: Its address.
         node_id: Its id in the workflow.
-        status: `pending`, `running`, `completed`, `skipped`, `failed` or `cancelled`.
+        status: `pending`, `running`, `waiting`, `completed`, `skipped`, `failed` or `cancelled`.
         attempt: Number of the last attempt that was begun.
         claim_until: Epoch seconds until which the attempt is somebody's; 0 when nobody's.
         holder: Which invocation holds or held the claim.
@@ -48,9 +48,11 @@ class NodeRecord:
         reason: Why a loop ended.
         items: For an iterate node that ended well, how many items it has, else None.
         handled: Whether a failure was dealt with as `on_error` says, so that the run goes on.
-        contained: Whether a node around it contains its failure: it leads nowhere then.
+        contained: Whether a failure was left to the node's container: no edge was taken.
         refused: Nodes that the edges at its port do not lead to, since their `when` is false.
         seq: Place in the log of the first event that its end stored; set by the store.
+        child: The run that a `workflow` node has begun last.
+        children: How many child runs of it have ended and were followed by another.
         base: Attempts that do not count any more, since the run was resumed after them.
     """
 
@@ -75,6 +77,8 @@ class NodeRecord:
     contained: bool = False
     refused: tuple[str, ...] = ()
     seq: int = 0
+    child: str = ""
+    children: int = 0
     base: int = 0
 
     @property
@@ -95,8 +99,38 @@ class NodeRecord:
 def reset(record: NodeRecord) -> NodeRecord:
     """Returns a record that may be claimed again; numbers of attempts go on, what it cost stays."""
     return NodeRecord(
-        record.key, record.node_id, attempt=record.attempt, base=record.attempt, usage=record.usage
+        record.key,
+        record.node_id,
+        attempt=record.attempt,
+        base=record.attempt,
+        usage=record.usage,
+        # What its child run came to was the last attempt's.
+        children=record.children + bool(record.child),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """Where a child run was begun.
+
+    Attributes:
+        run_id: The run that waits for it.
+        node_id: The node there.
+        ord: That node's ordinal.
+        path: That node's path.
+        depth: How many runs are around the child run.
+    """
+
+    run_id: str
+    node_id: str
+    ord: int
+    path: str
+    depth: int
+
+    @property
+    def key(self) -> NodeKey:
+        """The node's address."""
+        return NodeKey(self.ord, self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +152,13 @@ class RunRecord:
     error: Mapping[str, Any] | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
     request_hash: str = ""
+    parent: Parent | None = None
     forked_from: str = ""
+
+    @property
+    def depth(self) -> int:
+        """How many runs are around it."""
+        return self.parent.depth if self.parent else 0
 
     @property
     def closed(self) -> bool:

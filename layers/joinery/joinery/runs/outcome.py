@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from joinery.compiler.plan import PlanNode
 from joinery.errors import (
     NodeError,
     Permanent,
@@ -14,6 +16,7 @@ from joinery.errors import (
     RunCancelled,
     Transient,
     TransientClaimed,
+    TransientStore,
 )
 from joinery.events.make import Event
 from joinery.nodes.base import NodeResult
@@ -22,7 +25,17 @@ from joinery.runs.dead_paths import dead_after
 from joinery.runs.invocation import Invocation
 from joinery.runs.lists import seen_records
 from joinery.runs.model import Address, NodeRecord, next_round
-from joinery.runs.ports import AlreadyTerminal, ClaimLost
+from joinery.runs.ports import AlreadyTerminal, ClaimLost, JoinChanged
+from joinery.runs.quorum import (
+    blamed,
+    lose,
+    over_by,
+    pauses,
+    refresh,
+    visible,
+    votes,
+    was_cancelled,
+)
 from joinery.runs.scope import build_scope
 from joinery.runs.watch import Watch
 
@@ -41,7 +54,7 @@ def again(inv: Invocation, record: NodeRecord) -> NodeRecord:
 
 
 def _raise_if_failed(inv: Invocation, record: NodeRecord) -> None:
-    if record.status != "failed" or inv.node.on_error != "fail" or record.contained:
+    if record.status != "failed" or record.contained or inv.node.on_error != "fail":
         return
     stored = dict(record.error or {})
     error = PermanentAttemptsExhausted(str(stored.get("message", "the node failed")), cause=stored)
@@ -67,11 +80,17 @@ def record_outcome(
     Raises:
         NodeError: The node failed, or is to be tried again.
     """
+    stopped = watch.cancelled()
+    if watch.race_lost or watch.claim_lost:
+        refresh(inv)
+        lost = over_by(inv)
+        if lost:
+            return _lose(inv, record, lost, summary)
     if watch.claim_lost:
         raise TransientClaimed(f"another invocation took over node '{inv.node.id}'")
     if isinstance(result, NodeResult):
         return _complete(inv, record, result, summary)
-    if isinstance(result, RunCancelled) or watch.cancelled():
+    if isinstance(result, RunCancelled) or stopped:
         raise RunCancelled("the run was cancelled") from result
     if isinstance(result, Transient) and _may_retry(inv, record, result):
         return _retry(inv, record, result)
@@ -146,27 +165,57 @@ def fail(
 
 
 def _finish(inv: Invocation, record: NodeRecord, events: list[Event]) -> NodeRecord:
-    skipped: list[NodeRecord] = []
     goes_on = record.status == "completed" or record.handled
     if goes_on and not record.contained and _has_conditions(inv):
         try:
             record = record.with_(refused=_refused(inv, record))
         except PermanentExpression as error:
             return _fail_at_edge(inv, record, error)
+    for pause in pauses():
+        time.sleep(pause)
+        refresh(inv)
+        lost = over_by(inv)
+        if lost:
+            return _lose(inv, record, lost, record.streams)
+        try:
+            return _store(inv, record, events, goes_on=goes_on)
+        except JoinChanged:
+            continue
+    raise TransientStore(f"too many ends at once beside node '{inv.node.id}'")
+
+
+def _store(
+    inv: Invocation, record: NodeRecord, events: Sequence[Event], *, goes_on: bool
+) -> NodeRecord:
+    """Stores an end with what it decides. Raises: JoinChanged."""
+    dead: list[tuple[PlanNode, str]] = []
     if goes_on and (len(inv.node.ports) > 1 or record.refused or record.contained):
         inv.loaded[Address(record.key)] = record
-        dead = dead_after(inv.plan, inv.node, record, inv.find)
-        skipped = inv.skipped(dead, record.ended_at)
-        if skipped:
-            events.append(inv.skip_event(skipped))
+        dead = dead_after(
+            inv.plan, inv.node, record, inv.find, lambda join, at: blamed(inv, record, join, at)
+        )
+    skipped = inv.skipped(dead, record.ended_at)
+    told = [*events, inv.skip_event(skipped)] if skipped else list(events)
+    joins = votes(inv, record, dead) if goes_on else []
     try:
-        stored = inv.deps.store.finish(inv.run_id, record, events, skipped)
+        stored = inv.deps.store.finish(inv.run_id, record, told, skipped, joins=joins)
     except AlreadyTerminal as ended:
+        if ended.record.status == "cancelled":
+            return was_cancelled(inv, record, ended.record)
         return again(inv, ended.record)
     except ClaimLost:
         raise TransientClaimed(f"another invocation took over node '{inv.node.id}'") from None
     inv.publish(stored)
     return record.with_(seq=stored[0]["seq"])
+
+
+def _lose(
+    inv: Invocation, record: NodeRecord, join_id: str, summary: Mapping[str, Any]
+) -> NodeRecord:
+    try:
+        return lose(inv, record, join_id, summary)
+    except ClaimLost:
+        raise TransientClaimed(f"another invocation took over node '{inv.node.id}'") from None
 
 
 def _has_conditions(inv: Invocation) -> bool:
@@ -180,7 +229,7 @@ def _refused(inv: Invocation, record: NodeRecord) -> tuple[str, ...]:
     Raises:
         PermanentExpression: A condition cannot be evaluated.
     """
-    records = seen_records(inv.plan, inv.node, inv.path, inv.loaded)
+    records = visible(inv, seen_records(inv.plan, inv.node, inv.path, inv.loaded))
     records[inv.node.id] = record
     scope = build_scope(inv.deps.store, inv.run, inv.node, inv.path, records)
     at_port = inv.plan.outgoing[inv.node.id].get(record.port, [])
@@ -191,8 +240,8 @@ def _refused(inv: Invocation, record: NodeRecord) -> tuple[str, ...]:
 
 def _fail_at_edge(inv: Invocation, record: NodeRecord, error: PermanentExpression) -> NodeRecord:
     """Fails the run, or leaves it to the node's container: where to go on cannot be told."""
-    contained = bool(inv.node.contained)
     shown = error.to_dict()
+    contained = bool(inv.node.contained)
     ended = record.with_(
         status="failed",
         port="",

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from joinery.events.make import Event
+from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
+
+if TYPE_CHECKING:
+    from joinery.compiler.plan import Plan
+    from joinery.runs.deps import Deps
 
 
 class ClaimHeld(Exception):
@@ -30,6 +35,10 @@ class ClaimLost(Exception):
     """Another attempt has begun since: nothing that this one writes counts any more."""
 
 
+class JoinChanged(Exception):
+    """A join's state is not the one that a change was computed from: read it and compute again."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextPiece:
     """A stored piece of a stream."""
@@ -42,11 +51,31 @@ class TextPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskToken:
+    """What wakes the Task of a node that waits.
+
+    Attributes:
+        key: The node.
+        token: The Task's token; a retried Task has another.
+        child: What the node waits for.
+        issued_at: Epoch seconds at which the invocation with this token began.
+        caught: The joins whose decision the machine catches around the Task.
+    """
+
+    key: NodeKey
+    token: str
+    child: str
+    issued_at: float
+    caught: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """One strongly consistent read."""
 
     control: Control
     records: Mapping[Address, NodeRecord] = field(default_factory=dict)
+    joins: Mapping[NodeKey, JoinState] = field(default_factory=dict)
 
 
 class RunStore(Protocol):
@@ -125,8 +154,10 @@ class RunStore(Protocol):
         """Deletes all that is stored of a run; False while some of it is left."""
         ...
 
-    def load(self, run_id: str, addresses: Iterable[Address]) -> Loaded:
-        """Reads the control item and records; what does not exist is left out.
+    def load(
+        self, run_id: str, addresses: Iterable[Address], joins: Iterable[NodeKey] = ()
+    ) -> Loaded:
+        """Reads the control item, records and joins; what does not exist is left out.
 
         All records of an address with `every` are given each at its own exact address.
         """
@@ -150,11 +181,24 @@ class RunStore(Protocol):
         """Extends a claim. Raises: ClaimLost."""
         ...
 
-    def release(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+    def release(
+        self, run_id: str, record: NodeRecord, events: Sequence[Event], *, was: str | None = None
+    ) -> list[Event]:
         """Gives a claim back with what the attempt cost, so that another may begin.
+
+        A record that is `waiting` waits for whoever finishes it. With `was`, the
+        stored record must have that status.
 
         Raises: ClaimLost.
         """
+        ...
+
+    def put_token(self, run_id: str, token: TaskToken) -> None:
+        """Stores what a node waits with, unless one that was issued later is there."""
+        ...
+
+    def token(self, run_id: str, key: NodeKey) -> TaskToken | None:
+        """Returns what a node waits with."""
         ...
 
     def finish(
@@ -165,13 +209,31 @@ class RunStore(Protocol):
         skipped: Sequence[NodeRecord] = (),
         *,
         fenced: bool = True,
+        joins: Sequence[JoinState] = (),
     ) -> list[Event]:
         """Stores a terminal record, the records it skips and the events as one transaction.
 
         `fenced` is False for a record that nobody claimed, such as a skip. A
-        skipped record that exists already is left as it is.
+        skipped record that exists already is left as it is. `joins` are states as they
+        were loaded, with changes: they are stored under the version that follows.
 
-        Raises: ClaimLost, AlreadyTerminal.
+        Raises: ClaimLost, AlreadyTerminal, JoinChanged.
+        """
+        ...
+
+    def cancel_nodes(self, run_id: str, records: Sequence[NodeRecord], event: Event) -> list[Event]:
+        """Records nodes as cancelled that have not ended; the others stay as they are.
+
+        The event, a `nodes.cancelled` without rows, comes to tell of those that it
+        changed; where they do not fit into one transaction, there are several. Of a
+        node that was begun, attempts, times and usage stay.
+        """
+        ...
+
+    def settle(self, run_id: str, record: NodeRecord, events: Sequence[Event]) -> list[Event]:
+        """Adds to a cancelled node what its last attempt had used by its end.
+
+        Returns nothing when it was not that attempt that was cancelled.
         """
         ...
 
@@ -189,6 +251,10 @@ class RunStore(Protocol):
 
     def texts(self, run_id: str) -> list[TextPiece]:
         """Returns all stored pieces, by node, attempt, stream and offset."""
+        ...
+
+    def texts_of(self, run_id: str, key: NodeKey, attempt: int) -> list[TextPiece]:
+        """Returns the stored pieces of one attempt, by stream and offset."""
         ...
 
     def close_run(
@@ -209,8 +275,49 @@ class RunStore(Protocol):
         ...
 
 
+class ChildRuns(Protocol):
+    """Starts child runs and wakes the nodes that wait for them."""
+
+    @property
+    def settles(self) -> bool:
+        """Whether this process may end other runs' nodes; else somebody else does."""
+        ...
+
+    def plan(self, ref: str) -> Plan:
+        """Returns a plan by what runs are pinned to. Raises: NotFound."""
+        ...
+
+    def start(self, deps: Deps, run: RunRecord, *, within_s: float) -> None:
+        """Starts a run, once however often it is called.
+
+        Raises:
+            JoineryError: It was not started.
+        """
+        ...
+
+    def stop(self, run: RunRecord, cause: str) -> None:
+        """Stops what runs a run that was closed; what has ended is left alone."""
+        ...
+
+    def answer(self, token: str, output: Mapping[str, Any]) -> None:
+        """Ends the wait of a Task; one that waits no more is left alone."""
+        ...
+
+    def refuse(self, token: str, error: str, cause: str) -> None:
+        """Fails a Task that waits, by an error name; one that waits no more is left alone."""
+        ...
+
+
 class Publisher(Protocol):
     """Reaches the people who watch a run. Never raises, never blocks for long."""
+
+    def begin(self, run_id: str, width: int) -> None:
+        """Tells that a node of a run begins, and how many may be at work at once."""
+        ...
+
+    def interval(self, run_id: str) -> float:
+        """Returns how many seconds one message to everybody takes of what a node may post."""
+        ...
 
     def publish(self, run_id: str, messages: Sequence[Event]) -> None:
         """Sends messages in order to every subscriber."""

@@ -14,7 +14,7 @@ from joinery.runs.deps import Deps
 from joinery.runs.end import close_failed
 from joinery.runs.ids import new_run_id, run_id_for_key
 from joinery.runs.inputs import check_inputs
-from joinery.runs.model import RunRecord
+from joinery.runs.model import Parent, RunRecord
 
 
 def create_run(
@@ -28,6 +28,8 @@ def create_run(
     idempotency_key: str | None = None,
     session_id: str | None = None,
     extra: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
+    parent: Parent | None = None,
     forked_from: str = "",
 ) -> tuple[RunRecord, bool]:
     """Stores a new run with its `run.started` event.
@@ -42,6 +44,8 @@ def create_run(
         idempotency_key: The same key again gives the same run.
         session_id: The session it belongs to.
         extra: What else it is pinned to: `{cassette?, model?}`.
+        run_id: Its id where that is settled, as a child run's is.
+        parent: The node that it is a child run of.
         forked_from: The run that it is a fork of.
 
     Returns:
@@ -55,9 +59,9 @@ def create_run(
     inputs = check_inputs(plan.inputs, given)
     now = deps.clock()
     fingerprint = _fingerprint(workflow_id, version, inputs, session_id, extra or {})
-    run_id = (
-        run_id_for_key(owner, workflow_id, idempotency_key) if idempotency_key else new_run_id(now)
-    )
+    if run_id is None:
+        keyed = idempotency_key and run_id_for_key(owner, workflow_id, idempotency_key)
+        run_id = keyed or new_run_id(now)
     run = RunRecord(
         run_id=run_id,
         owner=owner,
@@ -67,6 +71,7 @@ def create_run(
         session_id=session_id,
         created_at=now,
         request_hash=fingerprint,
+        parent=parent,
         forked_from=forked_from,
     )
     event = started_event(run, plan, at=now)
@@ -99,9 +104,21 @@ def started_event(run: RunRecord, plan: Plan, *, at: float) -> Event:
         "edges": edges,
         "loops": [[loop.loop, list(loop.entries), loop.max_rounds] for loop in plan.loops],
     }
+    if run.parent:
+        data["parent"] = parent_shown(run.parent)
     if run.forked_from:
         data["forked_from"] = run.forked_from
     return make_event("run.started", run.run_id, data, at=at, session_id=run.session_id)
+
+
+def parent_shown(parent: Parent) -> dict[str, Any]:
+    """Returns where a child run was begun, as everybody is shown it."""
+    return {
+        "run_id": parent.run_id,
+        "node_id": parent.node_id,
+        "path": parent.path,
+        "depth": parent.depth,
+    }
 
 
 def owned_run(deps: Deps, owner: str, run_id: str) -> RunRecord:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from joinery.errors import JoineryError, NotFound
+from joinery.runs.child_end import catch_up
 from joinery.runs.deps import Deps
 from joinery.runs.end import close_failed
 from joinery.runs.lifecycle import close_ended
@@ -92,6 +93,7 @@ def _look(deps: Deps, overdue: Overdue, describe: Describe, run_id: str) -> str:
     found = describe(run.execution_arn)
     if found is not None and found["status"] == "RUNNING":
         age = deps.clock() - (run.started_at or run.created_at)
+        catch_up(deps, run)
         overdue.look_again(run, deps.clock() + min(LOOK_AGAIN_MAX_S, max(FIRST_LOOK_S, age)))
         return "open"
     return _ended(deps, run, found)

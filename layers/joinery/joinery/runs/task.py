@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.plan import Plan, PlanNode
@@ -20,14 +20,18 @@ from joinery.errors import (
     RunCancelled,
     RunSuspended,
     TransientClaimed,
+    TransientStore,
 )
+from joinery.events.make import Event
 from joinery.events.streams import TextStreams
 from joinery.nodes.base import Meter, NodeContext, NodeResult
 from joinery.nodes.registry import executor
+from joinery.runs.children import abandon, attach, begin
 from joinery.runs.dead_paths import after_skip, is_taken
 from joinery.runs.deps import LEASE_S, Deps
 from joinery.runs.end import close_completed
-from joinery.runs.invocation import Invocation
+from joinery.runs.invocation import Invocation, Waker
+from joinery.runs.joins import EMPTY
 from joinery.runs.lists import seen_records
 from joinery.runs.model import (
     Address,
@@ -38,7 +42,21 @@ from joinery.runs.model import (
     item_paths,
 )
 from joinery.runs.outcome import again, crashed, fail, record_outcome
-from joinery.runs.ports import AlreadyTerminal, ClaimHeld, TextPiece
+from joinery.runs.ports import AlreadyTerminal, ClaimHeld, JoinChanged, TextPiece
+from joinery.runs.quorum import (
+    blamed,
+    keys_of,
+    not_reached,
+    open_join,
+    over_by,
+    pauses,
+    raise_decided,
+    refresh,
+    stand_down,
+    visible,
+    votes,
+)
+from joinery.runs.races import races_of
 from joinery.runs.scope import build_scope
 from joinery.runs.watch import Watch
 from joinery.workflow.graph import END, START
@@ -50,7 +68,15 @@ log = logging.getLogger(__name__)
 
 
 def run_task(
-    deps: Deps, plan: Plan, run: RunRecord, head: str, path: str, *, deadline: float
+    deps: Deps,
+    plan: Plan,
+    run: RunRecord,
+    head: str,
+    path: str,
+    *,
+    deadline: float,
+    quorum: Sequence[str] = (),
+    token: str = "",
 ) -> dict[str, Any]:
     """Runs a node, with the nodes folded into its Task, and returns what the machine needs.
 
@@ -61,6 +87,8 @@ def run_task(
         head: The first node of the Task; `start` for the whole plan.
         path: Its loop rounds and item indexes.
         deadline: `time.monotonic()` at which this invocation ends.
+        quorum: The joins whose decision the machine catches around the Task.
+        token: What wakes the Task, where it waits for that and not for this invocation.
 
     Returns:
         `{port, path}`: the port taken, and for a loop that repeats the next round's path.
@@ -69,6 +97,9 @@ def run_task(
     Raises:
         NodeError: By its class name, what Retry and Catch of the state match on.
     """
+    # Nothing else is at work when a run ends, or where one invocation runs all of it.
+    alone = head in (START, END)
+    deps.publisher.begin(run.run_id, 1 if alone else plan.width)
     if head == START:
         from joinery.runs.interpreter import run_in_one
 
@@ -77,15 +108,26 @@ def run_task(
     if head == END:
         close_completed(deps, plan, run)
         return {"port": "", "path": ""}
-    record = run_nodes(deps, plan, run, head, path, deadline=deadline)
+    waker = Waker(token, deps.clock(), tuple(quorum)) if token else None
+    record = run_nodes(deps, plan, run, head, path, deadline=deadline, waker=waker)
+    raise_decided(deps, plan, run, path, quorum)
     answer: dict[str, Any] = {"port": record.port, "path": record.next_path}
     if record.node_id in plan.iterate_of:
         answer["items"] = item_paths(record)
+    if token and record.terminal and deps.children:
+        deps.children.answer(token, answer)
     return answer
 
 
 def run_nodes(
-    deps: Deps, plan: Plan, run: RunRecord, head: str, path: str, *, deadline: float
+    deps: Deps,
+    plan: Plan,
+    run: RunRecord,
+    head: str,
+    path: str,
+    *,
+    deadline: float,
+    waker: Waker | None = None,
 ) -> NodeRecord:
     """Runs a node, with the nodes folded into its Task, and returns the last one's record.
 
@@ -94,7 +136,7 @@ def run_nodes(
     """
     from joinery.runs.walk import walk_group
 
-    return walk_group(deps, plan, run, head, path, deadline=deadline)
+    return walk_group(deps, plan, run, head, path, deadline=deadline, waker=waker)
 
 
 def run_node(
@@ -107,6 +149,7 @@ def run_node(
     deadline: float,
     loaded: dict[Address, NodeRecord],
     pace: Pace | None = None,
+    waker: Waker | None = None,
 ) -> NodeRecord:
     """Runs one node and returns its record.
 
@@ -119,11 +162,12 @@ def run_node(
         deadline: `time.monotonic()` at which this invocation ends.
         loaded: Records that nodes before it in this invocation have read.
         pace: Whether the invocation can still hold it; None when it is alone there.
+        waker: What wakes the Task, where it waits for that.
 
     Raises:
         NodeError: See `run_task`.
     """
-    return _Runner(deps, plan, run, node, path, deadline, loaded, pace=pace).execute()
+    return _Runner(deps, plan, run, node, path, deadline, loaded, pace=pace, waker=waker).execute()
 
 
 class _Runner(Invocation):
@@ -137,16 +181,28 @@ class _Runner(Invocation):
         read = self.deps.store.load(
             self.run_id,
             [own, *(address for address in wanted.values() if not self.knows(address))],
+            joins=keys_of(self),
         )
         self.loaded.update(read.records)
+        self.joins.update(read.joins)
         self.control, self.head = read.control, read.control.head
         record = self.loaded.get(own)
         if record is not None and record.terminal:
+            if record.child:
+                abandon(self.deps, record)
             return again(self, record)
         if read.control.cancel:
             raise RunCancelled("the run was cancelled")
         if read.control.pause:
             raise RunSuspended("the run is paused")
+        lost = over_by(self)
+        if lost:
+            ended = stand_down(self, lost)
+            if record is not None and record.child:
+                abandon(self.deps, record)
+            return ended
+        if record is not None and record.status == "waiting":
+            return attach(self, record)
         if not self._alive():
             return self._skip()
         if self.pace is not None:
@@ -160,9 +216,11 @@ class _Runner(Invocation):
     # -- before ------------------------------------------------------------------------
 
     def _alive(self) -> bool:
-        """Whether an edge into the node was taken; its parents have all ended."""
+        """Whether enough edges into the node were taken; its parents have all ended."""
         if begins_round(self.plan, self.node, self.path):
             return True
+        if self.node.join:
+            return open_join(self) != EMPTY
         wanted = addresses_for(self.plan, self.node, self.path)
         alive = False
         for link in self.node.incoming:
@@ -180,15 +238,29 @@ class _Runner(Invocation):
     def _skip(self) -> NodeRecord:
         now = self.deps.clock()
         record = NodeRecord(self.key, self.node.id, "skipped", ended_at=now)
-        dead = after_skip(self.plan, self.node, self.path, self.find)
-        skipped = self.skipped(dead, now)
-        event = self.skip_event([record, *skipped])
         try:
-            stored = self.deps.store.finish(self.run_id, record, [event], skipped, fenced=False)
+            self.publish(self._store_skip(record, now))
         except AlreadyTerminal as ended:
             return ended.record
-        self.publish(stored)
         return record
+
+    def _store_skip(self, record: NodeRecord, now: float) -> list[Event]:
+        for pause in pauses():
+            time.sleep(pause)
+            dead = after_skip(self.plan, self.node, self.path, self.find, self._blamed)
+            skipped = self.skipped(dead, now)
+            event = self.skip_event([record, *skipped])
+            joins = votes(self, None, dead)
+            try:
+                return self.deps.store.finish(
+                    self.run_id, record, [event], skipped, fenced=False, joins=joins
+                )
+            except JoinChanged:
+                refresh(self)
+        raise TransientStore(f"too many ends at once beside node '{self.node.id}'")
+
+    def _blamed(self, join: PlanNode, path: str) -> bool:
+        return blamed(self, None, join, path)
 
     def _claim(self) -> NodeRecord:
         now = self.deps.clock()
@@ -215,8 +287,15 @@ class _Runner(Invocation):
         left = record.started_at + self.node.timeout_s - now
         if record.tries > self.node.attempts or left <= 0:
             return fail(self, record, crashed(self, record, left), {})
+        missed = not_reached(self)
+        if missed is not None:
+            return fail(self, record, missed, {})
         self.append("node.started", {"attempt": record.attempt, "type": self.node.type})
-        watch = Watch(self.deps, self.run_id, record, self.control)
+        if self.node.type == "workflow":
+            return begin(self, record)
+        races = races_of(self.plan)
+        around = [races.key(join, self.path) for join in races.around.get(self.node.id, ())]
+        watch = Watch(self.deps, self.run_id, record, self.control, around)
         streams = self._streams(record, watch)
         watch.start(streams)
         meter = Meter()
@@ -267,6 +346,7 @@ class _Runner(Invocation):
             store,
             background=background,
             delta_s=self.deps.delta_s,
+            pace=lambda: self.deps.publisher.interval(self.run_id),
             durable_s=self.deps.durable_s,
         )
 
@@ -285,12 +365,15 @@ class _Runner(Invocation):
             path=self.path,
             attempt=record.attempt,
             meter=meter,
-            scope=build_scope(self.deps.store, self.run, self.node, self.path, records),
+            scope=build_scope(
+                self.deps.store, self.run, self.node, self.path, visible(self, records)
+            ),
             streams=streams,
             models=self.deps.models,
             deadline=min(self.deadline, time.monotonic() + left),
             cancelled=watch.cancelled,
             emit=self.append,
+            code=self.deps.code,
         )
 
 

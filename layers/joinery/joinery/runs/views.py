@@ -8,6 +8,7 @@ from typing import Any
 from joinery.events.make import timestamp
 from joinery.runs.model import NodeRecord, RunRecord
 from joinery.runs.ports import RunStore
+from joinery.runs.start import parent_shown
 
 
 def run_summary(run: RunRecord) -> dict[str, Any]:
@@ -34,6 +35,8 @@ def run_summary(run: RunRecord) -> dict[str, Any]:
         view["ended_at"] = timestamp(run.ended_at)
     if run.error:
         view["error"] = dict(run.error)
+    if run.parent:
+        view["parent"] = parent_shown(run.parent)
     return view
 
 
@@ -66,6 +69,7 @@ def node_view(store: RunStore, run: RunRecord, record: NodeRecord, results: bool
         ("usage", dict(record.usage)),
         ("error", record.error),
         ("streams", dict(record.streams)),
+        ("child_run_id", record.child),
     ):
         if value:
             view[name] = value

@@ -20,6 +20,7 @@ from joinery.compiler.times import need_of
 from joinery.errors import DeadlineNear, Transient, TransientClaimed
 from joinery.runs.deps import Deps
 from joinery.runs.end import close_completed
+from joinery.runs.invocation import Waker
 from joinery.runs.model import Address, NodeKey, NodeRecord, RunRecord, path_of
 from joinery.runs.task import run_node
 from joinery.workflow.graph import END
@@ -82,7 +83,14 @@ class Pace:
 
 
 def walk_group(
-    deps: Deps, plan: Plan, run: RunRecord, head: str, path: str, *, deadline: float
+    deps: Deps,
+    plan: Plan,
+    run: RunRecord,
+    head: str,
+    path: str,
+    *,
+    deadline: float,
+    waker: Waker | None = None,
 ) -> NodeRecord:
     """Runs the nodes of a Task one after another and returns the last one's record.
 
@@ -93,6 +101,7 @@ def walk_group(
         head: The first node.
         path: Rounds and item indexes around the Task.
         deadline: `time.monotonic()` at which this invocation ends.
+        waker: What wakes the Task, where it waits for that.
 
     Raises:
         NodeError: What ended a node, or the walk.
@@ -101,15 +110,22 @@ def walk_group(
     pace = None
     if plan.opt >= 2 and len(group) > 1:
         pace = Pace(deadline, patience_s=limits.RETRY_INSIDE_S)
-    return _GroupWalk(deps, plan, run, deadline, pace).part(group, path)
+    return _GroupWalk(deps, plan, run, deadline, pace, waker=waker).part(group, path)
 
 
 class _GroupWalk:
     def __init__(
-        self, deps: Deps, plan: Plan, run: RunRecord, deadline: float, pace: Pace | None
+        self,
+        deps: Deps,
+        plan: Plan,
+        run: RunRecord,
+        deadline: float,
+        pace: Pace | None,
+        *,
+        waker: Waker | None,
     ) -> None:
         self.deps, self.plan, self.run = deps, plan, run
-        self.deadline, self.pace = deadline, pace
+        self.deadline, self.pace, self.waker = deadline, pace, waker
         self.loaded: dict[Address, NodeRecord] = {}
 
     def part(self, nodes: Sequence[str], path: str) -> NodeRecord:
@@ -150,7 +166,7 @@ class _GroupWalk:
         if self.pace is None:
             record = run_node(
                 self.deps, self.plan, self.run, node, path,
-                deadline=self.deadline, loaded=self.loaded,
+                deadline=self.deadline, loaded=self.loaded, waker=self.waker,
             )  # fmt: skip
         else:
             record = run_member(
@@ -189,10 +205,18 @@ def run_member(
         tries += 1
 
 
-def pause(deps: Deps, run_id: str, seconds: float, sleep: Sleep) -> None:
+def pause(
+    deps: Deps,
+    run_id: str,
+    seconds: float,
+    sleep: Sleep,
+    *,
+    enough: Callable[[], bool] = lambda: False,
+) -> None:
     """Waits before the next attempt, a second at a time, so that a cancel is seen."""
     end = time.monotonic() + seconds
     while (rest := end - time.monotonic()) > 0:
-        if deps.store.control(run_id).cancel:
+        control = deps.store.control(run_id)
+        if control.cancel or control.pause or enough():
             return
         sleep(min(1.0, rest))

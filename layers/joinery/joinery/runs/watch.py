@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from joinery.events.streams import TextStreams
 from joinery.runs.deps import CONTROL_POLL_S, LEASE_RENEW_S, LEASE_S, Deps
-from joinery.runs.model import Control, NodeRecord
+from joinery.runs.model import Control, NodeKey, NodeRecord
 from joinery.runs.ports import ClaimLost
 
 
@@ -19,11 +20,20 @@ class Watch:
     the question itself reads it, which is free where the store is in memory.
     """
 
-    def __init__(self, deps: Deps, run_id: str, record: NodeRecord, control: Control) -> None:
+    def __init__(
+        self,
+        deps: Deps,
+        run_id: str,
+        record: NodeRecord,
+        control: Control,
+        joins: Sequence[NodeKey] = (),
+    ) -> None:
+        self._joins = joins
         self._deps, self._run_id, self._record = deps, run_id, record
         self._stop = threading.Event()
         self._cancelled = False
         self.claim_lost = False
+        self.race_lost = False
         self.head = control.head
         self._subs = control.subs
         self._streams: TextStreams | None = None
@@ -46,10 +56,10 @@ class Watch:
                 self._look()
 
     def cancelled(self) -> bool:
-        """Returns whether the run was cancelled or the claim was lost."""
-        if self._thread is None and not self._cancelled:
-            self._cancelled = self._deps.store.control(self._run_id).cancel
-        return self._cancelled or self.claim_lost
+        """Returns whether the run was cancelled, the claim was lost or nobody needs the node."""
+        if self._thread is None and not (self._cancelled or self.race_lost):
+            self._read()
+        return self._cancelled or self.claim_lost or self.race_lost
 
     def _loop(self) -> None:
         renewed = time.monotonic()
@@ -68,9 +78,19 @@ class Watch:
                 # A failed look is repeated in a second; the writes that matter are fenced.
                 continue
 
-    def _look(self) -> None:
-        control = self._deps.store.control(self._run_id)
+    def _read(self) -> Control:
+        """Reads the control item and, in the same call, the joins that decide over the node."""
+        if self._joins:
+            loaded = self._deps.store.load(self._run_id, [], joins=self._joins)
+            control = loaded.control
+            self.race_lost = self.race_lost or any(join.over for join in loaded.joins.values())
+        else:
+            control = self._deps.store.control(self._run_id)
         self._cancelled = self._cancelled or control.cancel
+        return control
+
+    def _look(self) -> None:
+        control = self._read()
         self.head = max(self.head, control.head)
         if control.subs != self._subs:
             self._subs = control.subs

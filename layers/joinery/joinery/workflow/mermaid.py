@@ -12,7 +12,7 @@ from joinery.workflow.graph import END, START, Link, Structure
 if TYPE_CHECKING:
     from joinery.workflow.model import Workflow
 
-# Shapes: decisions are a rhombus, loops a hexagon, model calls round.
+# Shapes: decisions are a rhombus, loops a hexagon, model calls round, child workflows framed.
 _SHAPES: Final[Mapping[str, tuple[str, str]]] = {
     "condition": ("{", "}"),
     "switch": ("{", "}"),
@@ -20,6 +20,7 @@ _SHAPES: Final[Mapping[str, tuple[str, str]]] = {
     "iterate": ("{{", "}}"),
     "agent": ("(", ")"),
     "llm": ("(", ")"),
+    "workflow": ("[[", "]]"),
 }
 _BOX: Final = ("[", "]")
 _TERMINAL: Final = ("([", "])")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery.errors import InvalidWorkflow, Problem
 
 if TYPE_CHECKING:
+    from joinery.workflow.children import KnownChild
     from joinery.workflow.model import Workflow
     from joinery.workflow.source import Source
 
@@ -27,12 +28,14 @@ class Report:
         problems: Everything found, by line.
         workflow: The workflow, when no problem is an error.
         source: What was validated.
+        children: The child workflows that are known, by the nodes that run them.
         draft: The workflow as far as its shape is right, whatever else is wrong.
     """
 
     problems: tuple[Problem, ...]
     workflow: Workflow | None
     source: Source
+    children: Mapping[str, KnownChild] = field(default_factory=dict)
     draft: Workflow | None = None
 
     @property

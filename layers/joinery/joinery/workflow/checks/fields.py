@@ -62,16 +62,20 @@ def _check_inputs(inputs: Any, out: Collector) -> None:
         pointer = f"/inputs/{escape_pointer(name)}/default"
         if default is None or not isinstance(kind, str) or kind not in _JSON_TYPES:
             continue
-        right = isinstance(default, _JSON_TYPES[kind])
-        if isinstance(default, bool) and kind != "boolean":
-            right = False  # to Python true is a number
-        if not right:
+        if not is_of_type(default, kind):
             out.add(
                 "input.default_type",
                 f"input '{name}' has the type {kind}; its default is another",
                 pointer,
                 hint=f"write the default as {kind}, or change 'type'",
             )
+
+
+def is_of_type(value: Any, kind: str) -> bool:
+    """Whether a value of a file has one of the types that inputs have."""
+    if isinstance(value, bool) and kind != "boolean":
+        return False  # to Python true is a number
+    return isinstance(value, _JSON_TYPES[kind])
 
 
 def _check_agents(data: Mapping[str, Any], graph: RawGraph, out: Collector) -> None:
@@ -158,13 +162,13 @@ def _check_output(node: RawNode, out: Collector) -> None:
     if not isinstance(output, dict) or not all(isinstance(v, dict) for v in output.values()):
         return
     base = f"{node.pointer}/output"
-    for path, message, hint in _schema_problems(json.dumps(output)):
+    for path, message, hint in schema_problems(json.dumps(output)):
         pointer = base + "".join(f"/{escape_pointer(part)}" for part in path)
         out.add("output.schema", f"node '{node.id}': {message}", pointer, hint=hint)
 
 
 @lru_cache(maxsize=256)
-def _schema_problems(output: str) -> list[tuple[tuple[str, ...], str, str]]:
+def schema_problems(output: str) -> list[tuple[tuple[str, ...], str, str]]:
     """Returns path, message and hint of everything wrong in a map of property schemas."""
     from jsonschema import Draft202012Validator
 

@@ -10,17 +10,20 @@ topological order, so that 2,000 nodes take milliseconds.
 * `inevitable(y)` is what runs for certain once y has run: what its edges without
   `when` lead to, and what those lead to; of several ports, what all of them share.
 * Of these, n can rely on what it waits for: its ancestors, and at a join that does
-  not wait for all parents only what is an ancestor through each of them.
+  not wait for all parents only what is an ancestor through each of them. Such a join
+  sees the results of winners alone, so of its parents only those that no way passes by.
+* What may fail without failing the run, since a join decides over it, is not inevitable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from joinery.workflow.bodies import ITEM
 from joinery.workflow.checks.edges import RawGraph
 from joinery.workflow.checks.flow import neighbours, reachable
+from joinery.workflow.checks.quorums import edges_into, needed, races
 from joinery.workflow.graph import END, START, Structure
 
 
@@ -60,12 +63,16 @@ class _Vertex:
         leads: Where its edges without `when` lead.
         ports: For a node with several ports, those that are vertices of their own.
         waits_for_all: Whether it runs only when all its parents have ended.
+        needs_all: Whether it runs only when all edges into it were taken.
+        unseen: The parents whose results it does not see for certain.
     """
 
     parents: list[tuple[int, bool]] = field(default_factory=list)
     leads: list[int] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
     waits_for_all: bool = True
+    needs_all: bool = False
+    unseen: int = 0
 
 
 def compute(graph: RawGraph, structure: Structure) -> Guarantees:
@@ -81,29 +88,35 @@ def compute(graph: RawGraph, structure: Structure) -> Guarantees:
     failed: list[int] = []
     for vertex in vertices:
         parents = vertex.parents
-        must.append(_common([must[source] | 1 << source for source, _ in parents]))
+        passed = [must[source] | 1 << source for source, _ in parents]
+        must.append(_union(passed) if vertex.needs_all else _common(passed))
         before.append(_union([before[source] | 1 << source for source, _ in parents]))
         succeeded.append(_common([succeeded[s] | (not error) << s for s, error in parents]))
         failed.append(_common([failed[s] | error << s for s, error in parents]))
         waits = [waited[source] | 1 << source for source, _ in parents]
         waited.append(_union(waits) if vertex.waits_for_all else _common(waits))
-        dominator = must[-1].bit_length() - 1
-        if dominator < 0:
-            closed.append(0)
-        else:
-            closed.append(closed[dominator] | inevitable[dominator] | 1 << dominator)
-        sure.append(closed[-1] & waited[-1])
+        certain = [source for source, _ in parents]
+        if not vertex.needs_all:
+            dominator = must[-1].bit_length() - 1
+            certain = [dominator] if dominator >= 0 else []
+        closed.append(_union([closed[one] | inevitable[one] | 1 << one for one in certain]))
+        sure.append(closed[-1] & waited[-1] & ~vertex.unseen)
     return Guarantees(rank, sure, succeeded, failed, before)
 
 
 def _vertices(graph: RawGraph, structure: Structure) -> tuple[dict[str, int], list[_Vertex]]:
+    found = races(graph, structure)
+    tolerated = _tolerated(graph, found.around)
+    edges = edges_into(graph, structure)
     rank: dict[str, int] = {}
     port_rank: dict[tuple[str, str], int] = {}
     vertices: list[_Vertex] = []
     for name in structure.order:
         rank[name] = len(vertices)
         node = graph.nodes.get(name)
-        vertices.append(_Vertex(waits_for_all=node is None or node.waits_for_all))
+        needs_all = node is not None and not node.waits_for_all and needed(node) == edges.get(name)
+        waits = node is None or node.waits_for_all or needs_all
+        vertices.append(_Vertex(waits_for_all=waits, needs_all=needs_all))
         ports = _ports(graph, name)
         for port in ports if len(ports) > 1 else ():
             port_rank[name, port] = len(vertices)
@@ -118,9 +131,18 @@ def _vertices(graph: RawGraph, structure: Structure) -> tuple[dict[str, int], li
             continue  # it never runs, so nothing waits for it
         source = port_rank.get((link.source, link.port), rank[link.source])
         vertices[rank[link.target]].parents.append((source, link.port == "error"))
-        if link.when is None:
+        if link.when is None and link.target not in tolerated:
             vertices[source].leads.append(rank[link.target])
+    for join, parents in found.unsure.items():
+        if not vertices[rank[join]].needs_all:
+            vertices[rank[join]].unseen = _union([1 << rank[parent] for parent in parents])
     return rank, vertices
+
+
+def _tolerated(graph: RawGraph, around: Collection[str]) -> set[str]:
+    """Returns the nodes that may fail without failing the run or naming another way."""
+    guarded = {link.source for link in graph.links if link.when is not None}
+    return {name for name in around if name in guarded or graph.nodes[name].on_error == "fail"}
 
 
 def _ports(graph: RawGraph, name: str) -> tuple[str, ...]:

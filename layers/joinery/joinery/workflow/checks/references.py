@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from joinery.workflow.checks import guarantees
 from joinery.workflow.checks.edges import RawGraph, RawNode
+from joinery.workflow.checks.quorums import races
 from joinery.workflow.checks.sites import Site, sites
 from joinery.workflow.checks.unsure import unsure
 from joinery.workflow.expressions import Reference, Template, parse_template, syntax_errors
@@ -22,11 +23,14 @@ SESSION_FIELDS: Final = ("id",)
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "agent": NODE_FIELDS,
     "llm": NODE_FIELDS,
+    "code": ("text", "output", "status", "error"),
+    "tool": ("text", "output", "status", "error"),
     "template": ("text", "status", "error"),
     "transform": ("text", "output", "status", "error"),
     "condition": ("output", "status", "error"),
     "switch": ("output", "status", "error"),
     "loop": ("output", "status", "error"),
+    "workflow": NODE_FIELDS,
     "iterate": ("output", "status", "error"),
 }
 
@@ -57,6 +61,7 @@ class _Checker:
         self.inputs: Mapping[str, Any] = inputs if isinstance(inputs, dict) else {}
         self.inputs_known = inputs is None or isinstance(inputs, dict)
         self.guarantees = guarantees.compute(graph, structure)
+        self.races = races(graph, structure)
         self.scopes = structure.scope_of()
         self.iterates = {region.iterate: frozenset(region.body) for region in structure.iterates}
         self.bodies = {region.loop: frozenset(region.body) for region in structure.loops}
@@ -296,7 +301,7 @@ class _Checker:
                 return
             reason = f"'{name}' has an error only after it failed"
         elif not known.has_run(site.node, name):
-            reason = f"'{name}' may have been skipped: not every way here leads through it"
+            reason = self._why_not(site.node, name)
         elif on_error == "continue":
             reason = f"'{name}' may have failed (on_error: continue)"
         elif on_error == "route" and not known.by_normal_port(site.node, name):
@@ -304,6 +309,14 @@ class _Checker:
         else:
             return
         self._not_run(site, ref, reason, self._default(ref))
+
+    def _why_not(self, node: str, name: str) -> str:
+        join = self.races.around.get(name, "")
+        if name in self.races.unsure.get(node, ()):
+            join = node
+        if join:
+            return f"'{join}' does not wait for '{name}', which may be cancelled or fail"
+        return f"'{name}' may have been skipped: not every way here leads through it"
 
     def _not_run(self, site: Site, ref: Reference, reason: str, hint: str) -> None:
         self._add("reference.may_not_have_run", f"{ref.text}: {reason}", site, hint)

@@ -20,8 +20,9 @@ def check_running(
     if isinstance(defaults, dict):
         _check_timeout("the default timeout", defaults.get("timeout"), "/defaults/timeout", out)
     for node in graph.nodes.values():
-        name = f"node '{node.id}'"
-        _check_timeout(name, node.data.get("timeout"), f"{node.pointer}/timeout", out)
+        name, waits = f"node '{node.id}'", node.type == "workflow"
+        pointer = f"{node.pointer}/timeout"
+        _check_timeout(name, node.data.get("timeout"), pointer, out, waits=waits)
     for edge in graph.edges:
         link = edge.link
         back = link in structure.back_edges
@@ -37,12 +38,18 @@ def check_running(
         )
 
 
-def _check_timeout(name: str, timeout: Any, pointer: str, out: Collector) -> None:
+def _check_timeout(
+    name: str, timeout: Any, pointer: str, out: Collector, *, waits: bool = False
+) -> None:
     try:
         seconds = parse_duration(timeout)
     except ValueError:
         return  # reported as a value
-    if seconds > limits.NODE_TIMEOUT_S:
+    if waits and seconds > limits.WAIT_TIMEOUT_S:
+        days = limits.WAIT_TIMEOUT_S // 86_400
+        message = f"{name}: a timeout of {seconds:g} s; {days} days is the most"
+        out.add("limit.timeout", message, pointer, hint=f"write {days}d or less")
+    elif not waits and seconds > limits.NODE_TIMEOUT_S:
         out.add(
             "limit.timeout",
             f"{name}: a timeout of {seconds:g} s; a node that waits for no person may take "

@@ -67,20 +67,30 @@ def _node_sites(node: RawNode, prompts: Mapping[str, str]) -> Iterator[Site]:
             yield from _text(node, "template")
         case "transform":
             yield from _nested(node.data.get("value"), f"{pointer}/value", node.id)
+        case "workflow":
+            yield from _nested(node.data.get("inputs"), f"{pointer}/inputs", node.id)
         case "iterate":
             yield from _items(node)
+        case "code" | "tool":
+            key = "inputs" if node.type == "code" else "arguments"
+            yield from _nested(node.data.get(key), f"{pointer}/{key}", node.id)
         case "condition":
             yield from _text(node, "if", condition=True)
         case "loop":
             yield from _text(node, "until", condition=True)
         case "switch":
             yield from _text(node, "value", single=True)
-            cases = node.data.get("cases")
-            if node.data.get("value") is None and isinstance(cases, dict):
-                for port, case in cases.items():
-                    if isinstance(case, str):
-                        place = f"{pointer}/cases/{escape_pointer(port)}"
-                        yield Site(case, place, node.id, condition=True)
+            yield from _cases(node)
+
+
+def _cases(node: RawNode) -> Iterator[Site]:
+    """The conditions of a switch without a value."""
+    cases = node.data.get("cases")
+    if node.data.get("value") is None and isinstance(cases, dict):
+        for port, case in cases.items():
+            if isinstance(case, str):
+                place = f"{node.pointer}/cases/{escape_pointer(port)}"
+                yield Site(case, place, node.id, condition=True)
 
 
 def _items(node: RawNode) -> Iterator[Site]:
