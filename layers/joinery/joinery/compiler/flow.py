@@ -24,7 +24,7 @@ class Flow:
     """The ways of a plan.
 
     Attributes:
-        ways: By node, one way a port; `repeat` and `item` are left out.
+        ways: By node, one way a port; `repeat` of a loop is left out.
         entered_from: By node, the nodes that lead to it and to nothing beside it.
         heads: Nodes that something else leads to as well: `start`, or a box of branches.
     """
@@ -44,7 +44,6 @@ class Flow:
 def flow_of(plan: Plan) -> Flow:
     """Returns the ways of a plan."""
     regions = Regions(plan)
-    bodies = {each.iterate: frozenset(each.body) for each in plan.iterates}
     flow = Flow()
     first = regions.forked([link.target for link in plan.outgoing[START][""]], ())
     flow.add(START, first)
@@ -79,8 +78,6 @@ def _add_joins(plan: Plan, regions: Regions, flow: Flow, first: Sequence[Way]) -
         seen.add(way)
         if len(way) == 1:
             todo.extend(flow.ways[way[0]])
-            if way[0] in plan.iterate_of:
-                todo.append(regions.forked(plan.iterate_of[way[0]].entries, ()))
             continue
         join = regions.join_of(way)
         flow.heads.update((*way, join))
@@ -91,10 +88,8 @@ def _add_joins(plan: Plan, regions: Regions, flow: Flow, first: Sequence[Way]) -
             continue
         # It runs in levels, where only whole loops have states of their own inside.
         inside = {node for target in way for node in branch_nodes(regions, target, join)}
-        for name in sorted(inside):
-            holder = plan.loop_of.get(name) or plan.iterate_of.get(name)
-            if holder:
-                todo.append(regions.forked(holder.entries, ()))
+        loops = [plan.loop_of[name] for name in sorted(inside & plan.loop_of.keys())]
+        todo.extend(regions.forked(loop.entries, ()) for loop in loops)
 
 
 def deciding_ports(plan: Plan, node: PlanNode) -> tuple[str, ...]:

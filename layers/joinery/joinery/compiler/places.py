@@ -18,7 +18,7 @@ from joinery.compiler.chances import rounds_of, run_chances
 from joinery.compiler.compile import Compiled, compile_standard
 from joinery.compiler.cost import Report, analyse_cost
 from joinery.compiler.emit import Emitted, emit
-from joinery.compiler.plan import WAITING_TYPES, Plan, PlanNode
+from joinery.compiler.plan import WAITING_TYPES, Plan, PlanNode, items_of
 from joinery.compiler.ranges import Range, exactly
 from joinery.compiler.times import seconds_of
 from joinery.errors import InvalidWorkflow, Problem

@@ -53,8 +53,6 @@ class StateInfo:
     """For a Task of level 2 how it goes through its group; in a Map one for each branch."""
     ports: tuple[tuple[str, str], ...] = ()
     """Of a Choice: the ports of its node, each with the state that it leads to."""
-    walks: tuple[Steps, ...] = ()
-    """For a Task of level 2 how it goes through its group; in a Map one for each branch."""
 
 
 def invoke(
