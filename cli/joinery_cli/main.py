@@ -11,7 +11,7 @@ import typer
 
 from joinery_cli import exits
 from joinery_cli.guard import guarded, guarded_outside
-from joinery_cli.main_local import Json, local_app
+from joinery_cli.main_local import AllowLocalCode, Json, local_app
 from joinery_cli.main_runs import add_run_commands
 
 app = typer.Typer(
@@ -164,6 +164,7 @@ def run_(
         typer.Option(metavar="PROVIDER:NAME", help="Use this model for every node."),
     ] = None,
     opt: Annotated[int | None, _OPT] = None,
+    allow_local_code: AllowLocalCode = False,
     json: Json = False,
 ) -> None:
     """Run a workflow and show its outputs.
@@ -176,7 +177,9 @@ def run_(
     def body() -> int:
         from joinery_cli.commands.run import Request, run_command
 
-        request = Request(file, tuple(inputs or ()), engine, scripted, model, json, opt)
+        request = Request(
+            file, tuple(inputs or ()), engine, scripted, model, allow_local_code, json, opt
+        )
         return run_command(request)
 
     raise typer.Exit(guarded(body))

@@ -10,6 +10,15 @@ from joinery_cli.guard import guarded
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
+AllowLocalCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-local-code",
+        envvar="JOINERY_ALLOW_LOCAL_CODE",
+        help="Run code and tools also where there is no sandbox: they can read your files.",
+    ),
+]
+
 local_app = typer.Typer(
     help="The local stack: the same template on this machine.",
     no_args_is_help=True,
@@ -20,13 +29,14 @@ local_app = typer.Typer(
 @local_app.command("up")
 def local_up(
     model: Annotated[bool, typer.Option(help="Start the built-in model as well.")] = True,
+    allow_local_code: AllowLocalCode = False,
 ) -> None:
     """Start the local stack, or bring it up to date."""
 
     def body() -> int:
         from joinery_cli.commands.local import up_command
 
-        return up_command(model=model)
+        return up_command(model=model, allow_local_code=allow_local_code)
 
     raise typer.Exit(guarded(body))
 

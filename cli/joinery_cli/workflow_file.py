@@ -62,17 +62,25 @@ def publishable(report: Report, children: Mapping[str, Pin] | None = None) -> st
     """
     workflow: Workflow = report.require()
     data: dict[str, Any] = report.source.data
-    named: dict[str, dict[str, Any]] = {
-        node_id: {"prompt": getattr(workflow.nodes[node_id], "prompt", None)}
-        for node_id, node in data["nodes"].items()
-        if isinstance(node.get("prompt"), dict)
+    filled = {
+        section: {
+            name: {**entry, **_texts(entry, parts[name])} for name, entry in data[section].items()
+        }
+        for section, parts in (("nodes", workflow.nodes), ("tools", workflow.tools))
+        if section in data
     }
     for node_id, (name, version) in (children or {}).items():
-        named[node_id] = {"workflow": name, "version": version}
-    if not named:
+        filled["nodes"][node_id] |= {"workflow": name, "version": version}
+    if all(data[section] == entries for section, entries in filled.items()):
         return report.source.text
-    nodes = {node_id: {**node, **named.get(node_id, {})} for node_id, node in data["nodes"].items()}
-    return json.dumps({**data, "nodes": nodes}, ensure_ascii=False)
+    return json.dumps({**data, **filled}, ensure_ascii=False)
+
+
+def _texts(entry: dict[str, Any], part: object) -> dict[str, Any]:
+    """Returns the texts that stand in files of their own."""
+    return {
+        key: getattr(part, key) for key in ("prompt", "code") if isinstance(entry.get(key), dict)
+    }
 
 
 def problem_text(path: Path, source: str, problem: Problem) -> str:

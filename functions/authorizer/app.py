@@ -16,4 +16,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answers an authorizer request of the HTTP API (simple) or the WebSocket API (policy)."""
     if event.get("warm"):
         return {"warm": True}
-    return authorize(bootstrap.tokens, event, time.time())
+    return authorize(bootstrap, event, time.time())

@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from functools import lru_cache
 from typing import Any
 
 from joinery import bootstrap, jsonlog
-from joinery.compiler.plan import Plan
 from joinery.errors import JoineryError, NodeError, PermanentInternal, TransientStore
 from joinery.runs.cost import INVOCATION
 from joinery.runs.task import run_task
+from joinery.workflow.graph import END
 
 jsonlog.configure()
 bootstrap.preload()
 log = logging.getLogger("joinery.run_node")
+
+NODE_DRAIN_S = 0.2
+NODE_DRAIN_SHARE = 0.05
+"""Longest wait for messages while the run waits, with this part of the node's own time."""
+
+END_DRAIN_S = 10.0
+"""The run is closed by then, and no later message would tell a viewer what it misses."""
 
 RESERVE_S = 5.0
 """Kept back from Lambda's own deadline, to store how the node ended."""
@@ -44,10 +50,13 @@ def _counted(event: dict[str, Any], deadline: float) -> dict[str, Any]:
     counter = bootstrap.clients().counter
     counter.reset()
     counter.add(INVOCATION)
+    begun = time.monotonic()
     try:
         return _run(event, deadline)
     finally:
-        _drain()
+        took = time.monotonic() - begun
+        ends = event.get("node") == END
+        _drain(END_DRAIN_S if ends else NODE_DRAIN_S + NODE_DRAIN_SHARE * took)
         _print_calls(event, counter.snapshot())
 
 
@@ -57,7 +66,7 @@ def _run(event: dict[str, Any], deadline: float) -> dict[str, Any]:
     deps = bootstrap.run_deps(bootstrap.models_of(store.extra(run.run_id)))
     return run_task(
         deps,
-        _plan(event["plan"]),
+        bootstrap.plan(event["plan"]),
         run,
         event["node"],
         event["path"],
@@ -67,13 +76,6 @@ def _run(event: dict[str, Any], deadline: float) -> dict[str, Any]:
     )
 
 
-@lru_cache(maxsize=32)
-def _plan(ref: str) -> Plan:
-    """Returns a plan by `<workflow_id>/<version>`; versions never change."""
-    workflow_id, _, version = ref.rpartition("/")
-    return Plan.from_dict(bootstrap.catalog().version(workflow_id, int(version)).plan)
-
-
 def _node_error(error: Exception) -> NodeError:
     if isinstance(error, JoineryError):
         kind = TransientStore if error.retryable else PermanentInternal
@@ -81,10 +83,10 @@ def _node_error(error: Exception) -> NodeError:
     return PermanentInternal(f"{type(error).__name__} while a node was run")
 
 
-def _drain() -> None:
+def _drain(timeout_s: float) -> None:
     """Sends what is on its way; what fails here must not change how the node ended."""
     try:
-        bootstrap.drain()
+        bootstrap.drain(timeout_s)
     except Exception:
         log.exception("messages were not sent")
 

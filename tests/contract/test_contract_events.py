@@ -81,3 +81,18 @@ def test_text_is_listed_by_node_attempt_stream_and_offset(started: Started) -> N
     for piece in shuffled:
         started.store.put_text(started.id, piece)
     assert started.again().texts(started.id) == pieces
+
+
+def test_the_text_of_one_attempt_is_read_by_itself(started: Started) -> None:
+    here = NodeKey(2, "1.0")
+    places = [(here, 1, "text", 0), (here, 1, "text", 3), (here, 1, "reasoning", 0)]
+    others = [
+        (here, 2, "text", 0),
+        (NodeKey(2, "1"), 1, "text", 0),
+        (NodeKey(20, ""), 1, "text", 0),
+    ]
+    for place in [*others, *places]:
+        started.store.put_text(started.id, TextPiece(*place, "abc"))
+    found = started.again().texts_of(started.id, here, 1)
+    assert [(p.stream, p.offset) for p in found] == [("reasoning", 0), ("text", 0), ("text", 3)]
+    assert started.again().texts_of(started.id, here, 3) == []

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from kit.functions import sample
+from kit.people import Person, until
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from joinery.aws.documents import Documents
 from joinery.aws.dynamo_runs import DynamoRunStore
-from joinery.aws.dynamo_tokens import DynamoTokens
-from joinery.identity.tokens import token_hash
 
 if TYPE_CHECKING:
     from joinery_cli.local import LocalStack
@@ -36,84 +32,6 @@ edges: [start -> talk -> end]
 outputs: {text: "{{ nodes.talk.text }}"}
 """
 TALK = [{"node": "talk", "text": "word 🌿 " * 200, "tokens_per_second": 40}]
-
-
-class Person:
-    """Somebody with a token of their own."""
-
-    def __init__(self, stack: LocalStack, owner: str, *, lasts_s: float = 3600) -> None:
-        self.stack, self.owner, self.token = stack, owner, f"jn_{uuid.uuid4().hex}"
-        tokens = DynamoTokens(stack.client("dynamodb"), stack.outputs["CatalogTableName"])
-        tokens.put_token(token_hash(self.token), owner, time.time() + lasts_s)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
-
-    def call(self, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
-        return httpx.request(
-            method,
-            self.stack.http_api_url + path,
-            headers=self.headers,
-            json=body,
-            timeout=30,
-            trust_env=False,
-            **more,
-        )
-
-    def start(self, source: str, **body: Any) -> str:
-        published = self.call("POST", "/workflows", {"source": source}).json()
-        answer = self.call("POST", "/runs", {"workflow_id": published["workflow_id"], **body})
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["run_id"])
-
-    def wait(self, run_id: str, *statuses: str) -> dict[str, Any]:
-        def ended() -> Any:
-            run = self.call("GET", f"/runs/{run_id}").json()
-            return run if run["status"] in statuses else None
-
-        found: dict[str, Any] = until(ended)
-        return found
-
-    def execution_of(self, run_id: str) -> str:
-        workflow = self.call("GET", f"/runs/{run_id}").json()["workflow"]
-        path = f"/workflows/{workflow['workflow_id']}?version={workflow['version']}"
-        machine: str = self.call("GET", path).json()["machine"]
-        return machine.replace(":stateMachine:", ":execution:") + f":{run_id}"
-
-    @contextmanager
-    def socket(self) -> Iterator[Socket]:
-        with connect(
-            self.stack.websocket_url, additional_headers=self.headers, proxy=None
-        ) as connection:
-            yield Socket(connection)
-
-
-class Socket:
-    def __init__(self, connection: ClientConnection) -> None:
-        self.connection = connection
-
-    def raw(self, text: str) -> dict[str, Any]:
-        """Sends a message; returns the frame that answers it."""
-        self.connection.send(text)
-        return self.next(lambda m: m["event"] in {"ack", "error", "pong"})
-
-    def send(self, action: str, **fields: Any) -> dict[str, Any]:
-        return self.raw(json.dumps({"action": action, "request_id": "r", **fields}))
-
-    def next(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        while True:
-            message: dict[str, Any] = json.loads(self.connection.recv(timeout=20))
-            if wanted(message):
-                return message
-
-
-def until(check: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -108,6 +108,13 @@ def test_run_node_answers_a_warm_up(emulator: Path) -> None:
         assert invoke(sample("run_node-warm")) == {"warm": True}
 
 
+def test_run_code_runs_its_sample(emulator: Path) -> None:
+    with running(emulator, "run_code", JOINERY_CODE_ISOLATION="function") as invoke:
+        assert invoke({"warm": True}) == {"warm": True}
+        for _ in range(2):
+            assert invoke(sample("run_code-call")) == {"output": 3, "stdout": "counting\n"}
+
+
 def test_an_error_goes_out_by_its_class_name(emulator: Path) -> None:
     with running(emulator, "run_node") as invoke:
         answer = invoke(sample("run_node-node"))

@@ -20,6 +20,7 @@ from joinery.runs.memory_store import MemoryStore
 from joinery.runs.model import RunRecord
 from joinery.runs.start import create_run
 from joinery.runs.task import run_task
+from joinery.sandbox.run import SandboxCodeRunner
 
 INVOCATION_S = 895.0
 """What `run_node` has, once it has kept its reserve."""
@@ -33,6 +34,12 @@ class Listener:
 
     def publish(self, run_id: str, messages: list[Event]) -> None:
         self.messages.extend(messages)
+
+    def begin(self, run_id: str, width: int) -> None:
+        pass
+
+    def interval(self, run_id: str) -> float:
+        return 0.0
 
     def refresh(self, run_id: str, subs: int) -> bool:
         return False
@@ -76,7 +83,8 @@ class Ended:
 
 def begin(plan: Plan, given: Mapping[str, Any], models: Any = None) -> Ended:
     store, listener = MemoryStore(), Listener()
-    deps = Deps(store, listener, models or NoModels(), background=False)
+    code = SandboxCodeRunner(allow=True)
+    deps = Deps(store, listener, models or NoModels(), background=False, code=code)
     run, _ = create_run(deps, plan, owner="me", workflow_id="wf", version=1, given=given)
     return Ended(deps, store, run, listener)
 

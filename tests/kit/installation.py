@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from mangum import Mangum
 
 from joinery.api.app import create_app
 from joinery.catalog.ports import Version
+from joinery.compiler.plan import Plan
 from joinery.errors import Conflict, JoineryError, NotFound
 from joinery.events.make import Event, make_event
 from joinery.runs.deps import Deps
@@ -23,6 +25,7 @@ from joinery.runs.memory_store import MemoryStore
 from joinery.runs.model import Control, RunRecord
 
 from .engines import Listener, NoModels
+from .tickets import Passes, Tickets
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Archive(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.subscribed: dict[tuple[str, str], float] = {}
+        self.room = 20
 
     def list_runs(self, owner: str, limit: int, cursor: str | None) -> RunPage:
         found = [held.record for held in self._runs.values() if held.record.owner == owner]
@@ -68,10 +72,11 @@ class Archive(MemoryStore):
         events.append(event)
         events.sort(key=lambda event: event["seq"])
 
-    def subscribe(self, run_id: str, connection_id: str, owner: str, expires_at: float) -> None:
+    def subscribe(self, run_id: str, connection_id: str, owner: str, expires_at: float) -> bool:
         held = self._run(run_id)
         held.control = replace(held.control, subs=held.control.subs + 1)
         self.subscribed[run_id, connection_id] = expires_at
+        return len(self.subscribed) <= self.room
 
     def unsubscribe(self, run_id: str, connection_id: str) -> None:
         held = self._run(run_id)
@@ -144,12 +149,13 @@ class Installation:
     def __init__(self) -> None:
         self.store, self.listener = Archive(), Listener()
         self.workflows, self.makes, self.runs = Catalog(), Machines(), Executions()
+        self.issued = Tickets(self.clock)
+        self.passed = Passes(self.clock)
+        self.plans: dict[str, Plan] = {}
         self.calls: dict[str, int] = {}
         self.now: float | None = None
 
     def clock(self) -> float:
-        import time
-
         return time.time() if self.now is None else self.now
 
     def run_deps(self) -> Deps:
@@ -170,6 +176,18 @@ class Installation:
     def executions(self) -> Executions:
         return self.runs
 
+    def tickets(self) -> Tickets:
+        return self.issued
+
+    def passes(self) -> Passes:
+        return self.passed
+
+    def plan(self, ref: str) -> Plan:
+        if ref in self.plans:
+            return self.plans[ref]
+        workflow_id, _, version = ref.rpartition("/")
+        return Plan.from_dict(self.workflows.version(workflow_id, int(version)).plan)
+
     def calls_of_run(self, run_id: str, since: float) -> Mapping[str, int]:
         return self.calls
 
@@ -186,6 +204,7 @@ class Reply:
     headers: dict[str, str]
     body: Any
     raw: str
+    cookies: list[str] = field(default_factory=list)
 
     @property
     def error(self) -> dict[str, Any]:
@@ -211,19 +230,23 @@ class Api:
         owner: str | None = "me",
         headers: Mapping[str, str] | None = None,
         raw: str | None = None,
+        found: Mapping[str, Any] | None = None,
         **query: Any,
     ) -> Reply:
         content = raw if raw is not None else None if body is None else json.dumps(body)
-        event = http_event(method, path, content, owner, headers or {}, query)
+        event = http_event(method, path, content, owner, headers or {}, query, found)
         answer = self.handler(event, None)
-        text = answer["body"]
-        found = json.loads(text) if text else None
-        reply = Reply(answer["statusCode"], answer["headers"], found, text)
+        text, kind = answer["body"], answer["headers"].get("content-type", "")
+        body = json.loads(text) if text and kind.startswith("application/json") else None
+        cookies = answer.get("cookies", [])
+        reply = Reply(answer["statusCode"], answer["headers"], body, text, cookies)
         self._hold_to_its_model(method, path, reply)
         return reply
 
     def _hold_to_its_model(self, method: str, path: str, reply: Reply) -> None:
         """What is answered is what OpenAPI says."""
+        if reply.body is None:
+            return
         name = "ErrorAnswer" if reply.status >= 400 else None
         for template, methods in self.openapi["paths"].items():
             pattern = re.sub(r"\{\w+\}", "[^/]+", template)
@@ -255,14 +278,17 @@ def http_event(
     owner: str | None,
     headers: Mapping[str, str],
     query: Mapping[str, Any],
+    found: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
+    """Returns a request; `found` is what the authorizer says besides."""
     context: dict[str, Any] = {
         "http": {"method": method, "path": path, "sourceIp": "127.0.0.1", "protocol": "HTTP/1.1"},
         "requestId": "request-1",
         "stage": "$default",
     }
     if owner is not None:
-        context["authorizer"] = {"lambda": {"owner": owner}}
+        shown = {"owner": owner, "expires_at": int(time.time()) + 3600, **(found or {})}
+        context["authorizer"] = {"lambda": shown}
     given = {"content-type": "application/json"} if body is not None else {}
     return {
         "version": "2.0",

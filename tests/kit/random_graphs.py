@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from joinery.errors import PermanentModelRejected, TransientModelUnavailable
 from joinery.llm.types import CallContext, ModelRequest
+from joinery.model_errors import PermanentModelRejected, TransientModelUnavailable
 from joinery.workflow.model import Workflow
 
 End = tuple[str, str]

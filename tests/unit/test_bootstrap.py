@@ -8,7 +8,8 @@ import pytest
 
 from joinery import bootstrap
 from joinery.bootstrap import NotConfigured, Settings
-from joinery.errors import InvalidRequest, JoineryError, PermanentModelUnknown
+from joinery.errors import InvalidRequest, JoineryError
+from joinery.model_errors import PermanentModelUnknown
 
 ENVIRONMENT = {
     "JOINERY_STAGE": "test",
@@ -30,6 +31,17 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for function in cached:
         function.cache_clear()
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(("given", "seconds"), [(None, 0.1), ("250", 0.25)])
+def test_how_often_text_is_sent_is_a_setting(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, seconds: float
+) -> None:
+    if given is not None:
+        monkeypatch.setenv("JOINERY_DELTA_MS", given)
+    assert bootstrap.run_deps().delta_s == seconds
+    bootstrap.publisher().close()
 
 
 def test_all_missing_variables_are_named() -> None:

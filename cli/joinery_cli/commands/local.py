@@ -46,11 +46,13 @@ def progress_to_stderr() -> Callable[[str, str], None]:
     return tell
 
 
-def up_command(*, model: bool) -> int:
+def up_command(*, model: bool, allow_local_code: bool = False) -> int:
     """Brings the local stack up; returns the exit code."""
     from joinery_cli.local import up
 
-    stack = up(progress_to_stderr(), model=model, home=stack_home())
+    stack = up(
+        progress_to_stderr(), model=model, home=stack_home(), allow_local_code=allow_local_code
+    )
     show(f"up: {stack.http_api_url}")
     return exits.OK
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.build import build_plan
+from joinery.compiler.plan import CODE_TYPES
 from joinery.errors import InvalidRequest, Unavailable
 from joinery_cli import exits
 from joinery_cli.children import inline_plans, publish_children
@@ -41,6 +42,7 @@ class Request:
         engine: `inline`, `local`, or None for the one that fits.
         scripted: File with a model's answers.
         model: `provider:name` for every node.
+        allow_local_code: Whether code may run without a sandbox.
         json: Whether stdout is for a program.
         opt: Optimisation level that the local stack compiles it at; None for its default.
     """
@@ -50,6 +52,7 @@ class Request:
     engine: str | None = None
     scripted: Path | None = None
     model: str | None = None
+    allow_local_code: bool = False
     json: bool = False
     opt: int | None = None
 
@@ -126,15 +129,19 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
         raise LocalStackDown
     if stack is not None:
         return _local_engine(stack, ready, held, opt=request.opt)
+    from joinery.sandbox.run import SandboxCodeRunner
     from joinery_cli.engines.inline import InlineEngine
     from joinery_cli.engines.models import inline_models
 
+    code = SandboxCodeRunner(allow=request.allow_local_code)
+    if any(node.type in CODE_TYPES for node in ready.plan.nodes):
+        code.require()
     tell = (lambda _: None) if request.json else say
     children = inline_plans(ready.report)
     models = inline_models(
         ready.plan, ready.cassette, ready.model, held, children=children.values(), tell=tell
     )
-    return InlineEngine(ready.plan, ready.inputs, models, children)
+    return InlineEngine(ready.plan, ready.inputs, models, code, children)
 
 
 def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack, *, opt: int | None) -> Engine:

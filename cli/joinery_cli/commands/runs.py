@@ -30,7 +30,7 @@ def _client() -> Iterator[Client]:
 def runs_command(limit: int, *, json: bool) -> int:
     """Lists runs, newest first; returns the exit code."""
     with _client() as client:
-        page = client.runs(limit)
+        page = client.runs(limit=limit)
     if json:
         print_json(page["runs"])
         return exits.OK

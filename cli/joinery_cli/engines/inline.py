@@ -14,12 +14,14 @@ from joinery.runs.interpreter import run_inline
 from joinery.runs.memory_store import MemoryStore
 from joinery.runs.start import cancel_run, create_run
 from joinery.runs.views import run_view
+from joinery.sandbox.types import NoCodeRunner
 from joinery_cli.results import run_result
 
 if TYPE_CHECKING:
     from joinery.compiler.plan import Plan
     from joinery.events.make import Event
     from joinery.nodes.base import Models
+    from joinery.sandbox.types import CodeRunner
     from joinery_cli.engines.base import Put, Stop
 
 OWNER = "me"
@@ -40,6 +42,13 @@ class HandOver:
             self._run_id = self._run_id or run_id
             for message in messages if run_id == self._run_id else ():
                 self._put(message)
+
+    def begin(self, run_id: str, width: int) -> None:
+        """See `Publisher.begin`: here nothing is shared."""
+
+    def interval(self, run_id: str) -> float:
+        """See `Publisher.interval`: handing over takes no time."""
+        return 0.0
 
     def refresh(self, run_id: str, subs: int) -> bool:
         """See `Publisher.refresh`."""
@@ -64,6 +73,7 @@ class InlineEngine:
         plan: Plan,
         inputs: Mapping[str, Any],
         models: Models,
+        code: CodeRunner | None = None,
         children: Mapping[str, Plan] | None = None,
     ) -> None:
         """Creates the run; `children` are the plans of the workflows that it runs in turn.
@@ -81,6 +91,7 @@ class InlineEngine:
             self._listeners,
             models,
             background=False,
+            code=code or NoCodeRunner(),
             children=InlineChildRuns({f"{workflow_id}/0": plan, **(children or {})}),
         )
         self._run, _ = create_run(

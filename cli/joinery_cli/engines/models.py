@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery.compiler.plan import MODEL_TYPES
-from joinery.errors import InvalidRequest, PermanentModelUnknown
+from joinery.errors import InvalidRequest
+from joinery.model_errors import PermanentModelUnknown
 from joinery_cli.output import say
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from joinery.client.transcript import HOLE
 from joinery.events.make import make_delta
 from joinery_cli.live.views import SilentView
 from joinery_cli.output import print_json
@@ -39,6 +40,8 @@ class LinePrinter(SilentView):
         if message["event"] == "text.delta":
             stream = (message["node_id"], message["path"], message["data"]["stream"])
             self._waiting[stream] = message["data"]["attempt"]
+        elif message["event"] == "client.gap":
+            self._gap(message)
         for event in events:
             place = (event.get("node_id"), event.get("path"))
             self._flush([stream for stream in self._waiting if stream[:2] == place])
@@ -58,15 +61,32 @@ class LinePrinter(SilentView):
     def _flush(self, streams: list[Stream]) -> None:
         for stream in streams:
             attempt = self._waiting.pop(stream)
-            known, printed = self._printed.get(stream, (attempt, 0))
-            if known != attempt:
-                printed = 0
             assert self._state is not None
             held = self._state.transcript.stream(*stream)
-            if held is None or held.length <= printed:
-                continue
-            self._printed[stream] = (attempt, held.length)
-            self._print(stream, attempt, printed, held.text()[printed:])
+            if held is not None:
+                self._go_on(stream, attempt, held.length, held.text())
+
+    def _go_on(self, stream: Stream, attempt: int, length: int, text: str) -> None:
+        """Prints what a text, known up to a length, has beyond what is printed."""
+        known, printed = self._printed.get(stream, (attempt, 0))
+        if known != attempt:
+            printed = 0
+        if length > printed:
+            self._printed[stream] = (attempt, length)
+            # Counted from the end: what was lost before it has another length there.
+            self._print(stream, attempt, printed, text[len(text) - (length - printed) :])
+
+    def _gap(self, message: Event) -> None:
+        """Prints that text is missing, at its place among the rest."""
+        data = message["data"]
+        stream = (message["node_id"], message["path"], data["stream"])
+        assert self._state is not None
+        held = self._state.transcript.stream(*stream)
+        if self._waiting.pop(stream, None) is not None and held is not None:
+            before = held.text().removesuffix(HOLE)
+            self._go_on(stream, data["attempt"], data["offset"], before)
+        self._printed[stream] = (data["attempt"], data["offset"] + data["length"])
+        print_json(message, indent=None)
 
     def _print(self, stream: Stream, attempt: int, offset: int, text: str) -> None:
         assert self._state is not None

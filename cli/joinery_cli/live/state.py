@@ -119,7 +119,7 @@ class RunState:
 
     def apply(self, message: Event) -> list[Event]:
         """Takes a message in whatever order they come; returns the events it made known."""
-        if message["event"] == "text.delta":
+        if message["event"] in ("text.delta", "client.gap"):
             self._text(message)
             return []
         if "seq" not in message:

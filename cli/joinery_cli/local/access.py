@@ -60,12 +60,14 @@ def warm_up(stack: LocalStack) -> None:
     run_node = stack.outputs["RunNodeArn"]
     publisher = stack.outputs["PublisherFunctionName"]
     lifecycle = publisher.replace("publisher", "lifecycle")
+    run_code = publisher.replace("publisher", "run-code")
     calls: list[Callable[[], None]] = [
         *(lambda: _invoke(stack, run_node) for _ in range(_RUN_NODE_WORKERS)),
         lambda: _get_health(stack),
         lambda: _connect(stack),
         lambda: _invoke(stack, publisher),
         lambda: _invoke(stack, lifecycle),
+        lambda: _invoke(stack, run_code),
     ]
     with ThreadPoolExecutor(max_workers=len(calls)) as pool:
         for done in [pool.submit(call) for call in calls]:

@@ -72,7 +72,12 @@ def package(project: Path, progress: Callable[[str, str], None]) -> dict[str, Bu
 
 
 def prepare(
-    project: Path, stack: LocalStack, bundles: Mapping[str, Bundle], model_api_key: str
+    project: Path,
+    stack: LocalStack,
+    bundles: Mapping[str, Bundle],
+    model_api_key: str,
+    *,
+    allow_local_code: bool = False,
 ) -> Release:
     """Puts together what `deploy` deploys: the template, the bundles, this stack's parameters."""
     processor = "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
@@ -84,6 +89,7 @@ def prepare(
             "FunctionRuntime": "provided.al2023",
             "Architecture": processor,
             "LocalAddress": stack.address,
+            "CodeIsolation": "allowed" if allow_local_code else "sandbox",
             "ModelBaseUrl": stack.model_base_url,
             "ModelName": stack.model_name,
             "ModelApiKey": model_api_key,

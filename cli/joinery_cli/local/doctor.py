@@ -56,6 +56,7 @@ def doctor() -> list[Check]:
         _checkout,
         lambda: _packages("local stack", _PACKAGES),
         lambda: _packages("local model", _MODEL_PACKAGES),
+        _sandbox,
         _disk,
         _ports,
         _stack,
@@ -86,6 +87,16 @@ def _packages(name: str, packages: dict[str, str]) -> Check:
     if missing:
         return Check(name, False, f"missing: {', '.join(missing)}", "run make setup")
     return Check(name, True, ", ".join(packages))
+
+
+def _sandbox() -> Check:
+    from joinery.sandbox.run import working
+
+    found, reasons = working()
+    if found is not None:
+        return Check("sandbox", True, found.name)
+    # Everything else runs without one.
+    return Check("sandbox", True, f"none: code and tools need --allow-local-code ({reasons})")
 
 
 def _disk() -> Check:

@@ -57,6 +57,7 @@ def up(
     model: bool = True,
     home: Path | None = None,
     project: Path | None = None,
+    allow_local_code: bool = False,
 ) -> LocalStack:
     """Brings the local stack up, or up to date; returns at once when there is nothing to do.
 
@@ -69,6 +70,7 @@ def up(
         model: Whether to start the model server.
         home: Where the state and the logs are; default: .joinery/local in the project.
         project: The checkout; default: the one this package runs from.
+        allow_local_code: Whether users' code may run where there is no sandbox.
 
     Raises:
         LocalStackFailed: A part did not start or deploy. What was started anew is stopped.
@@ -83,7 +85,9 @@ def up(
             if stack is None or fresh:
                 _stop_all(home)
                 stack = start_emulator(home, progress)
-            return _bring_up_to_date(project, stack, model, progress)
+            return _bring_up_to_date(
+                project, stack, model, progress, allow_local_code=allow_local_code
+            )
         except BaseException:
             if fresh:
                 _stop_all(home)
@@ -122,12 +126,18 @@ def current(*, home: Path | None = None) -> LocalStack:
 
 
 def _bring_up_to_date(
-    project: Path, stack: LocalStack, model: bool, progress: Callable[[str, str], None]
+    project: Path,
+    stack: LocalStack,
+    model: bool,
+    progress: Callable[[str, str], None],
+    *,
+    allow_local_code: bool,
 ) -> LocalStack:
     stack = _choose_model(stack, model, progress)
     # The model loads while the functions are packaged.
     bundles = package(project, progress)
-    release = prepare(project, stack, bundles, os.environ.get("JOINERY_MODEL_API_KEY", ""))
+    key = os.environ.get("JOINERY_MODEL_API_KEY", "")
+    release = prepare(project, stack, bundles, key, allow_local_code=allow_local_code)
     changed = release.digest != stack.deployed
     if changed:
         progress("deploy", f"template.yaml to {stack.endpoint}")

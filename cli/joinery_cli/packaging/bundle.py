@@ -29,6 +29,7 @@ FUNCTIONS: Final = {
     "HttpApiFunction": "http_api",
     "WebSocketFunction": "websocket",
     "AuthorizerFunction": "authorizer",
+    "RunCodeFunction": "run_code",
     "RunNodeFunction": "run_node",
     "PublisherFunction": "publisher",
     "LifecycleFunction": "lifecycle",

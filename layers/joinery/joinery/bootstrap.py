@@ -10,24 +10,29 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery.errors import JoineryError
+from joinery.limits import DELTA_INTERVAL_S
 
 if TYPE_CHECKING:
     from joinery.aws.clients import Clients
     from joinery.aws.documents import Documents
     from joinery.aws.dynamo_catalog import DynamoCatalogStore
     from joinery.aws.dynamo_connections import DynamoConnections
+    from joinery.aws.dynamo_passes import DynamoPasses
     from joinery.aws.dynamo_runs import DynamoRunStore
+    from joinery.aws.dynamo_tickets import DynamoTickets
     from joinery.aws.dynamo_tokens import DynamoTokens
     from joinery.aws.dynamo_watches import DynamoWatches
     from joinery.aws.sockets import SocketPublisher
     from joinery.catalog.child_runs import PublishedChildRuns
     from joinery.catalog.ports import Executions, Machines
+    from joinery.compiler.plan import Plan
     from joinery.nodes.base import Models
     from joinery.runs.deps import Deps
+    from joinery.sandbox.types import CodeRunner
     from joinery.sockets.ports import SocketServices
 
 PREFIX: Final = "JOINERY_"
@@ -60,10 +65,12 @@ class Settings:
     websocket_endpoint: str
     memory_table: str = ""
     run_node_arn: str = ""
+    run_code_arn: str = ""
     machine_role_arn: str = ""
     machine_prefix: str = ""
     publisher_function: str = ""
     retention_days: str = ""
+    delta_ms: str = ""
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> Settings:
@@ -128,12 +135,37 @@ def catalog() -> DynamoCatalogStore:
     return DynamoCatalogStore(clients().dynamodb, settings().catalog_table, documents())
 
 
+@lru_cache(maxsize=32)
+def plan(ref: str) -> Plan:
+    """Returns a plan by `<workflow_id>/<version>`; versions never change."""
+    from joinery.compiler.plan import Plan
+
+    workflow_id, _, version = ref.rpartition("/")
+    return Plan.from_dict(catalog().version(workflow_id, int(version)).plan)
+
+
 @cache
 def tokens() -> DynamoTokens:
     """Returns the tokens of callers."""
     from joinery.aws.dynamo_tokens import DynamoTokens
 
     return DynamoTokens(clients().dynamodb, settings().catalog_table)
+
+
+@cache
+def tickets() -> DynamoTickets:
+    """Returns the tickets that were not used yet."""
+    from joinery.aws.dynamo_tickets import DynamoTickets
+
+    return DynamoTickets(clients().dynamodb, settings().connections_table)
+
+
+@cache
+def passes() -> DynamoPasses:
+    """Returns the passes to the events of a run."""
+    from joinery.aws.dynamo_passes import DynamoPasses
+
+    return DynamoPasses(clients().dynamodb, settings().connections_table)
 
 
 @cache
@@ -187,6 +219,18 @@ def executions() -> Executions:
 
 
 @cache
+def code_runner() -> CodeRunner:
+    """Returns what has users' code run, by the `run_code` function."""
+    from joinery.aws.code import LambdaCodeRunner
+
+    return LambdaCodeRunner(
+        clients().code,
+        lambda: settings().require("run_code_arn").run_code_arn,
+        clients().counter.add,
+    )
+
+
+@cache
 def child_runs(*, wakes: bool) -> PublishedChildRuns:
     """Returns what starts child runs; with `wakes`, also what ends the nodes that wait."""
     from joinery.aws.task_tokens import StepFunctionsTokens
@@ -212,7 +256,11 @@ def closing_deps() -> Deps:
 def _deps(models: Models, *, wakes: bool) -> Deps:
     from joinery.runs.deps import Deps
 
-    return Deps(store(), publisher(), models, children=child_runs(wakes=wakes))
+    delta_s = float(settings().delta_ms) / 1000 if settings().delta_ms else DELTA_INTERVAL_S
+    children = child_runs(wakes=wakes)
+    return Deps(
+        store(), publisher(), models, delta_s=delta_s, code=code_runner(), children=children
+    )
 
 
 def models_of(extra: Mapping[str, Any]) -> Models:
@@ -281,7 +329,8 @@ def socket_services() -> SocketServices:
         connections=connections(),
         watches=watches(),
         outlet=PatientOutlet(SocketSender(clients().sockets)),
-        stop=lambda arn, cause: executions().stop(arn, cause),
+        catalog=catalog(),
+        executions=executions(),
         sleep=time.sleep,
     )
 

@@ -8,6 +8,7 @@
     ├── Unauthorized              no valid token
     ├── NotFound                  there is no such thing, or it is somebody else's
     ├── Conflict                  the thing is in another state than the request needs
+    │   └── CursorAhead           a reader claims to have events that do not exist
     ├── Unavailable               a part we depend on does not answer
     └── NodeError                 raised while a node runs
         ├── Transient…            Step Functions retries it
@@ -152,6 +153,15 @@ class Conflict(JoineryError):
     http_status = 409
 
 
+class CursorAhead(Conflict):
+    """A reader claims to have events that a run does not have; `details.head` is the last one."""
+
+    code = "cursor_ahead"
+
+    def __init__(self, cursor: int, head: int) -> None:
+        super().__init__(f"the run has events up to {head}, not up to {cursor}", head=head)
+
+
 class Unavailable(JoineryError):
     """A part that the request needs does not answer."""
 
@@ -204,30 +214,6 @@ class TransientClaimed(Transient):
     code = "claimed"
 
 
-class TransientModelRateLimited(Transient):
-    """The model's provider answered 429."""
-
-    code = "model_rate_limited"
-
-
-class TransientModelUnavailable(Transient):
-    """The model's provider is down or answered 5xx."""
-
-    code = "model_unavailable"
-
-
-class TransientModelTimeout(Transient):
-    """The model sent no token, or no further token, in time."""
-
-    code = "model_timeout"
-
-
-class TransientModelStream(Transient):
-    """The model's stream broke or made no sense before it ended."""
-
-    code = "model_stream_broken"
-
-
 class TransientOutputInvalid(Transient):
     """The model's answer does not match the node's output schema."""
 
@@ -263,30 +249,6 @@ class Permanent(NodeError):
     def for_machine(self) -> NodeError:
         """See `NodeError.for_machine`."""
         return Permanent(f"{type(self).__name__}: {self.message}", **self.details)
-
-
-class PermanentModelRejected(Permanent):
-    """The model's provider refused the request as malformed (4xx)."""
-
-    code = "model_rejected"
-
-
-class PermanentModelAuth(Permanent):
-    """The key for the model is missing or refused."""
-
-    code = "model_auth"
-
-
-class PermanentModelUnknown(Permanent):
-    """There is no such model or provider."""
-
-    code = "model_unknown"
-
-
-class PermanentContextTooLong(Permanent):
-    """The prompt does not fit the model's window; names both sizes."""
-
-    code = "context_too_long"
 
 
 class PermanentOutputInvalid(Permanent):

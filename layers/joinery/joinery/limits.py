@@ -48,6 +48,21 @@ PLAN_BYTES: Final = 8 * 1_048_576
 INLINE_BYTES: Final = 8_192
 """Values above go to S3: one PUT ($5/M) costs what 8 write units ($0.625/M each) cost."""
 
+CODE_BYTES: Final = 65_536
+"""Largest source of a code node or a tool."""
+
+CODE_ARGUMENTS_BYTES: Final = 4 * 1_048_576
+"""Arguments of one call as JSON: what an expression may give, below Lambda's 6 MB."""
+
+CODE_RESULT_BYTES: Final = 4 * 1_048_576
+"""Result of one call as JSON."""
+
+CODE_STDOUT_BYTES: Final = 4_096
+"""What is kept of what code prints: the end."""
+
+CODE_MEMORY_BYTES: Final = 256 * 1_048_576
+"""Address space of a call: half of what `run_code` has, the other half is the handler's."""
+
 # -- Step Functions --------------------------------------------------------------------
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 
@@ -107,6 +122,9 @@ LAMBDA_USD_PER_GB_S: Final = 13.3334e-6
 RUN_NODE_MEMORY_GB: Final = 0.5
 """Memory of `run_node` in template.yaml."""
 
+RUN_CODE_MEMORY_GB: Final = 0.5
+"""Memory of `run_code` in template.yaml."""
+
 # -- DynamoDB ----------------------------------------------------------------------------
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
 
@@ -146,8 +164,14 @@ ASSUMED_MODEL_CALL_S: Final = 10.0
 """Time of a model call whose real one is not known: 500 tokens at 50 tokens/s."""
 
 ASSUMED_PLAIN_NODE_S: Final = 0.05
+ASSUMED_CODE_S: Final = 0.2
+"""Time of a call of user code: a fresh process and a little work."""
 ASSUMED_RESULT_BYTES: Final = 2_048
 ASSUMED_VIEWERS: Final = 1
+RUN_POSTS_PER_SECOND: Final = 50
+"""Most posts a second of one run: all sockets and APIs of an account share 10,000 requests."""
+LIVE_VIEWERS: Final = 20
+"""The first viewers of a run get every message; the others are told to pull."""
 DELTA_INTERVAL_S: Final = 0.1
 """Deltas of one stream are posted at most this often."""
 DURABLE_INTERVAL_S: Final = 1.0

@@ -58,8 +58,9 @@ def test_events_come_in_pages_by_cursor(server: Api, run_id: str) -> None:
     assert {event["head"] for event in rest.body["events"]} == {11}
     end = server.get(f"/runs/{run_id}/events", after_seq=11)
     assert end.body == {"events": [], "head": 11, "next_after_seq": 11}
-    beyond = server.get(f"/runs/{run_id}/events", after_seq=99)
-    assert beyond.body == {"events": [], "head": 11, "next_after_seq": 99}
+    beyond = server.get(f"/runs/{run_id}/events", after_seq=12)
+    assert (beyond.status, beyond.error["code"]) == (409, "cursor_ahead")
+    assert beyond.error["details"] == {"head": 11}
 
 
 def test_a_young_hole_ends_the_page(server: Api, run_id: str) -> None:

@@ -38,6 +38,9 @@ def started(moto: Backend) -> Started:
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(lanes, "BACKOFF_S", 0.001)
     monkeypatch.setattr(lanes, "BACKOFF_MAX_S", 0.005)
+    # A machine with much to do is slow itself.
+    monkeypatch.setattr(lanes, "STUCK_S", 10.0)
+    monkeypatch.setattr(lanes, "SLOW_S", 10.0)
     made = World()
     yield made
     for gate in made.gateway.gates.values():

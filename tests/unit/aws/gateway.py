@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from unit.aws.faults import refusal
@@ -73,6 +74,7 @@ class FakeStore:
         self.reads = 0
         self.gone: list[tuple[str, str]] = []
         self.deleted: list[str] = []
+        self.lagged: list[tuple[str, str]] = []
         self.broken = False
 
     def watch(self, *connections: str, until: float = LATER) -> None:
@@ -89,6 +91,11 @@ class FakeStore:
     def unsubscribe(self, run_id: str, connection_id: str) -> None:
         self.gone.append((run_id, connection_id))
         self.watching.pop(connection_id, None)
+
+    def lag(self, run_id: str, connection_id: str) -> None:
+        self.lagged.append((run_id, connection_id))
+        self.watching[connection_id] = replace(self.watching[connection_id], lagging=True)
+        self.subs = (self.subs or 0) + 1
 
     def subs_seen(self, run_id: str) -> int | None:
         return self.subs

@@ -221,12 +221,42 @@ def test_subscribers_are_counted_by_the_control_item(moto: Backend, started: Sta
     store = _store(moto, clock=lambda: now)
     store.subscribe(started.id, "c1", "ada", now + 60.5)
     store.subscribe(started.id, "c2", "ada", now - 1)
-    assert store.subscribers(started.id) == [Subscriber("c1", "ada", now + 60.5)]
+    assert store.subscribers(started.id) == [Subscriber("c1", "ada", now + 60.5, since=now)]
     assert store.control(started.id).subs == 2
     store.unsubscribe(started.id, "c1")
     store.unsubscribe(started.id, "c1")
     assert store.subscribers(started.id) == []
     assert store.control(started.id).subs == 3
+
+
+def test_the_first_subscribers_are_live_for_as_long_as_they_stay(
+    moto: Backend, started: Started
+) -> None:
+    now = [started.now]
+    store = _store(moto, clock=lambda: now[0])
+    for number in range(limits.LIVE_VIEWERS + 2):
+        now[0] += 1
+        room = store.subscribe(started.id, f"c{99 - number}", "ada", now[0] + 600)
+        assert room == (number < limits.LIVE_VIEWERS)
+    # Subscribing again renews it and keeps the place.
+    now[0] += 1
+    assert store.subscribe(started.id, "c99", "ada", now[0] + 600)
+    assert not store.subscribe(started.id, "c78", "ada", now[0] + 600)
+    assert [s.connection_id for s in store.subscribers(started.id)][:2] == ["c99", "c98"]
+    store.unsubscribe(started.id, "c99")
+    assert store.subscribe(started.id, "c79", "ada", now[0] + 600)
+
+
+def test_whoever_lags_is_marked_until_it_subscribes_again(moto: Backend, started: Started) -> None:
+    store = _store(moto)
+    store.lag(started.id, "c1")
+    assert store.control(started.id).subs == 0
+    store.subscribe(started.id, "c1", "ada", started.now + 60)
+    store.lag(started.id, "c1")
+    assert [s.lagging for s in store.subscribers(started.id)] == [True]
+    assert store.control(started.id).subs == 2
+    store.subscribe(started.id, "c1", "ada", started.now + 60)
+    assert [s.lagging for s in store.subscribers(started.id)] == [False]
 
 
 def test_nobody_subscribes_to_a_run_that_is_not_there(moto: Backend) -> None:

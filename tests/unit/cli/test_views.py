@@ -118,6 +118,27 @@ def test_json_lines_do_not_wait_long_and_keep_streams_apart(capsys, monkeypatch)
     ]
 
 
+def test_json_lines_tell_of_text_that_is_missing(capsys):
+    printer, state, log = LinePrinter(), RunState(), Log()
+    lost = {"attempt": 1, "stream": "text", "offset": 2, "length": 9, "reason": "not_stored"}
+    for message in [
+        log.started(),
+        log.event("node.started", "pro", "1", attempt=1),
+        delta("pro", 0, "ab"),
+        {**delta("pro", 0, ""), "event": "client.gap", "data": lost},
+        delta("pro", 11, "cd"),
+        log.event("node.completed", "pro", "1", attempt=1, streams={}),
+    ]:
+        printer.heard(state, message, state.apply(message))
+    lines = [(line["event"], line["data"]) for line in lines_of(capsys) if "seq" not in line]
+    assert [(event, data["offset"], data.get("text")) for event, data in lines] == [
+        ("text.delta", 0, "ab"),
+        ("client.gap", 2, None),
+        ("text.delta", 11, "cd"),
+    ]
+    assert state.transcript.text("pro", "1") == "ab[…]cd"
+
+
 @pytest.fixture
 def screen():
     return Console(file=io.StringIO(), force_terminal=True, width=80, height=24)

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import random
 import time
+from dataclasses import replace
 
 import pytest
 
 from joinery import errors
-from joinery.client import Client, Transcript, follow
+from joinery.client import AsyncClient, Client, Timing, Transcript
 
 from .fake_api import RUN, Api, ack, delta, event, running
 
@@ -32,18 +34,29 @@ STORED = [{"node_id": "a", "path": "", **d["data"]} for d in DELTAS]
 LIVE = [*EVENTS[:2], *DELTAS, *EVENTS[2:]]
 
 
-@pytest.fixture(autouse=True)
-def fast(monkeypatch):
-    monkeypatch.setattr(follow, "POLL_S", 0.02)
-    monkeypatch.setattr(follow, "BEHIND_S", 0.1)
-    monkeypatch.setattr(follow, "QUIET_S", 0.3)
-    monkeypatch.setattr(follow.random, "uniform", lambda low, high: low / 10)
+FAST = Timing(poll_s=0.02, behind_s=0.1, quiet_s=0.3, backoff_s=0.02, slow_open_s=0.5)
 
 
-def followed(api, **options):
-    with running(api), Client(api.http_url, api.ws_url, api.token) as client:
-        messages = list(client.follow(RUN, **options))
-    return messages
+def by_waiting(api, timing, after_seq=0):
+    with Client(api.http_url, api.ws_url, api.token, timing=timing) as client:
+        return list(client.follow(RUN, after_seq=after_seq))
+
+
+def by_awaiting(api, timing, after_seq=0):
+    async def run():
+        async with AsyncClient(api.http_url, api.ws_url, api.token, timing=timing) as client:
+            return [message async for message in client.follow(RUN, after_seq=after_seq)]
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(params=[by_waiting, by_awaiting])
+def followed(request):
+    def follow(api, *, after_seq=0, **timing):
+        with running(api):
+            return request.param(api, replace(FAST, **timing), after_seq)
+
+    return follow
 
 
 def check(messages):
@@ -69,7 +82,7 @@ def until_closed(connection):
         return
 
 
-def test_a_calm_run():
+def test_a_calm_run(followed):
     def behave(api, connection, _):
         send(connection, ack(api.command(connection)), *LIVE)
         until_closed(connection)
@@ -83,7 +96,7 @@ def test_a_calm_run():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_shuffled_and_repeated(seed):
+def test_shuffled_and_repeated(seed, followed):
     def behave(api, connection, _):
         send(connection, ack(api.command(connection)))
         frames = LIVE * 2
@@ -94,7 +107,7 @@ def test_shuffled_and_repeated(seed):
     check(followed(Api(behave, events=EVENTS, texts=STORED)))
 
 
-def test_cut_in_the_middle_resumes_from_where_it_was():
+def test_cut_in_the_middle_resumes_from_where_it_was(followed):
     def behave(api, connection, number):
         command = api.command(connection)
         send(connection, ack(command))
@@ -113,7 +126,7 @@ def test_cut_in_the_middle_resumes_from_where_it_was():
 
 
 @pytest.mark.parametrize("lost", range(len(LIVE)))
-def test_any_one_lost_frame_is_asked_for(lost):
+def test_any_one_lost_frame_is_asked_for(lost, followed):
     def behave(api, connection, _):
         send(connection, ack(api.command(connection)))
         send(connection, *[m for i, m in enumerate(LIVE) if i != lost])
@@ -122,27 +135,25 @@ def test_any_one_lost_frame_is_asked_for(lost):
     check(followed(Api(behave, events=EVENTS, texts=STORED)))
 
 
-def test_a_head_alone_shows_that_an_event_is_missing(monkeypatch):
-    monkeypatch.setattr(follow, "QUIET_S", 60)
-
+def test_a_head_alone_shows_that_an_event_is_missing(followed):
     def behave(api, connection, _):
         send(connection, ack(api.command(connection), head=5))
         until_closed(connection)
 
-    check(followed(Api(behave, events=EVENTS, texts=STORED)))
+    check(followed(Api(behave, events=EVENTS, texts=STORED), quiet_s=60))
 
 
-def test_no_socket_at_all_falls_back_to_http():
+def test_no_socket_at_all_falls_back_to_http(followed):
     api = Api(None, events=EVENTS, texts=STORED)
     check(followed(api))
 
 
-def test_a_socket_that_cannot_be_opened_falls_back_to_http():
+def test_a_socket_that_cannot_be_opened_falls_back_to_http(followed):
     api = Api(None, events=EVENTS, texts=STORED, ws_url="ws://127.0.0.1:9")
     check(followed(api))
 
 
-def test_resync_leaves_the_client_to_http():
+def test_resync_leaves_the_client_to_http(followed):
     def behave(api, connection, _):
         send(connection, ack(api.command(connection)), *LIVE[:3])
         send(connection, {"event": "resync", "run_id": RUN, "head": 5, "data": {}})
@@ -151,7 +162,7 @@ def test_resync_leaves_the_client_to_http():
     check(followed(Api(behave, events=EVENTS, texts=STORED)))
 
 
-def test_a_void_fills_a_hole_and_is_not_shown():
+def test_a_void_fills_a_hole_and_is_not_shown(followed):
     def behave(api, connection, _):
         send(connection, ack(api.command(connection)))
         send(connection, EVENTS[0], event(2, "void"), event(3, "run.failed"))
@@ -160,11 +171,7 @@ def test_a_void_fills_a_hole_and_is_not_shown():
     assert [m["event"] for m in followed(Api(behave))] == ["run.started", "run.failed"]
 
 
-def test_pings_keep_the_socket_and_a_silent_one_is_replaced(monkeypatch):
-    monkeypatch.setattr(follow, "PING_S", 0.05)
-    monkeypatch.setattr(follow, "PONG_S", 0.3)
-    monkeypatch.setattr(follow, "QUIET_S", 60)
-
+def test_pings_keep_the_socket_and_a_silent_one_is_replaced(followed):
     def behave(api, connection, number):
         send(connection, ack(api.command(connection)), *LIVE[:2])
         if number == 1:
@@ -177,11 +184,11 @@ def test_pings_keep_the_socket_and_a_silent_one_is_replaced(monkeypatch):
         until_closed(connection)
 
     api = Api(behave)
-    check(followed(api))
+    check(followed(api, ping_s=0.05, pong_s=0.3, quiet_s=60))
     assert api.connections == 2
 
 
-def test_other_runs_on_the_same_socket_are_not_mixed_in():
+def test_other_runs_on_the_same_socket_are_not_mixed_in(followed):
     def behave(api, connection, _):
         send(connection, ack(api.command(connection)))
         send(connection, {**EVENTS[4], "run_id": "run_other", "seq": 1}, *LIVE)
@@ -190,7 +197,7 @@ def test_other_runs_on_the_same_socket_are_not_mixed_in():
     check(followed(Api(behave)))
 
 
-def test_a_refused_subscription_is_that_error():
+def test_a_refused_subscription_is_that_error(followed):
     def behave(api, connection, _):
         command = api.command(connection)
         data = {"code": "not_found", "message": "no run", "request_id": command["request_id"]}
@@ -211,10 +218,9 @@ def test_a_wrong_token_is_told_by_http():
         list(client.follow(RUN))
 
 
-def test_an_api_that_stays_away_is_unavailable(monkeypatch):
-    monkeypatch.setattr(follow, "GIVE_UP_S", 0.1)
+def test_an_api_that_stays_away_is_unavailable():
     with (
-        Client("http://127.0.0.1:9", sleep=lambda _: None) as client,
+        Client("http://127.0.0.1:9", timing=replace(FAST, give_up_s=0.1)) as client,
         pytest.raises(errors.Unavailable),
     ):
         list(client.follow(RUN))
@@ -238,7 +244,7 @@ def test_stop_ends_it_soon_and_the_socket_is_closed():
     assert time.monotonic() - started < 3
 
 
-def test_a_run_that_has_ended_is_replayed_from_where_the_caller_stands():
+def test_a_run_that_has_ended_is_replayed_from_where_the_caller_stands(followed):
     api = Api(None, events=EVENTS, texts=STORED)
     messages = followed(api, after_seq=3)
     assert [m["seq"] for m in messages if "seq" in m] == [4, 5]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -187,24 +186,6 @@ def test_a_condition_on_the_edge_that_begins_an_item() -> None:
 
 
 # -- size ----------------------------------------------------------------------------------
-
-
-def test_many_bodies_compile_in_time_that_grows_with_them() -> None:
-    def seconds(count: int) -> float:
-        edges, nodes = [], {}
-        before = "start"
-        for number in range(count):
-            name = f"e{number}"
-            nodes[name] = each(max_items=2)
-            edges += [f"{before} -> {name}", f"{name}.item -> a{number} -> b{number}"]
-            before = f"{name}.done"
-        graph = workflow([*edges, f"{before} -> end"], nodes, inputs=XS)
-        begun = time.perf_counter()
-        compile_workflow(graph)
-        return time.perf_counter() - begun
-
-    seconds(10)
-    assert seconds(400) < 20 * max(seconds(40), 0.02)
 
 
 def test_the_same_graph_gives_the_same_bytes() -> None:

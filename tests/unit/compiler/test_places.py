@@ -13,7 +13,8 @@ from joinery.compiler.build import build_plan
 from joinery.compiler.compile import Compiled, compile_workflow
 from joinery.compiler.places import INLINE, STANDARD, longest_way, places_of
 from joinery.compiler.plan import Plan, PlanNode
-from joinery.errors import InvalidWorkflow, PermanentModelAuth
+from joinery.errors import InvalidWorkflow
+from joinery.model_errors import PermanentModelAuth
 from joinery.workflow.model import Workflow
 
 MODEL_CALL_S = 10.0

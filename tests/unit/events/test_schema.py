@@ -15,9 +15,10 @@ from kit.workflows import loop, workflow
 
 import joinery.events
 from joinery.compiler.compile import compile_workflow
-from joinery.errors import NodeError, PermanentModelAuth, TransientModelUnavailable
+from joinery.errors import NodeError
 from joinery.events.make import Event
 from joinery.events.types import ACTIONS, DELTA_NAMES, EVENT_NAMES, FRAME_NAMES
+from joinery.model_errors import PermanentModelAuth, TransientModelUnavailable
 from joinery.runs.end import close_failed
 from joinery.runs.lifecycle import close_ended
 from joinery.runs.start import cancel_run
@@ -25,6 +26,8 @@ from joinery.sockets.frames import Command, answer, error_frame, resync_frame
 
 SCHEMA = json.loads((Path(joinery.events.__file__).parent / "schema.json").read_text("utf-8"))
 MESSAGES = Draft202012Validator(SCHEMA)
+
+OPTIONAL = {"run_id", "head", "after_seq", "offsets", "inputs"}
 
 
 def definition(name: str) -> Draft202012Validator:
@@ -56,7 +59,7 @@ def test_examples_hold_and_nothing_may_be_added_or_left_out(name: str) -> None:
     [example] = SCHEMA["$defs"][name]["examples"]
     validator = definition(name)
     validator.validate(example)
-    required = {key for key in example if key not in {"run_id", "head", "after_seq", "offsets"}}
+    required = {key for key in example if key not in OPTIONAL}
     for key in required:
         assert not validator.is_valid({k: v for k, v in example.items() if k != key}), key
     if name not in ACTIONS:

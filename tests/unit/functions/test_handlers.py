@@ -18,6 +18,7 @@ from joinery.errors import TooLarge
 from joinery.identity.tokens import token_hash
 from joinery.runs.model import RunRecord
 from joinery.sockets.ports import SocketServices
+from joinery.workflow.validation import load_workflow
 
 RUN = "run_01kaj4z5v9c8w1h7x2m3n4p5q6"
 TOKEN = "jn_sample-token-0123456789"
@@ -25,7 +26,8 @@ TOKEN = "jn_sample-token-0123456789"
 
 REPLACED = (
     "archive", "catalog", "closing_deps", "drain", "executions", "machine_prefix", "machines",
-    "run_deps", "run_node_arn", "socket_services", "state_machines", "tokens",
+    "passes", "plan", "run_deps", "run_node_arn", "socket_services", "state_machines", "tickets",
+    "tokens",
 )  # fmt: skip
 
 
@@ -60,7 +62,8 @@ class World(Installation):
             connections=self.connections,
             watches=self.watches,
             outlet=self.outlet,
-            stop=self.runs.stop,
+            catalog=self.workflows,
+            executions=self.runs,
             sleep=lambda _: None,
         )
 
@@ -101,6 +104,17 @@ def test_http(world: World, http: Any) -> None:
     assert world.drained == 5
 
 
+def test_an_event_stream(world: World, http: Any) -> None:
+    world.begin()
+    source = json.loads(sample("http_api-publish_workflow")["body"])["source"]
+    world.plans["wf/1"] = compile_workflow(load_workflow(source)).plan
+    answer = http(sample("http_api-event_stream"), Context())
+    assert (answer["statusCode"], answer["body"]) == (200, "retry: 1000\n\n")
+    [cookie] = answer["cookies"]
+    assert cookie.startswith("joinery_events=jp_")
+    assert cookie.endswith("; Secure")
+
+
 def test_a_socket_from_its_first_to_its_last_message(world: World) -> None:
     handler = load_function("websocket").handler
     world.begin()
@@ -111,10 +125,15 @@ def test_a_socket_from_its_first_to_its_last_message(world: World) -> None:
     assert handler(sample("websocket-subscribe"), Context()) == done
     assert [frame["event"] for frame in world.outlet.frames] == ["pong", "ack"]
     assert world.watches.rows
+    assert handler(sample("websocket-start"), Context()) == done
+    assert world.outlet.frames[-1]["data"]["code"] == "not_found"
+    assert handler(sample("websocket-unsubscribe"), Context()) == done
+    assert handler(sample("websocket-cancel"), Context()) == done
+    assert [frame["event"] for frame in world.outlet.frames[-2:]] == ["ack", "ack"]
     assert handler(sample("websocket-disconnect"), Context()) == done
     assert not world.connections.rows
     assert not world.watches.rows
-    assert world.drained == 4
+    assert world.drained == 7
 
 
 def test_a_handshake_without_an_owner_is_refused(world: World) -> None:
@@ -132,6 +151,17 @@ def test_the_authorizer(world: World) -> None:
     policy = handler(sample("authorizer-websocket"), Context())["policyDocument"]
     assert policy["Statement"][0]["Effect"] == "Allow"
     assert policy["Statement"][0]["Resource"].endswith(":def456/dev/*")
+
+
+def test_a_ticket_from_its_issue_to_its_use(world: World, http: Any) -> None:
+    answer = http(sample("http_api-ticket"), Context())
+    ticket = json.loads(answer["body"])["ticket"]
+    handler = load_function("authorizer").handler
+    for name, again in (("authorizer-view", False), ("authorizer-websocket-ticket", True)):
+        event = sample(name)
+        assert "owner" not in str(handler(event, Context()))
+        event["queryStringParameters"]["ticket"] = ticket
+        assert ("owner" in str(handler(event, Context()))) is not again
 
 
 def test_the_publisher(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,8 +197,6 @@ def test_the_lifecycle(world: World, name: str, status: str) -> None:
 
 
 def test_the_samples_name_nodes_that_compile() -> None:
-    from joinery.workflow.validation import load_workflow
-
     source = json.loads(sample("http_api-publish_workflow")["body"])["source"]
     plan = compile_workflow(load_workflow(source)).plan
     assert {"hello", "end"} <= set(plan.by_id)

@@ -31,10 +31,21 @@ def imported(function: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "function", ["authorizer", "lifecycle", "publisher", "run_node", "websocket"]
+    "function", ["authorizer", "lifecycle", "publisher", "run_code", "run_node", "websocket"]
 )
 def test_nothing_heavy_is_imported(function: str) -> None:
     assert not imported(function) & {*HEAVY, "boto3"}
+
+
+def test_run_code_imports_next_to_nothing() -> None:
+    modules = {name for name in imported("run_code") if name.startswith("joinery")}
+    assert modules <= {
+        "joinery", "joinery.code_errors", "joinery.errors", "joinery.jsonlog",
+        "joinery.limits", "joinery.sandbox",
+        "joinery.sandbox.answer", "joinery.sandbox.function", "joinery.sandbox.isolation",
+        "joinery.sandbox.process", "joinery.sandbox.run", "joinery.sandbox.types",
+        "joinery.strictjson",
+    }  # fmt: skip
 
 
 def test_the_api_imports_neither_compiler_nor_yaml_before_something_is_published() -> None:

@@ -20,12 +20,12 @@ from joinery.compiler.compile import compile_workflow
 from joinery.errors import (
     DeadlineNear,
     Permanent,
-    PermanentModelAuth,
     RunCancelled,
     Transient,
     TransientStore,
     Unavailable,
 )
+from joinery.model_errors import PermanentModelAuth
 from joinery.runs.deps import Deps
 from joinery.runs.start import create_run
 
@@ -41,6 +41,7 @@ class World:
         self.drained = 0
         for name in ("clients", "store", "catalog", "run_deps", "models_of", "drain"):
             monkeypatch.setattr(bootstrap, name, getattr(self, f"_{name}"))
+        bootstrap.plan.cache_clear()
         self.app = load_function("run_node")
 
     def _clients(self) -> World:
@@ -59,7 +60,7 @@ class World:
     def _run_deps(self, models: Any = None) -> Deps:
         return Deps(self.store, self.listener, models or self.model, background=False)
 
-    def _drain(self) -> None:
+    def _drain(self, timeout_s: float) -> None:
         self.drained += 1
 
     def begin(self, **extra: Any) -> str:

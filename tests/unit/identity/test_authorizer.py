@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from kit.tickets import Secrets, Tickets
 
 from joinery.identity.authorizer import authorize
 from joinery.identity.tokens import token_hash
@@ -29,7 +30,7 @@ TOKENS = Tokens((TOKEN, "ada", NOW + 60), ("jn_" + "e" * 20, "ada", NOW), ("x" *
 
 def http(headers: dict[str, str] | None, **more: Any) -> dict[str, Any]:
     event = {"version": "2.0", "type": "REQUEST", "headers": headers, **more}
-    return authorize(lambda: TOKENS, event, NOW)
+    return authorize(Secrets(TOKENS, Tickets(lambda: NOW)), event, NOW)
 
 
 @pytest.mark.parametrize("name", ["authorization", "Authorization", "AUTHORIZATION"])
@@ -75,13 +76,10 @@ def test_a_token_in_the_query_is_not_looked_at() -> None:
 
 
 def test_a_malformed_token_costs_no_look_up() -> None:
-    def none() -> Any:
-        return Tokens()
-
     tokens = Tokens()
-    authorize(lambda: tokens, {"headers": {"authorization": "Bearer x"}}, NOW)
+    authorize(Secrets(tokens), {"headers": {"authorization": "Bearer x"}}, NOW)
     assert not tokens.asked
-    assert authorize(none, {"headers": {}}, NOW) == {"isAuthorized": False}
+    assert authorize(Secrets(tokens), {"headers": {}}, NOW) == {"isAuthorized": False}
 
 
 def test_the_socket_gets_a_policy_for_its_stage() -> None:
@@ -95,6 +93,7 @@ def test_the_socket_gets_a_policy_for_its_stage() -> None:
 
 def test_only_hashes_are_looked_up() -> None:
     tokens = Tokens()
-    authorize(lambda: tokens, {"headers": {"authorization": f"Bearer {TOKEN}"}}, NOW)
+    event = {"headers": {"authorization": f"Bearer {TOKEN}"}}
+    authorize(Secrets(tokens), event, NOW)
     assert tokens.asked == [token_hash(TOKEN)]
     assert TOKEN not in str(tokens.asked)

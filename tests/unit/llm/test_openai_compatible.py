@@ -17,8 +17,11 @@ from typing import Any
 import pytest
 from kit.model_server import Answer, model_server
 
-from joinery.errors import (
-    NodeError,
+from joinery.errors import NodeError
+from joinery.llm.openai_compatible import OpenAICompatible
+from joinery.llm.timeouts import Timeouts
+from joinery.llm.types import CallContext, Chunk, Finished, Message, ModelRequest, TextChunk
+from joinery.model_errors import (
     PermanentContextTooLong,
     PermanentModelAuth,
     PermanentModelRejected,
@@ -28,9 +31,6 @@ from joinery.errors import (
     TransientModelTimeout,
     TransientModelUnavailable,
 )
-from joinery.llm.openai_compatible import OpenAICompatible
-from joinery.llm.timeouts import Timeouts
-from joinery.llm.types import CallContext, Chunk, Finished, Message, ModelRequest, TextChunk
 
 QUICK = Timeouts(connect=1, first_token=0.6, idle=0.4, ending=0.3, question=1)
 REQUEST = ModelRequest(

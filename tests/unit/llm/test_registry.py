@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from joinery.errors import PermanentModelUnknown
 from joinery.llm.registry import ModelFlag, ModelSettings, Registry, parse_model_flag
 from joinery.llm.scripted import Cassette
+from joinery.model_errors import PermanentModelUnknown
 
 SETTINGS = ModelSettings(base_url="http://127.0.0.1:1/v1", name="here")
 

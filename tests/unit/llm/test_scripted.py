@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from joinery.errors import (
-    InvalidRequest,
+from joinery.errors import InvalidRequest
+from joinery.llm.scripted import Cassette, Scripted, load_cassette, tokens_of
+from joinery.llm.types import CallContext, Finished, Message, ModelRequest, TextChunk
+from joinery.model_errors import (
     PermanentModelRejected,
     TransientModelStream,
     TransientModelUnavailable,
 )
-from joinery.llm.scripted import Cassette, Scripted, load_cassette, tokens_of
-from joinery.llm.types import CallContext, Finished, Message, ModelRequest, TextChunk
 
 
 def ask(

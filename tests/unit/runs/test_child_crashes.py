@@ -9,7 +9,8 @@ from kit.children import Crashes, StepFunctions, known, plans_of
 from kit.models import Says
 from kit.workflows import workflow
 
-from joinery.errors import PermanentModelAuth, Unavailable
+from joinery.errors import Unavailable
+from joinery.model_errors import PermanentModelAuth
 from joinery.runs.cancel import cancel_and_stop
 from joinery.runs.end import close_failed
 from joinery.runs.start import create_run

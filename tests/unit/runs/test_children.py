@@ -12,7 +12,7 @@ from kit.engines import Ended
 from kit.models import Says
 from kit.workflows import loop, workflow
 
-from joinery.errors import PermanentModelAuth
+from joinery.model_errors import PermanentModelAuth
 from joinery.runs.interpreter import run_inline
 from joinery.runs.model import RunRecord
 from joinery.runs.start import cancel_run

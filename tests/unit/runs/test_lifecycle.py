@@ -11,7 +11,8 @@ from kit.engines import Ended, begin
 from kit.workflows import workflow
 
 from joinery.compiler.compile import compile_workflow
-from joinery.errors import NodeError, PermanentModelAuth
+from joinery.errors import NodeError
+from joinery.model_errors import PermanentModelAuth
 from joinery.runs.end import close_failed
 from joinery.runs.lifecycle import close_ended
 

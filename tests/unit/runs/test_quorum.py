@@ -15,7 +15,8 @@ from kit.workflows import condition, loop, workflow
 
 from joinery.compiler.compile import Compiled, compile_workflow
 from joinery.compiler.plan import Plan
-from joinery.errors import NodeError, QuorumDecided, TransientModelUnavailable
+from joinery.errors import NodeError, QuorumDecided
+from joinery.model_errors import TransientModelUnavailable
 from joinery.runs.interpreter import run_inline
 from joinery.runs.joins import JoinState, advance
 from joinery.runs.model import NodeKey, NodeRecord

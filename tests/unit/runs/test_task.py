@@ -15,14 +15,12 @@ from joinery.compiler.compile import compile_workflow
 from joinery.compiler.plan import Plan
 from joinery.errors import (
     PermanentAttemptsExhausted,
-    PermanentModelAuth,
     PermanentTimeout,
     RunCancelled,
     TransientClaimed,
-    TransientModelStream,
-    TransientModelUnavailable,
     TransientOutputInvalid,
 )
+from joinery.model_errors import PermanentModelAuth, TransientModelStream, TransientModelUnavailable
 from joinery.runs.model import NodeKey
 from joinery.runs.task import run_task
 

@@ -13,13 +13,8 @@ from kit.workflows import loop, workflow
 
 from joinery.compiler.compile import Compiled, compile_workflow
 from joinery.compiler.plan import Plan
-from joinery.errors import (
-    DeadlineNear,
-    PermanentModelAuth,
-    RunCancelled,
-    TransientClaimed,
-    TransientModelUnavailable,
-)
+from joinery.errors import DeadlineNear, RunCancelled, TransientClaimed
+from joinery.model_errors import PermanentModelAuth, TransientModelUnavailable
 from joinery.runs import walk
 from joinery.runs.memory_store import MemoryStore
 from joinery.runs.model import NodeKey

@@ -33,7 +33,8 @@ class Socket:
             connections=self.connections,
             watches=self.watches,
             outlet=self.outlet,
-            stop=self.installation.runs.stop,
+            catalog=self.installation.workflows,
+            executions=self.installation.runs,
             sleep=self.slept.append,
         )
 

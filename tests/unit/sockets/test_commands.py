@@ -80,6 +80,14 @@ def test_a_bad_cursor_is_refused_before_anything_is_stored(
     assert not socket.watches.rows
 
 
+def test_a_cursor_that_the_run_has_not_reached_is_told_the_head(socket: Socket) -> None:
+    run_id = socket.run(events=2)
+    data = data_of(socket.send("subscribe", run_id=run_id, after_seq=4), "error")
+    assert (data["code"], data["details"]) == ("cursor_ahead", {"head": 3})
+    assert not socket.store.subscribed
+    assert data_of(socket.send("subscribe", run_id=run_id, after_seq=3), "ack")["events"] == 0
+
+
 def test_ping_tells_the_head_of_a_run(socket: Socket) -> None:
     run_id = socket.run(events=3)
     [pong] = socket.send("ping", run_id=run_id)
@@ -96,12 +104,32 @@ def test_subscribing_is_recorded_replayed_and_acknowledged(socket: Socket) -> No
         "request_id": "r1",
         "action": "subscribe",
         "status": "running",
+        "live": True,
         "events": 3,
         "deltas": 0,
     }
     assert (run_id, CONNECTION) in socket.store.subscribed
     assert socket.store.control(run_id).subs == 1
     assert socket.watches.of(CONNECTION) == [run_id]
+
+
+def test_one_for_whom_there_is_no_room_is_told_to_pull(socket: Socket) -> None:
+    run_id = socket.run(events=2)
+    socket.store.room = 0
+    hint, ack = socket.send("subscribe", run_id=run_id)
+    assert (hint["event"], hint["run_id"], hint["head"]) == ("hint", run_id, 3)
+    assert ack["data"] == {
+        "request_id": "r1",
+        "action": "subscribe",
+        "status": "running",
+        "live": False,
+        "events": 0,
+        "deltas": 0,
+    }
+    assert (run_id, CONNECTION) in socket.store.subscribed
+    socket.outlet.gone_after = len(socket.outlet.frames)
+    assert socket.send("subscribe", run_id=run_id) == []
+    assert not socket.store.subscribed
 
 
 def test_a_subscription_ends_with_the_token(socket: Socket) -> None:

@@ -79,6 +79,20 @@ def test_offsets_leave_out_what_is_known(socket: Socket, known: int, expected: A
     assert deltas(socket.send("subscribe", run_id=run_id, offsets=offsets)) == expected
 
 
+@pytest.mark.parametrize(("known", "expected"), [(6, []), (7, [(1, 0, "abcdef")])])
+def test_nobody_has_more_than_all_of_a_finished_stream(
+    socket: Socket, known: int, expected: Any
+) -> None:
+    run_id = socket.run()
+    say(socket, run_id, ["abc", "def"])
+    nodes = socket.store._runs[run_id].nodes
+    [(key, record)] = nodes.items()
+    streams = {"text": {"length": 6, "sha256": ""}}
+    nodes[key] = record.with_(status="completed", attempt=1, streams=streams)
+    frames = socket.send("subscribe", run_id=run_id, offsets={"a||1|text": known})
+    assert deltas(frames) == expected
+
+
 def test_attempts_and_paths_are_streams_of_their_own(socket: Socket) -> None:
     run_id = socket.run()
     say(socket, run_id, ["first"], path="1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import linecache
 import operator
 import re
 import subprocess
@@ -31,7 +32,10 @@ BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 def run(code: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
-    exec(compile(code, "docs/builder.md", "exec"), names)
+    # As if it were a file: functions are asked for their source.
+    name = f"<docs/builder.md {hash(code)}>"
+    linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+    exec(compile(code, name, "exec"), names)
     return names
 
 

@@ -41,6 +41,10 @@ def folder(tmp_path: Path) -> Path:
     (home / "prompts").mkdir(parents=True)
     (home / "prompts/judge.md").write_text("Judge this.")
     (home / "prompts/latin1.md").write_bytes("caf\xe9".encode("latin-1"))
+    (home / "code").mkdir()
+    (home / "code/one.py").write_text("def main():\n    return 1\n")
+    (home / "code/latin1.py").write_bytes("def main():\n    return 'caf\xe9'\n".encode("latin-1"))
+    (tmp_path / "one.py").write_text("def main():\n    return 1\n")
     (tmp_path / "judge.md").write_text("Judge this.")
     for name, nodes in CHILDREN.items():
         text = f"version: 1\nname: {name}\n{nodes}\nedges: [start -> a -> end]\n"
@@ -86,8 +90,8 @@ def test_every_code_has_a_section_and_every_section_a_code() -> None:
         *library.glob("catalog/*.py"),
     ]
     groups = (
-        "agent|child|edge|expression|graph|input|limit|node|output|plan|prompt|reference|"
-        "schema|yaml"
+        "agent|child|code|edge|expression|graph|input|limit|node|output|plan|prompt|reference|"
+        "schema|tool|yaml"
     )
     used = {
         code
@@ -104,5 +108,5 @@ def test_warnings_are_called_so() -> None:
     assert called == {
         "agent.unused", "expression.not_evaluated", "graph.never_runs",
         "reference.may_be_missing",
-        "reference.not_before", "yaml.bom",
+        "reference.not_before", "tool.unused", "yaml.bom",
     }  # fmt: skip

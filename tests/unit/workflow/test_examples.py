@@ -15,7 +15,7 @@ from joinery.workflow.validation import load_with_files, validate, validate_file
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
-PAGE = (ROOT / "docs/workflows.md").read_text()
+PAGE = "".join((ROOT / f"docs/{name}.md").read_text() for name in ("workflows", "tools"))
 BLOCKS = re.findall(r"```yaml\n(version: 1\n.*?)```", PAGE, flags=re.DOTALL)
 
 

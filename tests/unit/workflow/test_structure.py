@@ -21,7 +21,7 @@ def one(text: str) -> Problem:
 @pytest.mark.parametrize(
     ("node", "code", "pointer", "message", "hint"),
     [
-        ("name: y", "schema.missing_key", "", "no 'type'", "agent, condition"),
+        ("name: y", "schema.missing_key", "", "no 'type'", "agent, code"),
         ("type: null", "schema.type", "/type", "must be text, not empty", "agent"),
         ("type: lmm, prompt: x", "node.unknown_type", "/type", "'lmm'", "'llm'"),
         ("type: LLM, prompt: x", "node.unknown_type", "/type", "'LLM'", "'llm'"),

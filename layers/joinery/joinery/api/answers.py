@@ -115,6 +115,13 @@ class RunAccepted(_Exact):
     status: RunStatus
 
 
+class TicketIssued(_Exact):
+    """A ticket; `expires_at` is when it can no longer be used."""
+
+    ticket: str
+    expires_at: str
+
+
 class WorkflowRef(_Exact):
     """Which workflow a run runs."""
 
@@ -183,11 +190,16 @@ class RunList(_Exact):
 
 
 class EventPage(_Exact):
-    """Stored events without a gap; `next_after_seq` is the next request's `after_seq`."""
+    """Stored events without a gap; `next_after_seq` is the next request's `after_seq`.
+
+    With `text` also what was stored of it; `last_event_id` leads on in both.
+    """
 
     events: list[dict[str, Any]]
     head: int
     next_after_seq: int
+    deltas: list[dict[str, Any]] | None = None
+    last_event_id: str | None = None
 
 
 class TextRow(_Exact):

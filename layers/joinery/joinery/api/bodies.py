@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MODEL = r"^[a-z0-9_-]{1,32}(:\S{1,128})?$"
+from joinery.catalog.launch import MODEL, SESSION_ID, VERSION_MAX, WORKFLOW_ID_CHARS
 
 
 class _Body(BaseModel):
@@ -28,14 +28,14 @@ class PublishBody(_Body):
 class StartBody(_Body):
     """A run to start."""
 
-    workflow_id: Annotated[str, Field(max_length=64, description="The workflow.")]
+    workflow_id: Annotated[str, Field(max_length=WORKFLOW_ID_CHARS, description="The workflow.")]
     version: Annotated[
-        int | None, Field(ge=1, le=999_999, description="Its version; the newest when unset.")
+        int | None, Field(ge=1, le=VERSION_MAX, description="Its version; the newest when unset.")
     ] = None
     inputs: Annotated[dict[str, Any], Field(description="The inputs by name.")] = {}
     session_id: Annotated[
         str | None,
-        Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="The session it belongs to."),
+        Field(pattern=SESSION_ID, description="The session it belongs to."),
     ] = None
     cassette: Annotated[
         list[dict[str, Any]] | None,

@@ -8,11 +8,10 @@ from fastapi import APIRouter, Query, Response
 
 from joinery.api import answers
 from joinery.api.bodies import ForkBody
-from joinery.api.runs import Key, checked_key, execute, owned_run
+from joinery.api.runs import Key, checked_key, owned_run
 from joinery.api.services import Caller, Needs
 from joinery.api.wire import Answer, StrictRoute
 from joinery.errors import Conflict, Unavailable
-from joinery.runs.model import RunRecord
 
 router = APIRouter(route_class=StrictRoute, tags=["runs"])
 
@@ -43,19 +42,13 @@ def pause(run_id: str, owner: Caller, services: Needs) -> Answer:
 )
 def resume(run_id: str, owner: Caller, services: Needs) -> Answer:
     """Goes on with a run that is paused, or from the node at which it failed."""
+    from joinery.catalog.launch import launcher
     from joinery.runs.control import resume as resume_run
 
     run = owned_run(services, owner, run_id)
-    run = resume_run(services.run_deps(), run, lambda again: _launch(services, again))
+    launch = launcher(services.catalog(), services.executions())
+    run = resume_run(services.run_deps(), run, launch)
     return Answer({"run_id": run.run_id, "status": run.status})
-
-
-def _launch(services: Needs, run: RunRecord) -> str:
-    from joinery.runs.control import execution_name
-
-    version = services.catalog().version(run.workflow_id, run.version)
-    payload = {"run_id": run.run_id, "plan": run.plan_ref}
-    return services.executions().start(version.machine_arn, execution_name(run), payload)
 
 
 @router.post(
@@ -73,6 +66,7 @@ def fork(
     run_id: str, body: ForkBody, owner: Caller, services: Needs, idempotency_key: Key = None
 ) -> Answer:
     """Starts a new run that takes over what had ended before a node, and runs the rest."""
+    from joinery.catalog.launch import Prepared, execute
     from joinery.compiler.plan import Plan
     from joinery.runs.fork import fork as fork_run
 
@@ -87,8 +81,7 @@ def fork(
         inputs=body.inputs,
         idempotency_key=checked_key(idempotency_key),
     )
-    if not made.execution_arn and not made.closed:
-        made = execute(services, made, version)
+    made = execute(services.run_deps(), services.executions(), Prepared(made, version, new))
     return Answer({"run_id": made.run_id, "status": made.status}, 202 if new else 200)
 
 

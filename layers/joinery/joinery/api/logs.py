@@ -1,52 +1,23 @@
-"""`/runs/{run_id}/events`, `/texts` and `/cost`: what a run has left behind."""
+"""`/runs/{run_id}/texts` and `/cost`: what a run has left behind."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
 from joinery.api import answers
+from joinery.api.events import PAGE_BYTES
 from joinery.api.runs import owned_run
 from joinery.api.services import Caller, Needs
-from joinery.api.wire import RESPONSE_BYTES, Answer, StrictRoute
+from joinery.api.wire import Answer, StrictRoute
 from joinery.errors import InvalidRequest
 from joinery.runs.model import NodeRecord, RunRecord
-from joinery.runs.replay import read_page, text_rows
+from joinery.runs.replay import text_rows
 from joinery.strictjson import to_json
 
 router = APIRouter(route_class=StrictRoute, tags=["runs"])
-
-PAGE_BYTES: Final = RESPONSE_BYTES // 2 - 4_096
-"""Most bytes of rows in a page: as JSON inside JSON they at most double."""
-
-SEQ_MAX: Final = 9_999_999_999
-
-
-@router.get(
-    "/runs/{run_id}/events",
-    summary="Read the events of a run",
-    responses={200: {"model": answers.EventPage}, 404: {"model": answers.ErrorAnswer}},
-)
-def events(
-    run_id: str,
-    owner: Caller,
-    services: Needs,
-    after_seq: Annotated[int, Query(ge=0, le=SEQ_MAX)] = 0,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 200,
-) -> Answer:
-    """Returns events behind `after_seq` without a gap, up to one that may still fill.
-
-    The next request's `after_seq` is `next_after_seq`; a client has all there is when
-    it equals `head`.
-    """
-    run = owned_run(services, owner, run_id)
-    now = services.run_deps().clock()
-    page = read_page(services.archive(), run, after_seq, limit, now=now)
-    shown = page.events[: _fitting(page.events)]
-    cursor = shown[-1]["seq"] if shown else after_seq
-    return Answer({"events": shown, "head": page.head, "next_after_seq": cursor})
 
 
 @router.get(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 
@@ -12,20 +11,11 @@ from joinery.api import answers
 from joinery.api.bodies import StartBody
 from joinery.api.services import Caller, Needs
 from joinery.api.wire import Answer, StrictRoute
-from joinery.api.workflows import owned_version
-from joinery.catalog.ports import Version
-from joinery.errors import (
-    InvalidRequest,
-    JoineryError,
-    NotFound,
-    PermanentModelUnknown,
-    Unavailable,
-)
-from joinery.runs.ids import run_id_for_key
+from joinery.catalog.launch import Order, execute, prepare
+from joinery.errors import InvalidRequest, NotFound
 from joinery.runs.model import RunRecord
 from joinery.runs.ownership import own_run
 
-log = logging.getLogger(__name__)
 router = APIRouter(route_class=StrictRoute, tags=["runs"])
 
 _KEY = re.compile(r"[!-~]{1,255}")
@@ -56,27 +46,11 @@ def start(body: StartBody, owner: Caller, services: Needs, idempotency_key: Key 
     A request that got no answer is repeated with the same key: a run that was made
     and never started is started then.
     """
-    from joinery.compiler.plan import Plan
-    from joinery.runs.start import create_run
-
-    checked_key(idempotency_key)
-    extra = _extra(body)
-    wanted = _version(body, services, owner, idempotency_key)
-    version = owned_version(services, owner, body.workflow_id, wanted)
-    run, new = create_run(
-        services.run_deps(),
-        Plan.from_dict(version.plan),
-        owner=owner,
-        workflow_id=version.workflow_id,
-        version=version.version,
-        given=body.inputs,
-        idempotency_key=idempotency_key,
-        session_id=body.session_id,
-        extra=extra,
-    )
-    if not run.execution_arn and not run.closed:
-        run = execute(services, run, version)
-    return Answer({"run_id": run.run_id, "status": run.status}, 202 if new else 200)
+    deps, order = services.run_deps(), Order(**body.model_dump())
+    key = checked_key(idempotency_key)
+    prepared = prepare(deps, services.catalog(), order, owner=owner, key=key)
+    run = execute(deps, services.executions(), prepared)
+    return Answer({"run_id": run.run_id, "status": run.status}, 202 if prepared.new else 200)
 
 
 def checked_key(key: str | None) -> str | None:
@@ -84,67 +58,6 @@ def checked_key(key: str | None) -> str | None:
     if key is not None and not _KEY.fullmatch(key):
         raise InvalidRequest("an Idempotency-Key has 1 to 255 printable characters")
     return key
-
-
-def _version(body: StartBody, services: Needs, owner: str, key: str | None) -> int | None:
-    """Returns the version that is asked for.
-
-    A repeated request that names none means the version that was newest when it was
-    first made, whatever was published since.
-    """
-    if body.version is not None or key is None:
-        return body.version
-    try:
-        run = services.run_deps().store.get_run(run_id_for_key(owner, body.workflow_id, key))
-    except NotFound:
-        return None
-    return run.version
-
-
-def _extra(body: StartBody) -> dict[str, Any]:
-    """Returns what else the run is pinned to. Raises: InvalidRequest."""
-    extra: dict[str, Any] = {}
-    if body.cassette is not None:
-        from joinery.llm.scripted import Cassette
-
-        Cassette.from_data(body.cassette)
-        extra["cassette"] = body.cassette
-    if body.model is not None:
-        from joinery.llm.registry import parse_model_flag
-
-        try:
-            parse_model_flag(body.model)
-        except PermanentModelUnknown as error:
-            raise InvalidRequest(error.message) from None
-        extra["model"] = body.model
-    return extra
-
-
-def execute(services: Needs, run: RunRecord, version: Version) -> RunRecord:
-    """Starts the execution; a run that cannot be started is closed as failed.
-
-    Raises:
-        Unavailable: Step Functions did not start it.
-    """
-    deps = services.run_deps()
-    payload = {"run_id": run.run_id, "plan": run.plan_ref}
-    try:
-        arn = services.executions().start(version.machine_arn, run.run_id, payload)
-    except JoineryError as error:
-        from joinery.runs.end import close_failed
-
-        log.error("run %s was not started", run.run_id, exc_info=error)
-        # An answer that was lost may hide an execution: the flag stops it at its first node.
-        deps.store.request_cancel(run.run_id)
-        close_failed(deps, run, _not_started())
-        raise Unavailable("the run could not be started", run_id=run.run_id) from error
-    deps.store.mark_started(run.run_id, arn, deps.clock())
-    return deps.store.get_run(run.run_id)
-
-
-def _not_started() -> dict[str, Any]:
-    message = "Step Functions did not start the execution"
-    return {"code": "not_started", "message": message, "retryable": True}
 
 
 @router.get(

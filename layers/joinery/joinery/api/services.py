@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from joinery.catalog.ports import CatalogStore, Executions, Machines
+from joinery.compiler.plan import Plan
 from joinery.errors import Unauthorized
+from joinery.identity.passes import Passes
+from joinery.identity.tickets import Tickets
 from joinery.runs.deps import Deps
 from joinery.runs.model import RunRecord
-from joinery.runs.replay import Log
+from joinery.runs.stream import Source
 
 
 class RunPage(Protocol):
@@ -29,7 +33,7 @@ class RunPage(Protocol):
         ...
 
 
-class RunArchive(Log, Protocol):
+class RunArchive(Source, Protocol):
     """What the API needs of a store besides running: lists, and a log without gaps."""
 
     def list_runs(self, owner: str, limit: int, cursor: str | None) -> RunPage:
@@ -60,6 +64,18 @@ class Services(Protocol):
         """Returns what starts and stops executions."""
         ...
 
+    def tickets(self) -> Tickets:
+        """Returns the tickets that were not used yet."""
+        ...
+
+    def passes(self) -> Passes:
+        """Returns the passes to the events of a run."""
+        ...
+
+    def plan(self, ref: str) -> Plan:
+        """Returns a plan by `<workflow_id>/<version>`. Raises: NotFound."""
+        ...
+
     def calls_of_run(self, run_id: str, since: float) -> Mapping[str, int]:
         """Returns the AWS calls of a run's node invocations, by `service.Operation`.
 
@@ -84,14 +100,51 @@ def _services(request: Request) -> Any:
     return request.app.state.services
 
 
-def _caller(request: Request) -> str:
-    """Returns the owner that the authorizer found; nothing else is believed."""
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the authorizer found.
+
+    Attributes:
+        owner: Whose runs and workflows these are.
+        expires_at: Epoch seconds at which the token ends.
+        via: How it was shown: by `token`, `ticket` or `pass`.
+        run_id: The run that a pass is good for.
+    """
+
+    owner: str
+    expires_at: float
+    via: str
+    run_id: str
+
+
+def _viewer(request: Request) -> Identity:
+    """Returns who the authorizer found; nothing else is believed."""
     context = request.scope.get("aws.event", {}).get("requestContext", {})
-    found = context.get("authorizer", {}).get("lambda", {}).get("owner")
-    if not isinstance(found, str) or not found:
+    found = context.get("authorizer", {}).get("lambda") or {}
+    owner = found.get("owner")
+    if not isinstance(owner, str) or not owner:
+        raise Unauthorized("no valid token: send 'Authorization: Bearer <token>'")
+    return Identity(
+        owner,
+        float(found.get("expires_at", 0)),
+        str(found.get("via", "token")),
+        str(found.get("run_id", "")),
+    )
+
+
+def _identity(request: Request) -> Identity:
+    """Returns who sent a token: what stands in a query opens streams and nothing else."""
+    found = _viewer(request)
+    if found.via != "token":
         raise Unauthorized("no valid token: send 'Authorization: Bearer <token>'")
     return found
 
 
+def _caller(request: Request) -> str:
+    return _identity(request).owner
+
+
 Needs = Annotated[Services, Depends(_services)]
 Caller = Annotated[str, Depends(_caller)]
+Known = Annotated[Identity, Depends(_identity)]
+Viewer = Annotated[Identity, Depends(_viewer)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -29,6 +29,7 @@ class Answer(Response):
         content: What to answer.
         status_code: HTTP status.
         instead: What a client can ask for when this is too large.
+        headers: Headers besides.
 
     Raises:
         TooLarge: The answer passes `RESPONSE_BYTES`; says what to ask for instead.
@@ -36,7 +37,14 @@ class Answer(Response):
 
     media_type = "application/json"
 
-    def __init__(self, content: Any, status_code: int = 200, *, instead: str = "") -> None:
+    def __init__(
+        self,
+        content: Any,
+        status_code: int = 200,
+        *,
+        instead: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         body = to_json(content)
         if len(body) * _MOST_GROWTH > RESPONSE_BYTES:
             size = len(body) + body.count(b'"') + body.count(b"\\")
@@ -47,7 +55,7 @@ class Answer(Response):
                     limit=RESPONSE_BYTES,
                     actual=size,
                 )
-        super().__init__(body, status_code)
+        super().__init__(body, status_code, headers)
 
 
 class StrictRequest(Request):

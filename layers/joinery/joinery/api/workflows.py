@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -12,13 +11,11 @@ from joinery.api import answers
 from joinery.api.bodies import PublishBody
 from joinery.api.services import Caller, Needs
 from joinery.api.wire import Answer, StrictRoute
+from joinery.catalog import lookup
 from joinery.catalog.ports import Version
-from joinery.errors import NotFound
 from joinery.events.make import timestamp
 
 router = APIRouter(route_class=StrictRoute, tags=["workflows"])
-
-_WORKFLOW_ID = re.compile(r"wf_[0-9a-f]{24}")
 
 
 @router.post(
@@ -107,11 +104,7 @@ def get_workflow(
 
 def owned_version(services: Needs, owner: str, workflow_id: str, version: int | None) -> Version:
     """Returns a version that the caller owns. Raises: NotFound."""
-    from joinery.catalog.publish import owned_version as owned
-
-    if not _WORKFLOW_ID.fullmatch(workflow_id):
-        raise NotFound("there is no such workflow")
-    return owned(services.catalog(), owner, workflow_id, version)
+    return lookup.owned_version(services.catalog(), owner, workflow_id, version)
 
 
 def _shown(version: Version) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from joinery import limits
+
 CONNECT_TIMEOUT_S: Final = 1.0
 """Inside a region a connection takes milliseconds; what takes longer is gone."""
 
@@ -36,6 +38,8 @@ _STATES = _Tuning("stepfunctions", 5.0)
 # Publishing waits for CreateStateMachine, which AWS throttles to one a second. A call
 # that is repeated by the SDK would create twice at once: the caller repeats it, by name.
 _LAMBDA = _Tuning("lambda", 25.0, attempts=1)
+# A call lasts as long as the code that it runs.
+_CODE = _Tuning("lambda", limits.NODE_TIMEOUT_S + 30.0, attempts=1)
 _LOGS = _Tuning("logs", 10.0)
 # A slow phone must not hold a lane for long; lanes have a back-off of their own.
 _SOCKETS = _Tuning("apigatewaymanagementapi", 2.0, attempts=2, pool=32)
@@ -114,6 +118,7 @@ class Clients:
         s3: S3.
         states: Step Functions.
         functions: Lambda.
+        code: Lambda, for calls that run users' code.
         logs: CloudWatch Logs.
         sockets: The management API of WebSocket connections.
     """
@@ -134,13 +139,14 @@ class Clients:
         self.s3 = self._lazy(_S3)
         self.states = self._lazy(_STATES)
         self.functions = self._lazy(_LAMBDA)
+        self.code = self._lazy(_CODE, counted=False)  # its calls count under their own name
         self.logs = self._lazy(_LOGS)
         self.sockets = self._lazy(_SOCKETS, websocket_endpoint)
 
-    def _lazy(self, tuning: _Tuning, endpoint: str = "") -> Any:
-        return LazyClient(lambda: self._make(tuning, endpoint))
+    def _lazy(self, tuning: _Tuning, endpoint: str = "", *, counted: bool = True) -> Any:
+        return LazyClient(lambda: self._make(tuning, endpoint, counted))
 
-    def _make(self, tuning: _Tuning, endpoint: str) -> Any:
+    def _make(self, tuning: _Tuning, endpoint: str, counted: bool) -> Any:
         import boto3
         from botocore.config import Config
 
@@ -157,5 +163,6 @@ class Clients:
         with self._lock:  # making clients from one session is not thread safe
             self._session = self._session or boto3.session.Session()
             client = self._session.client(tuning.service, **options)
-        self.counter.attach(client, tuning.service)
+        if counted:
+            self.counter.attach(client, tuning.service)
         return client

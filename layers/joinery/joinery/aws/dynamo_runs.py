@@ -234,11 +234,22 @@ class DynamoRunStore:
         """See `RunStore.texts`."""
         return self._texts.all(run_id)
 
+    def texts_of(self, run_id: str, key: NodeKey, attempt: int) -> list[TextPiece]:
+        """See `RunStore.texts_of`."""
+        return self._texts.of(run_id, key, attempt)
+
     # -- subscribers -------------------------------------------------------------------
 
-    def subscribe(self, run_id: str, connection_id: str, owner: str, expires_at: float) -> None:
-        """Lets a connection watch a run until a time in epoch seconds. Raises: NotFound."""
-        self._subscribers.add(run_id, connection_id, owner, expires_at)
+    def subscribe(self, run_id: str, connection_id: str, owner: str, expires_at: float) -> bool:
+        """Lets a connection watch a run until a time in epoch seconds.
+
+        Returns whether it gets everything live. Raises: NotFound.
+        """
+        return self._subscribers.add(run_id, connection_id, owner, expires_at)
+
+    def lag(self, run_id: str, connection_id: str) -> None:
+        """Notes that a connection could not follow; one that does not watch is no error."""
+        self._subscribers.lag(run_id, connection_id)
 
     def unsubscribe(self, run_id: str, connection_id: str) -> None:
         """Ends that; a connection that does not watch is no error."""

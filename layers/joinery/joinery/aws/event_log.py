@@ -100,9 +100,12 @@ class EventLog:
         """Raises the flag that running nodes look at. Raises: NotFound."""
         self._change(run_id, "SET cancel = :yes", yes=boolean(True))
 
-    def subscribers_changed(self, run_id: str) -> None:
-        """Lets running nodes see that somebody came or went. Raises: NotFound."""
-        self._change(run_id, "ADD subs :one", one=number(1))
+    def subscribers_changed(self, run_id: str) -> int:
+        """Lets running nodes see that somebody came or went; returns how often that was.
+
+        Raises: NotFound.
+        """
+        return self._change(run_id, "ADD subs :one", one=number(1)).subs
 
     def _change(self, run_id: str, update: str, **values: Attribute) -> Control:
         try:

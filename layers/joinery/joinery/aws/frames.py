@@ -31,6 +31,11 @@ def resync(run_id: str, head: int, at: float) -> Event:
     }
 
 
+def hint(run_id: str, head: int, at: float) -> Event:
+    """Returns the word to a viewer for whom there is no room that the run has come to `head`."""
+    return {**resync(run_id, head, at), "event": "hint"}
+
+
 def frame_of(message: Event) -> Frame:
     """Returns a message as a frame, a `resync` in its place where it passes 128 KB."""
     frame = Frame(message, dump(message).encode())

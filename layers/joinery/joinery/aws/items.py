@@ -161,8 +161,12 @@ def event_sk(seq: int) -> str:
 
 def text_sk(node: NodeKey, attempt: int, stream: str, offset: int) -> str:
     """Returns the sort key of a stored piece of a stream."""
-    place = f"{node.ord:05d}#{path_key(node.path)}#{attempt:03d}"
-    return f"{TEXTS}{place}#{stream}#{offset:010d}"
+    return f"{attempt_sk(node, attempt)}{stream}#{offset:010d}"
+
+
+def attempt_sk(node: NodeKey, attempt: int) -> str:
+    """Returns what the sort keys of all pieces of an attempt begin with."""
+    return f"{TEXTS}{node.ord:05d}#{path_key(node.path)}#{attempt:03d}#"
 
 
 def subscriber_sk(connection_id: str) -> str:

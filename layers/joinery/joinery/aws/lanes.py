@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -24,6 +25,13 @@ BACKOFF_S: Final = 0.05
 BACKOFF_MAX_S: Final = 1.0
 BUSY_TRIES: Final = 5
 """After so many refusals in a row what waits is dropped for a `resync`."""
+
+STUCK_S: Final = 0.5
+SLOW_S: Final = 0.25
+"""A client whose message is on its way for so long, or whose messages take that long on
+average, cannot follow: a post takes 10 to 30 ms."""
+
+_LOOK_S: Final = 0.05
 
 _MERGE_REACH: Final = 8
 """How many waiting deltas of other streams a delta may pass to join its own."""
@@ -62,6 +70,9 @@ class Lane:
         # Heads of the runs whose messages were dropped; while there are any, nothing waits.
         self._behind: dict[str, int] = {}
         self._failures = 0
+        # Since when the message is on its way that was not taken yet (monotonic).
+        self._trying_since: float | None = None
+        self._post_s = 0.0
         self._dead = self._working = False
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
@@ -70,6 +81,18 @@ class Lane:
     def dead(self) -> bool:
         """Whether nothing will be sent any more."""
         return self._dead
+
+    @property
+    def running(self) -> bool:
+        """Whether its thread is there."""
+        return self._thread is not None
+
+    @property
+    def slow(self) -> bool:
+        """Whether the connection takes too long for its messages, or takes none."""
+        since = self._trying_since
+        stuck = since is not None and time.monotonic() - since > STUCK_S
+        return not self._dead and (stuck or self._post_s > SLOW_S)
 
     # -- from the publisher --------------------------------------------------------------
 
@@ -87,14 +110,20 @@ class Lane:
             self._changed.notify_all()
 
     def wait_empty(self, timeout_s: float) -> bool:
-        """Waits until everything is sent; returns whether it is."""
+        """Waits until everything is sent, or the connection is slow; whether it is sent."""
+        until = time.monotonic() + timeout_s
         with self._changed:
-            return self._changed.wait_for(lambda: not self._has_work(), max(0.0, timeout_s))
+            while self._has_work():
+                left = until - time.monotonic()
+                if left <= 0 or self.slow:
+                    return False
+                self._changed.wait(min(left, _LOOK_S))
+            return True
 
-    def give_up(self) -> None:
-        """Drops what waits; a `resync` will be sent in its place."""
+    def abandon(self) -> None:
+        """Drops everything; the thread ends once its post has come back."""
         with self._changed:
-            self._drop_backlog()
+            self._die()
 
     def stop(self, timeout_s: float) -> None:
         """Drops everything and ends the thread."""
@@ -148,7 +177,7 @@ class Lane:
         self._bytes = 0
 
     def _die(self) -> None:
-        self._dead = True
+        self._dead, self._trying_since = True, None
         self._queue.clear()
         self._behind.clear()
         self._bytes = 0
@@ -161,7 +190,10 @@ class Lane:
             self._sleep(self._pacer.delay())
             frame = self._take()
             if frame is not None:
-                self._settle(frame, self._post(self.connection_id, frame.data))
+                begun = time.monotonic()
+                outcome = self._post(self.connection_id, frame.data)
+                self._post_s += (time.monotonic() - begun - self._post_s) / 2
+                self._settle(frame, outcome)
 
     def _await_work(self) -> bool:
         with self._changed:
@@ -188,6 +220,8 @@ class Lane:
                 frame = self._queue.popleft()
                 self._bytes -= len(frame.data)
             self._working = frame is not None
+            if frame is not None and self._trying_since is None:
+                self._trying_since = time.monotonic()
             return frame
 
     def _settle(self, frame: Frame, outcome: Outcome) -> None:
@@ -196,7 +230,7 @@ class Lane:
         with self._changed:
             self._working = False
             if outcome is Outcome.SENT:
-                self._failures = 0
+                self._failures, self._trying_since = 0, None
             elif outcome is Outcome.BUSY and not self._dead:
                 self._put_back(frame)
             else:

@@ -6,13 +6,17 @@ import logging
 import threading
 import time
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from joinery.aws.errors import code_of, is_busy
 from joinery.aws.frames import frame_of
 from joinery.events.make import Event
 
 log = logging.getLogger(__name__)
+
+
+_OTHERS: Final = 0.2
+_BURST: Final = 0.08
 
 
 class Outcome(Enum):
@@ -56,18 +60,49 @@ class SocketSender:
         return Outcome.REFUSED
 
 
+def share(per_second: float, width: int) -> tuple[float, int]:
+    """Returns the pace and the burst of one of `width` processes that post for a run.
+
+    They share no counter: in any second each posts at most its burst and its pace, and
+    the sum of that stays below four fifths of what the run may post. The rest is for
+    whoever starts, cancels or closes it. Where more than 20 are at work it holds over
+    some seconds only, since each must be able to post at all.
+
+    Args:
+        per_second: The most that the run may post.
+        width: How many may post at once.
+    """
+    burst = max(1, int(per_second * _BURST) // width)
+    nodes = per_second * (1 - _OTHERS)
+    return max(nodes - width * burst, nodes / 2) / width, burst
+
+
+def others_share(per_second: float) -> tuple[float, int]:
+    """Returns the pace and the burst of a process that runs no node."""
+    return per_second * _OTHERS / 2, max(1, int(per_second * _OTHERS / 2))
+
+
 class Pacer:
     """Spreads posts: a few at once, then evenly.
 
     Args:
         per_second: Posts a second.
         burst: How many may go at once after a pause.
+
+    Attributes:
+        per_second: Posts a second.
     """
 
     def __init__(self, per_second: float, burst: int = 10) -> None:
-        self._interval, self._slack = 1 / per_second, (burst - 1) / per_second
         self._next = 0.0
         self._lock = threading.Lock()
+        self.set(per_second, burst)
+
+    def set(self, per_second: float, burst: int) -> None:
+        """Changes the pace; turns that were given stay as they are."""
+        with self._lock:
+            self.per_second = per_second
+            self._interval, self._slack = 1 / per_second, (burst - 1) / per_second
 
     def delay(self) -> float:
         """Takes the next turn and returns how many seconds it is away."""

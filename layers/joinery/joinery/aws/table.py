@@ -111,7 +111,14 @@ class Table:
 
     def delete(self, key: Item) -> bool:
         """Deletes an item; returns whether there was one."""
-        return "Attributes" in self._call("delete_item", Key=key, ReturnValues="ALL_OLD")
+        return self.take(key) is not None
+
+    def take(self, key: Item) -> Item | None:
+        """Deletes an item and returns it; of many who try, one gets it and the others None."""
+        taken: Item | None = self._call("delete_item", Key=key, ReturnValues="ALL_OLD").get(
+            "Attributes"
+        )
+        return taken
 
     def batch_delete(self, keys: Sequence[Item]) -> None:
         """Deletes items by their keys; those that do not exist are no error.

@@ -10,6 +10,7 @@ from joinery.aws.items import (
     TEXTS,
     Attribute,
     Item,
+    attempt_sk,
     get_string,
     is_unicode,
     key,
@@ -20,6 +21,7 @@ from joinery.aws.items import (
     text_sk,
 )
 from joinery.aws.table import Table
+from joinery.runs.model import NodeKey
 from joinery.runs.ports import TextPiece
 
 
@@ -44,8 +46,15 @@ class TextTable:
 
     def all(self, run_id: str) -> list[TextPiece]:
         """Returns all pieces by node, attempt, stream and offset."""
+        return self._under(run_id, TEXTS)
+
+    def of(self, run_id: str, node: NodeKey, attempt: int) -> list[TextPiece]:
+        """Returns the pieces of one attempt by stream and offset."""
+        return self._under(run_id, attempt_sk(node, attempt))
+
+    def _under(self, run_id: str, prefix: str) -> list[TextPiece]:
         now = self._clock()
-        items = self._table.prefix(run_pk(run_id), TEXTS)
+        items = self._table.prefix(run_pk(run_id), prefix)
         return [_piece(item) for item in items if live(item, now)]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from joinery.catalog.ports import CatalogStore, Machines, Version
 from joinery.compiler.compile import DEFAULT_OPT, compile_workflow
-from joinery.errors import Conflict, NotFound
+from joinery.errors import Conflict
 from joinery.runs.ids import workflow_id_for
 
 if TYPE_CHECKING:
@@ -82,22 +82,3 @@ def machine_name(prefix: str, definition: str) -> str:
 def _content_hash(definition: str, plan: dict[str, Any]) -> str:
     text = json.dumps([definition, plan], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def owned_version(
-    catalog: CatalogStore, owner: str, workflow_id: str, version: int | None
-) -> Version:
-    """Returns a version that the caller owns; the newest when none is named.
-
-    Raises:
-        NotFound: There is none, or it is somebody else's.
-    """
-    if version is None:
-        newest = catalog.latest(workflow_id)
-        if newest is None or newest.owner != owner:
-            raise NotFound(f"no workflow '{workflow_id}'")
-        version = newest.version
-    found = catalog.version(workflow_id, version)
-    if found.owner != owner:
-        raise NotFound(f"no workflow '{workflow_id}' version {version}")
-    return found

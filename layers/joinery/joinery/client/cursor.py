@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from joinery.events.make import Event
 
 
@@ -23,7 +26,7 @@ class EventCursor:
         """Whether the server has events that were not given out yet."""
         return self.head > self.seq
 
-    def note_head(self, message: Event) -> None:
+    def note_head(self, message: Mapping[str, Any]) -> None:
         """Learns from any frame how far the log goes."""
         head = message.get("head")
         if isinstance(head, int):

@@ -18,6 +18,12 @@ _BY_STATUS: Mapping[int, type[errors.JoineryError]] = {
     429: errors.Unavailable,
 }
 
+_BY_CODE: Mapping[str, type[errors.JoineryError]] = {
+    "unknown_action": errors.InvalidRequest,
+    "cursor_ahead": errors.InvalidRequest,
+}
+"""Errors of the socket, whose classes are not the library's."""
+
 
 def error_from(status: int, body: Any) -> errors.JoineryError:
     """Returns the error that an answer stands for.
@@ -36,7 +42,8 @@ def error_from(status: int, body: Any) -> errors.JoineryError:
     if code == errors.InvalidWorkflow.code:
         return errors.InvalidWorkflow([_problem(row) for row in details.get("errors", ())])
     error = _kind(code, status)(message)
-    error.details = details
+    # A code that has no class of its own here is still told.
+    error.details = details if error.code == code else {**details, "code": code}
     return error
 
 
@@ -44,6 +51,8 @@ def _kind(code: str, status: int) -> type[errors.JoineryError]:
     for kind in _plain_kinds(errors.JoineryError):
         if kind.code == code:
             return kind
+    if code in _BY_CODE:
+        return _BY_CODE[code]
     if status >= 502:
         return errors.Unavailable
     return _BY_STATUS.get(status, errors.JoineryError)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from joinery.workflow.children import KnownChild
 
 
-EXPRESSION_FIELDS = ("prompt", "template", "value", "if", "cases", "until", "items", "inputs")
+EXPRESSION_FIELDS = (
+    "prompt", "template", "value", "if", "cases", "until", "items", "arguments", "inputs",
+)  # fmt: skip
 """Fields of a node's spec that hold expressions; personas and schemas are taken as they are."""
 
 
@@ -240,6 +242,10 @@ def _spec(node: Any, workflow: m.Workflow, child: KnownChild | None) -> dict[str
             return {"if": node.if_}
         case "switch":
             return {"value": node.value, "cases": [_case(p, c) for p, c in node.cases.items()]}
+        case "code" | "tool":
+            from joinery.compiler.code import code_spec
+
+            return code_spec(node, workflow)
         case "loop":
             return {"until": node.until, "max_rounds": node.max_rounds}
         case "workflow":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.build import build_plan
@@ -12,6 +12,7 @@ from joinery.compiler.cost import Report, analyse_cost
 from joinery.compiler.emit import Emitted, emit
 from joinery.compiler.plan import Plan
 from joinery.compiler.states import RUN_NODE_PLACEHOLDER
+from joinery.compiler.width import width_of
 from joinery.errors import InvalidWorkflow
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def compile_standard(
 ) -> Compiled:
     """Compiles a plan to a machine of many states. Raises: InvalidWorkflow."""
     emitted = emit(plan, run_node_arn)
+    plan = replace(plan, width=width_of(emitted.definition))
     report = with_children(plan, emitted, analyse_cost(plan, emitted), children or {})
     if any(problem.severity == "error" for problem in report.problems):
         raise InvalidWorkflow(report.problems)

@@ -13,7 +13,7 @@ which takes the items' paths from its Task (iterations.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ from joinery.compiler.iterations import iterate_behind, place_map, states_behind
 from joinery.compiler.levels import Chain, levels_of, units_of
 from joinery.compiler.names import Names
 from joinery.compiler.plan import Plan
-from joinery.compiler.regions import LeavesLoop, Regions
+from joinery.compiler.regions import LeavesLoop, Outside, Regions
 from joinery.compiler.states import RUN_NODE_PLACEHOLDER, StateInfo, invoke, likeness
 from joinery.compiler.steps import steps_of
 from joinery.workflow.bodies import DONE, ITEM
@@ -49,7 +49,7 @@ class Emitted:
 class _Scope:
     """One `States` map under construction: the machine's own or a branch's."""
 
-    stop: frozenset[str]
+    stop: Container[str]
     states: dict[str, Any] = field(default_factory=dict)
     placed: dict[tuple[str, ...], str] = field(default_factory=dict)
     todo: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
@@ -97,7 +97,7 @@ class _Emitter:
     # -- scopes and transitions --------------------------------------------------------
 
     def scope(
-        self, first: Sequence[str], *, stop: frozenset[str], around: tuple[str, ...]
+        self, first: Sequence[str], *, stop: Container[str], around: tuple[str, ...]
     ) -> dict[str, Any]:
         """Emits everything from `first` up to `stop`, whose nodes belong to the scope outside."""
         scope = _Scope(stop, around=around)
@@ -322,8 +322,7 @@ class _Emitter:
         first = chain[0]
         if first.is_loop:
             entries = self.plan.loop_of[first.name].entries
-            outside = frozenset(self.plan.by_id) - frozenset(first.nodes)
-            return self.scope(entries, stop=outside, around=around)
+            return self.scope(entries, stop=Outside(first.nodes), around=around)
         names = [self.names.take(unit.name) for unit in chain]
         states: dict[str, Any] = {}
         for unit, name, following in zip(chain, names, [*names[1:], None], strict=True):

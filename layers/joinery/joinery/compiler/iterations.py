@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.plan import Plan
+from joinery.compiler.regions import Outside
 from joinery.compiler.states import StateInfo, payload_of
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ def items_map(emitter: Emitter, node_id: str) -> tuple[str, dict[str, Any]]:
     scope = plan.by_id[node_id].scope
     name = emitter.names.take(f"each {node_id}")
     emitter.info[name] = StateInfo("iterate", scope, (node_id,))
-    outside = frozenset(plan.by_id) - frozenset(each.body)
-    body = emitter.scope(each.entries, stop=outside, around=(*scope, node_id))
+    body = emitter.scope(each.entries, stop=Outside(each.body), around=(*scope, node_id))
     return name, {
         "Type": "Map",
         "Items": "{% $states.input.items %}",

@@ -28,6 +28,10 @@ MODEL_TYPES = frozenset({"agent", "llm"})
 """Nodes that call a model once an attempt."""
 
 
+CODE_TYPES = frozenset({"code", "tool"})
+"""Nodes that run code that users write, in a function of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlanNode:
     """One node, with everything that running it needs.
@@ -167,6 +171,7 @@ class Plan:
         compiler: Version of the compiler that made the plan.
         whole: Loops that one Task runs with all their rounds.
         run_on: `standard`, a machine of many states, or `inline`, one Task for the whole plan.
+        width: How many nodes may be at work at once, at most.
     """
 
     name: str
@@ -180,6 +185,7 @@ class Plan:
     graph_hash: str = ""
     compiler: str = ""
     plan_version: int = PLAN_VERSION
+    width: int = 1
 
     @cached_property
     def by_id(self) -> dict[str, PlanNode]:
@@ -248,6 +254,7 @@ class Plan:
             "opt": self.opt,
             "graph_hash": self.graph_hash,
             "compiler": self.compiler,
+            "width": self.width,
             "inputs": {name: dict(spec) for name, spec in self.inputs.items()},
             "outputs": dict(self.outputs),
             "nodes": [node.to_dict() for node in self.nodes],
@@ -292,6 +299,7 @@ class Plan:
             opt=data["opt"],
             graph_hash=data["graph_hash"],
             compiler=data["compiler"],
+            width=data.get("width", 1),
             plan_version=data["plan_version"],
             links=tuple(Link(*row) for row in data["links"]),
             whole=tuple(data.get("whole", ())),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 
 from joinery.compiler.plan import Plan
@@ -24,6 +24,16 @@ class LeavesLoop(Exception):
     def __init__(self, loop: str) -> None:
         super().__init__(loop)
         self.loop = loop
+
+
+class Outside:
+    """All nodes but some, without a list of them."""
+
+    def __init__(self, inside: Collection[str]) -> None:
+        self._inside = frozenset(inside)
+
+    def __contains__(self, name: object) -> bool:
+        return name not in self._inside
 
 
 class Regions:
@@ -76,7 +86,7 @@ class Regions:
             nearest = self._meet(self.parent, nearest, target)
         return self.parent[nearest] if nearest in targets else nearest
 
-    def forked(self, wanted: Sequence[str], stop: Collection[str]) -> tuple[str, ...]:
+    def forked(self, wanted: Sequence[str], stop: Container[str]) -> tuple[str, ...]:
         """Returns what really runs side by side when all of `wanted` are entered.
 
         A target that another one leads to anyway (an edge that passes by) waits for

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from joinery import limits
-from joinery.compiler.plan import MODEL_TYPES, PURE_TYPES, Plan, PlanNode
+from joinery.compiler.plan import CODE_TYPES, MODEL_TYPES, PURE_TYPES, Plan, PlanNode
 from joinery.workflow.graph import END
 
 PURE_NEED_S = 15.0
@@ -34,6 +34,8 @@ def has_effects(node: PlanNode) -> bool:
 
 def seconds_of(node: PlanNode) -> float:
     """Returns how long a node is expected to take."""
+    if node.type in CODE_TYPES:
+        return limits.ASSUMED_CODE_S
     return limits.ASSUMED_PLAIN_NODE_S if is_pure(node) else limits.ASSUMED_MODEL_CALL_S
 
 

@@ -12,7 +12,14 @@ from typing import Any, Final
 from joinery import limits
 from joinery.compiler.catchers import regions_of
 from joinery.compiler.chances import repeats
-from joinery.compiler.plan import MODEL_TYPES, WAITING_TYPES, Plan, PlanNode, items_of
+from joinery.compiler.plan import (
+    CODE_TYPES,
+    MODEL_TYPES,
+    WAITING_TYPES,
+    Plan,
+    PlanNode,
+    items_of,
+)
 from joinery.compiler.ranges import Range, exactly
 from joinery.compiler.states import StateInfo
 from joinery.compiler.steps import measure_steps
@@ -138,12 +145,16 @@ def seconds(node: PlanNode) -> float:
     """How long a node is assumed to take."""
     if node.type in MODEL_TYPES:
         return limits.ASSUMED_MODEL_CALL_S
-    return limits.ASSUMED_PLAIN_NODE_S
+    return limits.ASSUMED_CODE_S if node.type in CODE_TYPES else limits.ASSUMED_PLAIN_NODE_S
 
 
 def lambda_usd(node: PlanNode) -> float:
-    """Memory and time; a request is paid per Task."""
-    return seconds(node) * limits.RUN_NODE_MEMORY_GB * limits.LAMBDA_USD_PER_GB_S
+    """Memory and time; a request is paid per Task, and one more for code, which runs elsewhere."""
+    memory, requests = limits.RUN_NODE_MEMORY_GB, 0
+    if node.type in CODE_TYPES:  # `run_node` waits for `run_code`: both are paid for
+        memory, requests = memory + limits.RUN_CODE_MEMORY_GB, 1
+    own = requests * limits.LAMBDA_USD_PER_REQUEST
+    return own + seconds(node) * memory * limits.LAMBDA_USD_PER_GB_S
 
 
 def dynamodb_usd(node: PlanNode) -> float:

@@ -8,6 +8,9 @@ from typing import Any
 
 PROTOCOL_VERSION = 1
 
+RUN_ENDINGS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.timed_out"})
+"""The last event of a run is one of these."""
+
 Event = dict[str, Any]
 """An event or delta as it goes over the wire: JSON-ready, shaped by `schema.json`."""
 

@@ -47,6 +47,7 @@ class TextStreams:
         store: Stores a piece; raising ends the attempt (`failure`).
         background: Post and store from threads of their own, at intervals.
         delta_s: Least time between two posts of a stream, in seconds.
+        pace: Returns how many seconds a post of one stream takes of what may be posted.
         durable_s: Most time that text is not yet stored, in seconds.
     """
 
@@ -57,9 +58,10 @@ class TextStreams:
         *,
         background: bool,
         delta_s: float = limits.DELTA_INTERVAL_S,
+        pace: Callable[[], float] = lambda: 0.0,
         durable_s: float = limits.DURABLE_INTERVAL_S,
     ) -> None:
-        self._post, self._store = post, store
+        self._post, self._store, self._pace = post, store, pace
         self._streams: dict[str, _Stream] = {}
         self._lock = threading.Lock()
         self._more = threading.Condition(self._lock)
@@ -136,14 +138,15 @@ class TextStreams:
                 if self._ending:
                     return
             started = time.monotonic()
-            self._flush_posts()
-            rest = interval - (time.monotonic() - started)
+            posts = self._flush_posts()
+            rest = max(interval, posts * self._pace()) - (time.monotonic() - started)
             with self._lock:
                 if rest > 0 and not self._ending:
                     # New text notifies too; only the end cuts the wait short.
                     self._more.wait_for(lambda: self._ending, timeout=rest)
 
-    def _flush_posts(self) -> None:
+    def _flush_posts(self) -> int:
+        """Posts what has come; returns in how many deltas."""
         with self._lock:
             due = []
             for name, held in self._streams.items():
@@ -152,9 +155,12 @@ class TextStreams:
                     due.append((name, held.posted, text))
                     held.posted += len(text)
                     held.unposted = []
+        posts = 0
         for name, offset, text in due:
             for start, piece in split_encoded(text, DELTA_TEXT_BYTES):
                 self._post(name, offset + start, piece)
+                posts += 1
+        return posts
 
     # -- storing -----------------------------------------------------------------------
 

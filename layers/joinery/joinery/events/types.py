@@ -14,8 +14,10 @@ EVENT_NAMES: Final = (
     "usage.recorded", "void",
 )  # fmt: skip
 DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
-FRAME_NAMES: Final = ("ack", "error", "pong", "resync",)  # fmt: skip
-ACTIONS: Final = ("subscribe", "unsubscribe", "ping", "cancel", "pause", "resume",)  # fmt: skip
+FRAME_NAMES: Final = ("ack", "error", "pong", "resync", "hint",)  # fmt: skip
+ACTIONS: Final = (
+    "subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume",
+)  # fmt: skip
 
 
 class _Message(TypedDict):
@@ -367,6 +369,8 @@ class AckFrameData(TypedDict):
     request_id: str
     action: str
     status: NotRequired[str]
+    created: NotRequired[bool]
+    live: NotRequired[bool]
     events: NotRequired[int]
     deltas: NotRequired[int]
 
@@ -421,6 +425,15 @@ class ResyncFrame(_Message):
     data: dict[str, Any]
 
 
+class HintFrame(_Message):
+    """The run has come to `head`."""
+
+    event: Literal["hint"]
+    run_id: str
+    head: int
+    data: dict[str, Any]
+
+
 class SubscribeCommand(TypedDict):
     """Watch a run."""
 
@@ -445,6 +458,20 @@ class PingCommand(TypedDict):
     action: Literal["ping"]
     request_id: str
     run_id: NotRequired[str]
+
+
+class StartCommand(TypedDict):
+    """Start a run, as `POST /runs` does, and watch it from its first event on."""
+
+    action: Literal["start"]
+    request_id: str
+    workflow_id: str
+    version: NotRequired[int]
+    inputs: NotRequired[dict[str, Any]]
+    session_id: NotRequired[str]
+    cassette: NotRequired[list[dict[str, Any]]]
+    model: NotRequired[str]
+    subscribe: NotRequired[bool]
 
 
 class CancelCommand(TypedDict):
@@ -492,12 +519,13 @@ AnyEvent = (
     | Void
 )
 
-AnyFrame = AckFrame | ErrorFrame | PongFrame | ResyncFrame
+AnyFrame = AckFrame | ErrorFrame | PongFrame | ResyncFrame | HintFrame
 
 AnyCommand = (
     SubscribeCommand
     | UnsubscribeCommand
     | PingCommand
+    | StartCommand
     | CancelCommand
     | PauseCommand
     | ResumeCommand

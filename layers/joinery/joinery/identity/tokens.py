@@ -55,9 +55,17 @@ def authenticate(tokens: Tokens, headers: Mapping[str, str], now: float) -> Call
         Unauthorized: The header is missing, or the token is malformed, unknown or
             expired. The message is the same for all of them.
     """
-    given = next((v for n, v in headers.items() if n.lower() == "authorization"), "")
-    match = _BEARER.fullmatch(given)
+    match = _BEARER.fullmatch(_header(headers))
     found = tokens.owner_of_token(token_hash(match[1])) if match else None
     if found is None or not found[0] or found[1] <= now:
         raise Unauthorized("no valid token: send 'Authorization: Bearer <token>'")
     return Caller(owner=found[0], expires_at=found[1])
+
+
+def has_header(headers: Mapping[str, str]) -> bool:
+    """Whether a request says who sends it, rightly or not."""
+    return bool(_header(headers))
+
+
+def _header(headers: Mapping[str, str]) -> str:
+    return next((v for n, v in headers.items() if n.lower() == "authorization"), "")

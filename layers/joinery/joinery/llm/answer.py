@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from joinery.errors import PermanentModelRejected, TransientModelStream
 from joinery.llm.http_errors import Classifier, parse_error
 from joinery.llm.sse import SseEvent
 from joinery.llm.types import Chunk, Finished, ModelRequest, TextChunk, Usage
 from joinery.llm.window import estimate_prompt, estimate_tokens
+from joinery.model_errors import PermanentModelRejected, TransientModelStream
 
 _REASONS = {"length": "length", "max_tokens": "length", "tool_calls": "tool_calls"}
 _REPLACEMENT = "\ufffd"

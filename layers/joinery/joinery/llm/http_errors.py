@@ -15,8 +15,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from joinery.errors import (
-    JoineryError,
+from joinery.errors import JoineryError
+from joinery.model_errors import (
     PermanentContextTooLong,
     PermanentModelAuth,
     PermanentModelRejected,

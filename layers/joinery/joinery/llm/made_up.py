@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, Final
 
-from joinery.errors import PermanentModelRejected
 from joinery.llm.types import ModelRequest
+from joinery.model_errors import PermanentModelRejected
 
 _SENTENCE: Final = (
     "the text makes a clear point and gives a reason for it while one step stays open "

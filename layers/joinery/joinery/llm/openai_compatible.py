@@ -11,14 +11,6 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from joinery.errors import (
-    PermanentModelAuth,
-    PermanentModelRejected,
-    PermanentModelUnknown,
-    TransientModelStream,
-    TransientModelTimeout,
-    TransientModelUnavailable,
-)
 from joinery.llm.answer import AnswerReader, whole_characters
 from joinery.llm.background import BackgroundLoop
 from joinery.llm.http_errors import Classifier, parse_error_text, server_address
@@ -26,6 +18,14 @@ from joinery.llm.model_facts import ask_window
 from joinery.llm.sse import SseEvent, SseParser
 from joinery.llm.timeouts import CANCEL_POLL_S, KEEPALIVE_S, Timeouts
 from joinery.llm.types import CallContext, Chunk, Finished, ModelRequest
+from joinery.model_errors import (
+    PermanentModelAuth,
+    PermanentModelRejected,
+    PermanentModelUnknown,
+    TransientModelStream,
+    TransientModelTimeout,
+    TransientModelUnavailable,
+)
 
 if TYPE_CHECKING:
     import httpx

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from joinery.errors import PermanentModelUnknown
+from joinery.model_errors import PermanentModelUnknown
 
 if TYPE_CHECKING:
     from joinery.llm.scripted import Cassette

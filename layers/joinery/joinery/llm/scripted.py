@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from joinery import errors
+from joinery import errors, model_errors
 from joinery.errors import InvalidRequest, NodeError
 from joinery.llm.made_up import made_up
 from joinery.llm.timeouts import CANCEL_POLL_S
@@ -268,7 +268,7 @@ def _wait(seconds: float, call: CallContext) -> bool:
     while not call.cancelled():
         now = time.monotonic()
         if now >= call.deadline:
-            raise errors.TransientModelTimeout(
+            raise model_errors.TransientModelTimeout(
                 "the scripted model did not end in time", phase="deadline"
             )
         if now >= due:

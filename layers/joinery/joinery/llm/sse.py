@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from joinery.errors import TransientModelStream
+from joinery.model_errors import TransientModelStream
 
 # One chunk of an answer is a few hundred bytes; a line of this size is not one.
 MAX_EVENT_BYTES = 1 << 20

@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from joinery.errors import PermanentContextTooLong
 from joinery.llm.types import Message
+from joinery.model_errors import PermanentContextTooLong
 
 Fit = Literal["fail", "cut"]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from joinery.llm.types import Usage
+from joinery.sandbox.types import CodeRunner, NoCodeRunner
 
 if TYPE_CHECKING:
     from joinery.compiler.plan import Plan, PlanNode
@@ -47,6 +48,7 @@ class NodeContext:
         deadline: `time.monotonic()` by which the node must have ended.
         cancelled: Whether the run was cancelled meanwhile.
         emit: Stores and publishes an event of this node: `(name, data)`.
+        code: Runs code that users write.
     """
 
     plan: Plan
@@ -60,6 +62,7 @@ class NodeContext:
     deadline: float
     cancelled: Callable[[], bool]
     emit: Callable[[str, Mapping[str, Any]], None]
+    code: CodeRunner = field(default_factory=NoCodeRunner)
 
 
 @dataclass(slots=True)

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from joinery.errors import RunCancelled, TransientModelStream, TransientOutputInvalid
+from joinery.errors import RunCancelled, TransientOutputInvalid
 from joinery.llm.types import CallContext, Finished, Message, ModelRequest, TextChunk
+from joinery.model_errors import TransientModelStream
 from joinery.nodes.base import NodeContext, NodeResult
 from joinery.workflow.expressions import parse_template
 

@@ -16,6 +16,10 @@ def executor(node_type: str) -> Execute:
         from joinery.nodes.model import ask
 
         return ask
+    if node_type in {"code", "tool"}:
+        from joinery.nodes.code import call
+
+        return call
     from joinery.nodes import logic
 
     found: dict[str, Execute] = {

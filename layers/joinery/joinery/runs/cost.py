@@ -19,6 +19,9 @@ from joinery.runs.model import NodeRecord, RunRecord
 INVOCATION: Final = "lambda.Invoke"
 """Under this name each invocation of a node counts itself among the calls."""
 
+RUN_CODE: Final = "run_code.Invoke"
+"""Under this name calls of the function that runs users' code stand among the calls."""
+
 INVOCATION_OVERHEAD_S: Final = 0.05
 """Time of an invocation before its first node starts and after its last has ended."""
 
@@ -102,8 +105,14 @@ def _lambda(records: Sequence[NodeRecord], calls: Mapping[str, int]) -> float:
         if record.started_at and record.ended_at > record.started_at and not record.child
     )
     seconds += invocations * INVOCATION_OVERHEAD_S
+    # How long users' code ran is not counted apart from the node that waited for it.
+    code = calls.get(RUN_CODE, 0) * (
+        limits.LAMBDA_USD_PER_REQUEST
+        + limits.ASSUMED_CODE_S * limits.RUN_CODE_MEMORY_GB * limits.LAMBDA_USD_PER_GB_S
+    )
     return (
-        invocations * limits.LAMBDA_USD_PER_REQUEST
+        code
+        + invocations * limits.LAMBDA_USD_PER_REQUEST
         + seconds * limits.RUN_NODE_MEMORY_GB * limits.LAMBDA_USD_PER_GB_S
     )
 

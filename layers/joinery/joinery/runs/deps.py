@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from joinery import limits
 from joinery.nodes.base import Models
 from joinery.runs.ports import ChildRuns, Publisher, RunStore
+from joinery.sandbox.types import CodeRunner, NoCodeRunner
 
 LEASE_S = 15.0
 """A claim is held this long at a time.
@@ -34,6 +35,7 @@ class Deps:
         background: Post, store and watch in threads (where those cross a network).
         delta_s: Least time between two deltas of a stream.
         durable_s: Most time that streamed text is not yet stored.
+        code: Runs code that users write.
         children: Starts child runs; None where there are none.
     """
 
@@ -44,4 +46,5 @@ class Deps:
     background: bool = True
     delta_s: float = limits.DELTA_INTERVAL_S
     durable_s: float = limits.DURABLE_INTERVAL_S
+    code: CodeRunner = field(default_factory=NoCodeRunner)
     children: ChildRuns | None = None

@@ -381,3 +381,7 @@ class MemoryStore:
             pieces,
             key=lambda p: (p.key.ord, p.key.parts(), p.attempt, p.stream, p.offset),
         )
+
+    def texts_of(self, run_id: str, key: NodeKey, attempt: int) -> list[TextPiece]:
+        """See `RunStore.texts_of`."""
+        return [p for p in self.texts(run_id) if (p.key, p.attempt) == (key, attempt)]

@@ -253,6 +253,10 @@ class RunStore(Protocol):
         """Returns all stored pieces, by node, attempt, stream and offset."""
         ...
 
+    def texts_of(self, run_id: str, key: NodeKey, attempt: int) -> list[TextPiece]:
+        """Returns the stored pieces of one attempt, by stream and offset."""
+        ...
+
     def close_run(
         self,
         run: RunRecord,
@@ -306,6 +310,14 @@ class ChildRuns(Protocol):
 
 class Publisher(Protocol):
     """Reaches the people who watch a run. Never raises, never blocks for long."""
+
+    def begin(self, run_id: str, width: int) -> None:
+        """Tells that a node of a run begins, and how many may be at work at once."""
+        ...
+
+    def interval(self, run_id: str) -> float:
+        """Returns how many seconds one message to everybody takes of what a node may post."""
+        ...
 
     def publish(self, run_id: str, messages: Sequence[Event]) -> None:
         """Sends messages in order to every subscriber."""

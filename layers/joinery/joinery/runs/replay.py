@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -159,3 +159,25 @@ def text_rows(pieces: Sequence[TextPiece], nodes: Sequence[NodeRecord]) -> list[
         for piece in pieces
         if piece.key in names
     ]
+
+
+def beyond(pieces: Iterable[tuple[int, str]], known: int) -> Iterator[tuple[int, str]]:
+    """Yields the `(offset, text)` of one stream beyond what is known, touching ones as one.
+
+    Args:
+        pieces: `(offset, text)` by offset; they may overlap.
+        known: How many code points from the start on are known.
+    """
+    parts: list[str] = []
+    begin = end = known
+    for offset, text in pieces:
+        if offset + len(text) <= end:
+            continue
+        if offset > end:
+            if parts:
+                yield begin, "".join(parts)
+            begin, parts, end = offset, [], offset
+        parts.append(text[end - offset :])
+        end = offset + len(text)
+    if parts:
+        yield begin, "".join(parts)

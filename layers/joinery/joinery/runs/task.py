@@ -97,6 +97,9 @@ def run_task(
     Raises:
         NodeError: By its class name, what Retry and Catch of the state match on.
     """
+    # Nothing else is at work when a run ends, or where one invocation runs all of it.
+    alone = head in (START, END)
+    deps.publisher.begin(run.run_id, 1 if alone else plan.width)
     if head == START:
         from joinery.runs.interpreter import run_in_one
 
@@ -343,6 +346,7 @@ class _Runner(Invocation):
             store,
             background=background,
             delta_s=self.deps.delta_s,
+            pace=lambda: self.deps.publisher.interval(self.run_id),
             durable_s=self.deps.durable_s,
         )
 
@@ -369,6 +373,7 @@ class _Runner(Invocation):
             deadline=min(self.deadline, time.monotonic() + left),
             cancelled=watch.cancelled,
             emit=self.append,
+            code=self.deps.code,
         )
 
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from joinery import limits
+from joinery.catalog.launch import Order, read_order
 from joinery.errors import InvalidRequest, JoineryError, TooLarge
 from joinery.events.make import PROTOCOL_VERSION, Event, timestamp
 from joinery.events.types import ACTIONS
 from joinery.strictjson import parse_json
 
 REQUEST_ID_CHARS: Final = 64
+START_ID_CHARS: Final = 8
 SEQ_MAX: Final = 9_999_999_999
 
 
@@ -29,10 +31,12 @@ class Command:
     Attributes:
         action: One of `ACTIONS`.
         request_id: Comes back in the answer.
-        run_id: The run; empty with a `ping` that names none.
+        run_id: The run; empty with a `ping` that names none, and with `start`.
         after_seq: With `subscribe`: the client's cursor.
         offsets: With `subscribe`: what the client has of each stream, in code points,
             by `<node_id>|<path>|<attempt>|<stream>`.
+        order: With `start`: what to start.
+        subscribe: With `start`: whether to watch the run from its first event on.
     """
 
     action: str
@@ -40,6 +44,8 @@ class Command:
     run_id: str = ""
     after_seq: int = 0
     offsets: Mapping[str, int] = field(default_factory=dict)
+    order: Order | None = None
+    subscribe: bool = True
 
 
 def read_message(body: str) -> Mapping[str, Any]:
@@ -82,6 +88,8 @@ def read_command(message: Mapping[str, Any]) -> Command:
         raise InvalidRequest(f"a request_id of 1 to {REQUEST_ID_CHARS} characters is needed")
     if not isinstance(action, str) or action not in ACTIONS:
         raise UnknownAction(f"there is no such action; known: {', '.join(ACTIONS)}")
+    if action == "start":
+        return _start(message, request_id)
     run_id = message.get("run_id")
     if run_id is None and action == "ping":
         return Command(action, request_id)
@@ -93,6 +101,19 @@ def read_command(message: Mapping[str, Any]) -> Command:
     if not _is_count(after_seq) or after_seq > SEQ_MAX:
         raise InvalidRequest("after_seq must be a whole number from 0 on")
     return Command(action, request_id, run_id, after_seq, _offsets(message.get("offsets")))
+
+
+def _start(message: Mapping[str, Any], request_id: str) -> Command:
+    if len(request_id) < START_ID_CHARS:
+        # A counter from 1 would find yesterday's runs.
+        raise InvalidRequest(
+            "a start's request_id is its idempotency key: choose it at random, "
+            f"{START_ID_CHARS} to {REQUEST_ID_CHARS} characters"
+        )
+    watch = message.get("subscribe", True)
+    if not isinstance(watch, bool):
+        raise InvalidRequest("subscribe must be true or false")
+    return Command("start", request_id, order=read_order(message), subscribe=watch)
 
 
 def _offsets(given: Any) -> dict[str, int]:
@@ -133,6 +154,11 @@ def error_frame(error: JoineryError, request_id: str | None, *, at: float) -> Ev
         "timestamp": timestamp(at),
         "data": {"request_id": request_id, **error.to_dict()},
     }
+
+
+def hint_frame(run_id: str, *, at: float, head: int) -> Event:
+    """Returns `hint`: there are too many viewers, so this one pulls by HTTP."""
+    return {**resync_frame(run_id, at=at, head=head), "event": "hint"}
 
 
 def resync_frame(run_id: str, *, at: float, head: int) -> Event:

@@ -6,23 +6,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from joinery import limits
 from joinery.errors import JoineryError, Unauthorized
 from joinery.events.make import Event
 from joinery.identity.tokens import Caller
-from joinery.runs.cancel import cancel_and_stop
-from joinery.runs.model import RunRecord
-from joinery.runs.ownership import own_run
-from joinery.sockets.frames import (
-    Command,
-    answer,
-    error_frame,
-    read_command,
-    read_message,
-    request_id_of,
-)
+from joinery.sockets.commands import Request, carry_out
+from joinery.sockets.frames import error_frame, read_command, read_message, request_id_of
 from joinery.sockets.ports import SocketServices
-from joinery.sockets.replay import Gone, replay
+from joinery.sockets.replay import Gone
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +59,7 @@ def message(services: SocketServices, connection_id: str, caller: Caller | None,
         command = read_command(content)
         if caller is None or caller.expires_at <= clock():
             raise Unauthorized("the token has expired: connect again with a new one")
-        frame = _carry_out(services, connection_id, caller, command)
+        frame = carry_out(Request(services, connection_id, caller, command))
     except Gone:
         disconnect(services, connection_id)
         return
@@ -86,44 +76,3 @@ def message(services: SocketServices, connection_id: str, caller: Caller | None,
             disconnect(services, connection_id)
     except JoineryError as error:
         log.error("command %s was not answered", request_id, exc_info=error)
-
-
-def _carry_out(
-    services: SocketServices, connection_id: str, caller: Caller, command: Command
-) -> Event:
-    clock, store = services.deps.clock, services.deps.store
-    if not command.run_id:
-        return answer("pong", command, {}, at=clock())
-    run = own_run(services.deps, caller.owner, command.run_id)
-    match command.action:
-        case "ping":
-            head = store.control(run.run_id).head
-            return answer("pong", command, {}, at=clock(), head=head)
-        case "subscribe":
-            data = _subscribe(services, connection_id, caller, run, command)
-        case "unsubscribe":
-            services.subscribers.unsubscribe(run.run_id, connection_id)
-            services.watches.remove(connection_id, run.run_id)
-            data = {}
-        case _:
-            data = {"status": cancel_and_stop(services.deps, run, services.stop).status}
-    head = store.control(run.run_id).head
-    return answer("ack", command, {"action": command.action, **data}, at=clock(), head=head)
-
-
-def _subscribe(
-    services: SocketServices,
-    connection_id: str,
-    caller: Caller,
-    run: RunRecord,
-    command: Command,
-) -> dict[str, Any]:
-    """Records the subscription, then replays; nothing more comes of a run that has ended."""
-    if not run.closed:
-        until = min(caller.expires_at, services.deps.clock() + limits.WEBSOCKET_LIFETIME_S)
-        # The connection first: what it watches must be found when it closes.
-        services.watches.add(connection_id, run.run_id)
-        services.subscribers.subscribe(run.run_id, connection_id, caller.owner, until)
-    sent = replay(services, connection_id, command)
-    status = services.deps.store.get_run(run.run_id).status
-    return {"status": status, "events": sent.events, "deltas": sent.deltas}

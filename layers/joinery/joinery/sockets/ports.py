@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from joinery.catalog.ports import CatalogStore, Executions
 from joinery.events.make import Event
 from joinery.runs.deps import Deps
 from joinery.runs.replay import Log
@@ -42,8 +43,12 @@ class Watches(Protocol):
 class Subscribers(Log, Protocol):
     """The run store, as far as watching goes."""
 
-    def subscribe(self, run_id: str, connection_id: str, owner: str, expires_at: float) -> None:
-        """Lets a connection watch a run until then (epoch seconds). Raises: NotFound."""
+    def subscribe(self, run_id: str, connection_id: str, owner: str, expires_at: float) -> bool:
+        """Lets a connection watch a run until then (epoch seconds).
+
+        Returns whether it gets everything live; else there are too many before it.
+        Raises: NotFound.
+        """
         ...
 
     def unsubscribe(self, run_id: str, connection_id: str) -> None:
@@ -72,7 +77,8 @@ class SocketServices:
         connections: Open connections.
         watches: What they watch.
         outlet: Sends to one connection.
-        stop: Stops an execution: `(arn, cause)`.
+        catalog: The published workflows.
+        executions: Starts and stops executions.
         sleep: Waits a number of seconds.
     """
 
@@ -81,5 +87,6 @@ class SocketServices:
     connections: Connections
     watches: Watches
     outlet: Outlet
-    stop: Callable[[str, str], None]
+    catalog: CatalogStore
+    executions: Executions
     sleep: Callable[[float], None]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
 from joinery.events.make import Event, make_delta
 from joinery.events.streams import DELTA_TEXT_BYTES, split_encoded
-from joinery.runs.replay import Page, read_settled, text_rows
+from joinery.runs.model import NodeRecord
+from joinery.runs.replay import Page, beyond, read_settled, text_rows
 from joinery.sockets.frames import Command, resync_frame
 from joinery.sockets.ports import SocketServices
 
@@ -61,7 +62,9 @@ def replay(services: SocketServices, connection_id: str, command: Command) -> Re
     )
     # Text after events: a node's text is stored before the event of its end.
     store = services.deps.store
-    rows = text_rows(store.texts(command.run_id), store.nodes(command.run_id))
+    pieces, records = store.texts(command.run_id), store.nodes(command.run_id)
+    rows = text_rows(pieces, records)
+    command = replace(command, offsets=_trusted(command.offsets, records))
     lane = _Lane(services, connection_id)
     events = deltas = 0
     for message in _messages(services, command, page, rows):
@@ -73,6 +76,21 @@ def replay(services: SocketServices, connection_id: str, command: Command) -> Re
         at = services.deps.clock()
         lane.post(resync_frame(command.run_id, at=at, head=page.head))
     return Replayed(events, deltas)
+
+
+def _trusted(offsets: Mapping[str, int], records: Sequence[NodeRecord]) -> dict[str, int]:
+    """Returns what a client has of each stream, less what it cannot have.
+
+    Text goes out before it is stored, so a client may be ahead of what is stored of a
+    stream that is being written; of one that has ended it cannot have more than all.
+    """
+    lengths = {
+        f"{record.node_id}|{record.key.path}|{record.attempt}|{stream}": summary["length"]
+        for record in records
+        if record.terminal
+        for stream, summary in record.streams.items()
+    }
+    return {name: had for name, had in offsets.items() if had <= lengths.get(name, had)}
 
 
 def _messages(
@@ -99,7 +117,8 @@ def _deltas(
         first, *rest = pieces
         node_id, path = first["node_id"], first["path"]
         known = command.offsets.get(f"{node_id}|{path}|{attempt}|{stream}", 0)
-        for offset, text in _runs([first, *rest], known):
+        held = ((piece["offset"], piece["text"]) for piece in (first, *rest))
+        for offset, text in beyond(held, known):
             for start, piece in split_encoded(text, DELTA_TEXT_BYTES):
                 yield make_delta(
                     command.run_id,
@@ -112,24 +131,6 @@ def _deltas(
                     offset=offset + start,
                     text=piece,
                 )
-
-
-def _runs(pieces: Sequence[Row], known: int) -> Iterator[tuple[int, str]]:
-    """Yields `(offset, text)` beyond what is known, pieces that touch made one."""
-    parts: list[str] = []
-    begin = end = known
-    for piece in pieces:
-        offset, text = piece["offset"], piece["text"]
-        if offset + len(text) <= end:
-            continue
-        if offset > end:
-            if parts:
-                yield begin, "".join(parts)
-            begin, parts, end = offset, [], offset
-        parts.append(text[end - offset :])
-        end = offset + len(text)
-    if parts:
-        yield begin, "".join(parts)
 
 
 class _Lane:

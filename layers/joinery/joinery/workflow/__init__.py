@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from joinery.workflow.builder import WorkflowBuilder
+    from joinery.workflow.builder_functions import PythonFunction
     from joinery.workflow.builder_handles import (
         AgentHandle,
         ConditionHandle,
@@ -32,6 +33,7 @@ __all__ = [
     "LoopHandle",
     "NodeHandle",
     "Port",
+    "PythonFunction",
     "SwitchHandle",
     "ValueHandle",
     "Workflow",
@@ -41,6 +43,7 @@ __all__ = [
 
 _MODULES: Final = {
     "Expression": "builder_values",
+    "PythonFunction": "builder_functions",
     "ValueHandle": "builder_values",
     "Workflow": "model",
     "WorkflowBuilder": "builder",

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from joinery.workflow.builder_draft import Draft
+from joinery.workflow.builder_functions import (
+    P,
+    PythonFunction,
+    R,
+    code_function,
+    tool_function,
+)
 from joinery.workflow.builder_handles import (
     AgentHandle,
     Endpoint,
@@ -18,6 +25,7 @@ from joinery.workflow.builder_nodes import Nodes, Text
 from joinery.workflow.builder_options import (
     DefaultOptions,
     ModelOptions,
+    NodeOptions,
     model_data,
     node_data,
     type_name,
@@ -116,6 +124,54 @@ class WorkflowBuilder:
             spec["model"] = chosen
         self._draft.put("agents", name, spec)
         return AgentHandle(self._draft.owner, name)
+
+    @overload
+    def code(self, function: Callable[P, R], /) -> PythonFunction[P, R]: ...
+
+    @overload
+    def code(
+        self, function: None = None, /, **options: Unpack[NodeOptions]
+    ) -> Callable[[Callable[P, R]], PythonFunction[P, R]]: ...
+
+    def code(self, function: Any = None, /, **options: Unpack[NodeOptions]) -> Any:
+        """Makes a function a kind of node: called with handles, it adds one.
+
+        Its source is taken, alone: it may use its parameters, what it defines itself and
+        the standard library. The workflow runs it in a sandbox.
+
+        Args:
+            function: The function; `@flow.code` or `@flow.code(timeout="10s")`.
+            options: As every node takes.
+
+        Raises:
+            InvalidWorkflow: It uses what stands outside of it; with every name.
+        """
+        if function is None:
+            return lambda found: code_function(self.node, found, options)
+        return code_function(self.node, function, options)
+
+    @overload
+    def tool(self, function: Callable[P, R], /) -> PythonFunction[P, R]: ...
+
+    @overload
+    def tool(
+        self, function: None = None, /, **options: Unpack[NodeOptions]
+    ) -> Callable[[Callable[P, R]], PythonFunction[P, R]]: ...
+
+    def tool(self, function: Any = None, /, **options: Unpack[NodeOptions]) -> Any:
+        """Declares a function as a tool: its docstring describes it, its type hints its parameters.
+
+        Args:
+            function: The function; see `code`.
+            options: Of the nodes that call it, as every node takes.
+
+        Raises:
+            InvalidWorkflow: It uses what stands outside of it, or a parameter has no type
+                that JSON knows.
+        """
+        if function is None:
+            return lambda found: tool_function(self._draft, self.node, found, options)
+        return tool_function(self._draft, self.node, function, options)
 
     def defaults(self, **options: Unpack[DefaultOptions]) -> None:
         """Says what nodes use that say nothing themselves; a later call adds to it."""

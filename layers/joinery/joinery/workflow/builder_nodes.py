@@ -56,6 +56,43 @@ class Nodes:
         self._add(node_id, "llm", keys, options)
         return NodeHandle(self._draft.owner, node_id)
 
+    def code(
+        self,
+        node_id: str,
+        code: str,
+        *,
+        function: str = "main",
+        inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[NodeOptions],
+    ) -> NodeHandle:
+        """Adds a call of a function in a text of Python; `flow.code` takes functions."""
+        keys: dict[str, Any] = {"code": code}
+        if function != "main":
+            keys["function"] = function
+        if inputs:
+            keys["inputs"] = inputs
+        self._add(node_id, "code", keys, options)
+        return NodeHandle(self._draft.owner, node_id)
+
+    def tool(
+        self,
+        node_id: str,
+        *,
+        tool: str,
+        arguments: Mapping[str, Any] | None = None,
+        **options: Unpack[NodeOptions],
+    ) -> NodeHandle:
+        """Adds a call of a tool by its name."""
+        keys: dict[str, Any] = {"tool": tool}
+        if arguments:
+            keys["arguments"] = arguments
+        self._add(node_id, "tool", keys, options)
+        return NodeHandle(self._draft.owner, node_id)
+
+    def has(self, node_id: str) -> bool:
+        """Whether there is a node of this id."""
+        return node_id in self._draft.data.get("nodes", {})
+
     def template(self, node_id: str, text: Text, **options: Unpack[NodeOptions]) -> NodeHandle:
         """Adds a text with values put in; calls no model."""
         self._add(node_id, "template", {"template": text}, options)

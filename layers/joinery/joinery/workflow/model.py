@@ -157,6 +157,51 @@ class LlmNode(_NodeBase):
     fit: Literal["fail", "cut"] | None = None
 
 
+class CodeFile(_Strict):
+    """Code in a file beside the workflow file."""
+
+    file: str
+
+
+Code = str | CodeFile
+
+
+class CodeNode(_NodeBase):
+    """Calls a function written in Python; what it returns is `output`."""
+
+    type: Literal["code"]
+    code: Code
+    function: NodeId = "main"
+    inputs: dict[NodeId, Any] = {}
+
+
+class ToolNode(_NodeBase):
+    """Calls a tool; what it returns is `output`."""
+
+    type: Literal["tool"]
+    tool: str
+    arguments: dict[NodeId, Any] = {}
+
+
+class PythonTool(_Strict):
+    """A tool that is a function written in Python, called as the tool is.
+
+    `parameters` are properties of a JSON Schema; those without `default` are required.
+    """
+
+    kind: Literal["python"] = "python"
+    description: str = ""
+    parameters: dict[NodeId, dict[str, Any]] = {}
+    code: Code
+
+
+Tool = PythonTool
+"""What a tool may be, told apart by `kind`."""
+
+PLANNED_TOOL_KINDS = ("http", "mcp", "openapi", "workflow")
+"""Kinds that the format reserves; using one is an error that says so."""
+
+
 class TemplateNode(_NodeBase):
     """Text with values put in; calls no model."""
 
@@ -232,6 +277,8 @@ class WorkflowNode(_NodeBase):
 Node = Annotated[
     AgentNode
     | LlmNode
+    | CodeNode
+    | ToolNode
     | TemplateNode
     | TransformNode
     | ConditionNode
@@ -243,13 +290,14 @@ Node = Annotated[
 ]
 
 NODE_TYPES = (
-    "agent", "condition", "iterate", "llm", "loop", "switch", "template", "transform", "workflow",
+    "agent", "code", "condition", "iterate", "llm", "loop", "switch", "template", "tool",
+    "transform", "workflow",
 )  # fmt: skip
 """Types that this release runs."""
 
 PLANNED_NODE_TYPES = (
-    "callback", "code", "extract", "fact_check", "http", "knowledge", "lambda", "memory_read",
-    "memory_write", "message", "question", "review", "summarize_history", "table", "team", "tool",
+    "callback", "extract", "fact_check", "http", "knowledge", "lambda", "memory_read",
+    "memory_write", "message", "question", "review", "summarize_history", "table", "team",
     "vote", "wait",
 )  # fmt: skip
 """Types that the format reserves; using one is an error that says so."""
@@ -273,6 +321,7 @@ class Workflow(_Strict):
     inputs: dict[NodeId, InputSpec] = {}
     defaults: Defaults = Defaults()
     agents: dict[NodeId, Agent] = {}
+    tools: dict[NodeId, Tool] = {}
     nodes: Annotated[dict[NodeId, Node], Field(min_length=1)]
     edges: Annotated[list[Edge | str], Field(min_length=1)]
     outputs: dict[NodeId, Any] = {}

@@ -27,6 +27,7 @@ _DESCRIPTIONS: Final = {
     "inputs": "What a run takes: read with {{ inputs.x }}.",
     "defaults": "What nodes use when they say nothing themselves.",
     "agents": "Personas with their models, by name.",
+    "tools": "What tool nodes call, by name.",
     "nodes": "The nodes by id.",
     "edges": "What follows what: 'start -> a', 'a.port -> b', 'a, b -> c, d', 'c -> end'.",
     "outputs": "What a run gives: expressions, read when all is done.",
@@ -35,6 +36,11 @@ _DESCRIPTIONS: Final = {
     "persona": "The system message, word for word.",
     "system": "The system message, word for word.",
     "output": "Properties of the answer, each a JSON Schema; read with nodes.x.output.y.",
+    "code": "Python with the function to call; or a file beside this one.",
+    "function": "The function of the code that is called.",
+    "parameters": "Properties of a JSON Schema; those without a default are required.",
+    "arguments": "Values of the tool's parameters, with expressions.",
+    "tool": "One of the tools.",
     "template": "Text with expressions.",
     "value": "An expression.",
     "if": "One expression that gives true or false.",
@@ -62,6 +68,9 @@ _DESCRIPTIONS: Final = {
 def json_schema() -> dict[str, Any]:
     """Returns the schema (Draft 2020-12); the same on every call."""
     cleaned = _clean(Workflow.model_json_schema(by_alias=True))
+    cleaned["$defs"]["CodeNode"]["properties"]["inputs"]["description"] = (
+        "Arguments of the function, with expressions."
+    )
     for form in cleaned["properties"]["edges"]["items"]["anyOf"]:
         if form.get("type") == "string":
             form["pattern"] = EDGE_PATTERN

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joinery.workflow.checks.children import check_children
+from joinery.workflow.checks.code import check_code, without_planned
+from joinery.workflow.checks.code_files import read_code_files, with_code
 from joinery.workflow.checks.edges import read_graph
 from joinery.workflow.checks.expected import check_expected
 from joinery.workflow.checks.fields import check_fields, read_prompts
@@ -32,13 +34,13 @@ def validate(
 
     Args:
         source: The file.
-        folder: Where its prompt files are; without it, prompts must be text.
+        folder: Where files with prompts and code are; without it, both must be text.
         children: Finds the workflows that its nodes run; without it, those in files of
             the folder are found, and nothing is said of others.
 
     Returns:
-        All problems by line, and the workflow when none is an error. Prompts in files
-        are text in it.
+        All problems by line, and the workflow when none is an error. Prompts and code
+        in files are text in it.
     """
     out = Collector(source)
     workflow: Workflow | None = None
@@ -47,9 +49,12 @@ def validate(
         data: Mapping[str, Any] = source.data
         graph = read_graph(data, out)
         prompts = read_prompts(graph, folder, out)
-        workflow = check_structure(_with_prompts(data, prompts), out)
+        codes = read_code_files(data, folder, out)
+        filled = with_code(_with_prompts(data, prompts), codes)
+        workflow = check_structure(without_planned(filled), out)
         check_fields(data, graph, out)
         check_expected(graph, out)
+        check_code(data, graph, codes, out)
         structure = check_flow(graph, out)
         check_joins(graph, structure, out)
         check_constants(graph, out)

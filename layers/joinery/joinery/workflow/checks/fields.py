@@ -162,13 +162,13 @@ def _check_output(node: RawNode, out: Collector) -> None:
     if not isinstance(output, dict) or not all(isinstance(v, dict) for v in output.values()):
         return
     base = f"{node.pointer}/output"
-    for path, message, hint in _schema_problems(json.dumps(output)):
+    for path, message, hint in schema_problems(json.dumps(output)):
         pointer = base + "".join(f"/{escape_pointer(part)}" for part in path)
         out.add("output.schema", f"node '{node.id}': {message}", pointer, hint=hint)
 
 
 @lru_cache(maxsize=256)
-def _schema_problems(output: str) -> list[tuple[tuple[str, ...], str, str]]:
+def schema_problems(output: str) -> list[tuple[tuple[str, ...], str, str]]:
     """Returns path, message and hint of everything wrong in a map of property schemas."""
     from jsonschema import Draft202012Validator
 

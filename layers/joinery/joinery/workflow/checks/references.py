@@ -23,6 +23,8 @@ SESSION_FIELDS: Final = ("id",)
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "agent": NODE_FIELDS,
     "llm": NODE_FIELDS,
+    "code": ("text", "output", "status", "error"),
+    "tool": ("text", "output", "status", "error"),
     "template": ("text", "status", "error"),
     "transform": ("text", "output", "status", "error"),
     "condition": ("output", "status", "error"),

@@ -71,16 +71,20 @@ def _node_sites(node: RawNode, prompts: Mapping[str, str]) -> Iterator[Site]:
             yield from _nested(node.data.get("inputs"), f"{pointer}/inputs", node.id)
         case "iterate":
             yield from _items(node)
+        case "code" | "tool":
+            key = "inputs" if node.type == "code" else "arguments"
+            yield from _nested(node.data.get(key), f"{pointer}/{key}", node.id)
         case "condition":
             yield from _text(node, "if", condition=True)
         case "loop":
             yield from _text(node, "until", condition=True)
         case "switch":
-            yield from _switch(node)
+            yield from _text(node, "value", single=True)
+            yield from _cases(node)
 
 
-def _switch(node: RawNode) -> Iterator[Site]:
-    yield from _text(node, "value", single=True)
+def _cases(node: RawNode) -> Iterator[Site]:
+    """The conditions of a switch without a value."""
     cases = node.data.get("cases")
     if node.data.get("value") is None and isinstance(cases, dict):
         for port, case in cases.items():

@@ -26,12 +26,14 @@ from joinery.workflow.yaml_tree import escape_pointer
 
 NODE_CLASSES: Final[Mapping[str, type[BaseModel]]] = {
     "agent": m.AgentNode,
+    "code": m.CodeNode,
     "condition": m.ConditionNode,
     "iterate": m.IterateNode,
     "llm": m.LlmNode,
     "loop": m.LoopNode,
     "switch": m.SwitchNode,
     "template": m.TemplateNode,
+    "tool": m.ToolNode,
     "transform": m.TransformNode,
     "workflow": m.WorkflowNode,
 }
@@ -40,6 +42,8 @@ NODE_CLASSES: Final[Mapping[str, type[BaseModel]]] = {
 # describes the form that is a mapping.
 _CHOICES: Final[Mapping[Location, tuple[str, type[BaseModel] | None]]] = {
     ("nodes", "*", "prompt"): ("text, or {file: path}", m.PromptFile),
+    ("nodes", "*", "code"): ("Python source, or {file: path}", m.CodeFile),
+    ("tools", "*", "code"): ("Python source, or {file: path}", m.CodeFile),
     ("nodes", "*", "join"): ("all, any or {at_least: number}", m.AtLeast),
     ("nodes", "*", "on_error"): (
         "fail, continue, route or {default: value}",
@@ -57,6 +61,7 @@ _PARTS: Final[Mapping[Location, type[BaseModel]]] = {
     (): m.Workflow,
     ("inputs", "*"): m.InputSpec,
     ("agents", "*"): m.Agent,
+    ("tools", "*"): m.PythonTool,
     ("agents", "*", "model"): m.ModelRef,
     ("defaults",): m.Defaults,
     ("defaults", "model"): m.ModelRef,
@@ -73,6 +78,8 @@ _NEEDED: Final[Mapping[str, str]] = {
     "edges": "add 'edges:', such as '- start -> first' and '- first -> end'",
     "type": f"add 'type:' with one of {', '.join(m.NODE_TYPES)}",
     "prompt": "add 'prompt: \"{{ inputs.x }}\"'",
+    "code": "add 'code: |' with a function in Python, or 'code: {file: x.py}'",
+    "tool": "add 'tool:' with the name of one of the tools",
     "agent": "add 'agent:' with the name of one of the agents",
     "if": "add 'if: \"{{ nodes.x.output.y > 3 }}\"'",
     "cases": "add 'cases:' with a name and a value for each way out",
@@ -267,6 +274,8 @@ def _unknown_key(place: Location, data: Any, out: Collector) -> None:
     key, owner = str(place[-1]), place[:-1]
     part = part_at(owner, data)
     hint = did_you_mean(key, keys_of(part)) if part else ""
+    if owner[:1] == ("tools",) and key == "requirements":
+        hint = "packages are planned: in this release code uses the standard library only"
     if key == "<<":
         hint = "merge keys are not part of YAML 1.2; repeat the keys"
     out.add(

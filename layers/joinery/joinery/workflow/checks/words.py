@@ -25,7 +25,7 @@ TYPES: Final[Mapping[str, str]] = {
 
 def general(place: Location) -> Location:
     """Returns a place with the names that authors choose replaced by `*`."""
-    if len(place) < 2 or place[0] not in ("inputs", "agents", "nodes", "edges", "outputs"):
+    if len(place) < 2 or place[0] not in ("inputs", "agents", "tools", "nodes", "edges", "outputs"):
         return place
     shown = [place[0], "*", *place[2:]]
     if place[0] == "nodes" and len(place) > 3 and place[2] in ("cases", "output", "probabilities"):
@@ -92,7 +92,13 @@ def name_of(place: Location) -> str:
     if place[0] == "edges" and len(place) > 1:
         rest = ".".join(map(str, place[2:]))
         return f"edge {int(place[1]) + 1}" + (f": '{rest}'" if rest else "")
-    singular = {"nodes": "node", "agents": "agent", "inputs": "input", "outputs": "output"}
+    singular = {
+        "nodes": "node",
+        "agents": "agent",
+        "tools": "tool",
+        "inputs": "input",
+        "outputs": "output",
+    }
     if len(place) > 1 and place[0] in singular:
         rest = ".".join(map(str, place[2:]))
         return f"{singular[str(place[0])]} '{place[1]}'" + (f": '{rest}'" if rest else "")

@@ -1,0 +1,634 @@
+/**
+ * Everything that goes over the wire; made from `schema.json`, not by hand. Run
+ * `python -m tools.generate` after a change of the schema.
+ */
+
+export const PROTOCOL_VERSION = 1;
+
+export const EVENT_NAMES = Object.freeze([
+  "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out", "run.paused",
+  "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
+  "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "input.cut",
+  "usage.recorded", "void",
+]);
+
+export const DELTA_NAMES = Object.freeze(["text.delta"]);
+
+export const FRAME_NAMES = Object.freeze(["ack", "error", "pong", "resync", "hint"]);
+
+export const ACTIONS = Object.freeze(["subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume"]);
+
+/** What each message must have, `data.` before what is in its data. */
+export const REQUIRED = Object.freeze({
+  "run.started": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.workflow",
+    "data.incarnation", "data.nodes", "data.edges", "data.loops",
+  ],
+  "run.completed": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.usage", "data.duration_ms",
+  ],
+  "run.failed": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.usage", "data.duration_ms",
+    "data.error",
+  ],
+  "run.cancelled": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.usage", "data.duration_ms",
+  ],
+  "run.timed_out": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.usage", "data.duration_ms",
+    "data.error",
+  ],
+  "run.paused": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.incarnation",
+  ],
+  "run.resumed": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.incarnation", "data.after",
+    "data.nodes",
+  ],
+  "nodes.reused": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.nodes",
+  ],
+  "node.started": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.attempt",
+    "data.type",
+  ],
+  "node.completed": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.attempt",
+    "data.duration_ms", "data.streams",
+  ],
+  "node.failed": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.attempt",
+    "data.error", "data.on_error",
+  ],
+  "node.retrying": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.attempt",
+    "data.error",
+  ],
+  "nodes.skipped": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.nodes",
+  ],
+  "nodes.cancelled": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.join",
+    "data.nodes",
+  ],
+  "loop.round": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.round",
+    "data.path", "data.max_rounds",
+  ],
+  "input.cut": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data",
+    "data.kept_chars", "data.total_chars",
+  ],
+  "usage.recorded": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data",
+    "data.input_tokens", "data.output_tokens", "data.model_calls", "data.estimated",
+  ],
+  void: ["v", "timestamp", "run_id", "head", "seq", "event", "data"],
+  "text.delta": [
+    "v", "timestamp", "run_id", "head", "node_id", "path", "event", "data", "data.attempt",
+    "data.stream", "data.offset", "data.text",
+  ],
+  ack: ["v", "timestamp", "event", "data", "data.request_id", "data.action"],
+  error: [
+    "v", "timestamp", "event", "data", "data.request_id", "data.code", "data.message",
+    "data.retryable",
+  ],
+  pong: ["v", "timestamp", "event", "data", "data.request_id"],
+  resync: ["v", "timestamp", "event", "run_id", "head", "data"],
+  hint: ["v", "timestamp", "event", "run_id", "head", "data"],
+  subscribe: ["action", "request_id", "run_id"],
+  unsubscribe: ["action", "request_id", "run_id"],
+  ping: ["action", "request_id"],
+  start: ["action", "request_id", "workflow_id"],
+  cancel: ["action", "request_id", "run_id"],
+  pause: ["action", "request_id", "run_id"],
+  resume: ["action", "request_id", "run_id"],
+});
+
+/**
+ * Any message, as a client reads it before it knows which one it is. A later version may
+ * add names and fields.
+ *
+ * @typedef {Object} Message
+ * @property {string} event
+ * @property {number} [v]
+ * @property {string} [run_id]
+ * @property {string} [session_id]
+ * @property {string} [timestamp]
+ * @property {number} [head]
+ * @property {number} [seq]
+ * @property {string} [node_id]
+ * @property {string} [path]
+ * @property {any} [data]
+ */
+
+/**
+ * What models were used for, over all attempts.
+ *
+ * @typedef {Object} Usage
+ * @property {number} input_tokens
+ * @property {number} output_tokens
+ * @property {number} model_calls
+ * @property {boolean} estimated
+ */
+
+/**
+ * What went wrong; the same shape in every interface.
+ *
+ * @typedef {Object} ErrorInfo
+ * @property {string} code
+ * @property {string} message
+ * @property {boolean} retryable
+ * @property {Record<string, any>} [details]
+ * @property {string} [node_id]
+ * @property {string} [path]
+ * @property {Record<string, any>} [cause]
+ */
+
+/**
+ * Which workflow a run runs.
+ *
+ * @typedef {Object} WorkflowRef
+ * @property {string} workflow_id
+ * @property {number} version
+ * @property {string} name
+ */
+
+/**
+ * A node of the graph.
+ *
+ * @typedef {Object} GraphNode
+ * @property {string} node_id
+ * @property {string} type
+ * @property {string} [name]
+ * @property {(string)[]} loops
+ */
+
+/**
+ * A node at a path.
+ *
+ * @typedef {Object} NodeAt
+ * @property {string} node_id
+ * @property {string} path
+ */
+
+/**
+ * A finished stream.
+ *
+ * @typedef {Object} StreamSummary
+ * @property {number} length
+ * @property {string} sha256
+ */
+
+/**
+ * A node that a fork took over.
+ *
+ * @typedef {Object} ReusedNode
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} status
+ */
+
+/**
+ * How a run ended.
+ *
+ * @typedef {Object} RunEndData
+ * @property {Usage} usage
+ * @property {number} duration_ms
+ */
+
+/**
+ * How a run ended that did not complete.
+ *
+ * @typedef {Object} RunErrorData
+ * @property {Usage} usage
+ * @property {number} duration_ms
+ * @property {ErrorInfo} error
+ */
+
+/**
+ * A run was made.
+ *
+ * @typedef {Object} RunStarted
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"run.started"} event
+ * @property {{workflow: WorkflowRef, incarnation: number, nodes: (GraphNode)[], edges:
+ *   (any[])[], loops: (any[])[], forked_from?: string}} data
+ */
+
+/**
+ * The run has ended well; its outputs are stored.
+ *
+ * @typedef {Object} RunCompleted
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"run.completed"} event
+ * @property {RunEndData} data
+ */
+
+/**
+ * The run has ended because a node failed, or because the execution did.
+ *
+ * @typedef {Object} RunFailed
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"run.failed"} event
+ * @property {RunErrorData} data
+ */
+
+/**
+ * The run was cancelled.
+ *
+ * @typedef {Object} RunCancelled
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"run.cancelled"} event
+ * @property {RunEndData} data
+ */
+
+/**
+ * The execution passed its time limit.
+ *
+ * @typedef {Object} RunTimedOut
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"run.timed_out"} event
+ * @property {RunErrorData} data
+ */
+
+/**
+ * No further node begins until the run is resumed.
+ *
+ * @typedef {Object} RunPaused
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"run.paused"} event
+ * @property {{incarnation: number}} data
+ */
+
+/**
+ * The run goes on, also after `run.failed` or `run.timed_out`.
+ *
+ * @typedef {Object} RunResumed
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"run.resumed"} event
+ * @property {{incarnation: number, after: "paused" | "failed" | "timed_out", nodes: (NodeAt)[]}}
+ *   data
+ */
+
+/**
+ * What a fork took over from the run that it was made of; it is not run again.
+ *
+ * @typedef {Object} NodesReused
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"nodes.reused"} event
+ * @property {{nodes: (ReusedNode)[]}} data
+ */
+
+/**
+ * An attempt of a node begins.
+ *
+ * @typedef {Object} NodeStarted
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"node.started"} event
+ * @property {{attempt: number, type: string}} data
+ */
+
+/**
+ * A node has ended well.
+ *
+ * @typedef {Object} NodeCompleted
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"node.completed"} event
+ * @property {{attempt: number, duration_ms: number, streams: Record<string, StreamSummary>,
+ *   port?: string, reason?: string, items?: number}} data
+ */
+
+/**
+ * A node has ended badly, after its last attempt.
+ *
+ * @typedef {Object} NodeFailed
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"node.failed"} event
+ * @property {{attempt: number, error: ErrorInfo, on_error: "fail" | "continue" | "default" |
+ *   "route" | "contained"}} data
+ */
+
+/**
+ * An attempt failed and another will follow.
+ *
+ * @typedef {Object} NodeRetrying
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"node.retrying"} event
+ * @property {{attempt: number, error: ErrorInfo}} data
+ */
+
+/**
+ * Nodes that will not run, because the node named in the envelope took another port.
+ *
+ * @typedef {Object} NodesSkipped
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"nodes.skipped"} event
+ * @property {{nodes: (NodeAt)[]}} data
+ */
+
+/**
+ * Nodes that a join has no need of any more.
+ *
+ * @typedef {Object} NodesCancelled
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {"nodes.cancelled"} event
+ * @property {{join: string, nodes: (NodeAt)[]}} data
+ */
+
+/**
+ * A loop begins another round.
+ *
+ * @typedef {Object} LoopRound
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"loop.round"} event
+ * @property {{round: number, path: string, max_rounds: number}} data
+ */
+
+/**
+ * A prompt did not fit the model's window and was cut, because the node says `fit.
+ *
+ * @typedef {Object} InputCut
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"input.cut"} event
+ * @property {{kept_chars: number, total_chars: number}} data
+ */
+
+/**
+ * What the models of a node were used for, over all its attempts at this path.
+ *
+ * @typedef {Object} UsageRecorded
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"usage.recorded"} event
+ * @property {Usage} data
+ */
+
+/**
+ * Nothing.
+ *
+ * @typedef {Object} Void
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"void"} event
+ * @property {Record<string, any>} data
+ */
+
+/**
+ * A piece of a stream of text.
+ *
+ * @typedef {Object} TextDelta
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {string} node_id
+ * @property {string} path
+ * @property {"text.delta"} event
+ * @property {{attempt: number, stream: string, offset: number, text: string}} data
+ */
+
+/**
+ * A command was carried out.
+ *
+ * @typedef {Object} AckFrame
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {"ack"} event
+ * @property {string} [run_id]
+ * @property {number} [head]
+ * @property {{request_id: string, action: string, status?: string, created?: boolean, live?:
+ *   boolean, events?: number, deltas?: number}} data
+ */
+
+/**
+ * A command was not carried out.
+ *
+ * @typedef {Object} ErrorFrame
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {"error"} event
+ * @property {{request_id: string | null, code: string, message: string, retryable: boolean,
+ *   details?: Record<string, any>}} data
+ */
+
+/**
+ * The answer to `ping`.
+ *
+ * @typedef {Object} PongFrame
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {"pong"} event
+ * @property {string} [run_id]
+ * @property {number} [head]
+ * @property {{request_id: string}} data
+ */
+
+/**
+ * This client was too slow, a message passed 128 KB, or a replay would have been too long.
+ *
+ * @typedef {Object} ResyncFrame
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {"resync"} event
+ * @property {string} run_id
+ * @property {number} head
+ * @property {Record<string, any>} data
+ */
+
+/**
+ * The run has come to `head`.
+ *
+ * @typedef {Object} HintFrame
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {"hint"} event
+ * @property {string} run_id
+ * @property {number} head
+ * @property {Record<string, any>} data
+ */
+
+/**
+ * Watch a run.
+ *
+ * @typedef {Object} SubscribeCommand
+ * @property {"subscribe"} action
+ * @property {string} request_id
+ * @property {string} run_id
+ * @property {number} [after_seq]
+ * @property {Record<string, number>} [offsets]
+ */
+
+/**
+ * Stop watching a run.
+ *
+ * @typedef {Object} UnsubscribeCommand
+ * @property {"unsubscribe"} action
+ * @property {string} request_id
+ * @property {string} run_id
+ */
+
+/**
+ * Keep the socket open.
+ *
+ * @typedef {Object} PingCommand
+ * @property {"ping"} action
+ * @property {string} request_id
+ * @property {string} [run_id]
+ */
+
+/**
+ * Start a run, as `POST /runs` does, and watch it from its first event on.
+ *
+ * @typedef {Object} StartCommand
+ * @property {"start"} action
+ * @property {string} request_id
+ * @property {string} workflow_id
+ * @property {number} [version]
+ * @property {Record<string, any>} [inputs]
+ * @property {string} [session_id]
+ * @property {(Record<string, any>)[]} [cassette]
+ * @property {string} [model]
+ * @property {boolean} [subscribe]
+ */
+
+/**
+ * Cancel a run, as `POST /runs/{run_id}/cancel` does.
+ *
+ * @typedef {Object} CancelCommand
+ * @property {"cancel"} action
+ * @property {string} request_id
+ * @property {string} run_id
+ */
+
+/**
+ * Let no further node begin, as `POST /runs/{run_id}/pause` does.
+ *
+ * @typedef {Object} PauseCommand
+ * @property {"pause"} action
+ * @property {string} request_id
+ * @property {string} run_id
+ */
+
+/**
+ * Go on with a run that is paused or has failed, as `POST /runs/{run_id}/resume` does.
+ *
+ * @typedef {Object} ResumeCommand
+ * @property {"resume"} action
+ * @property {string} request_id
+ * @property {string} run_id
+ */

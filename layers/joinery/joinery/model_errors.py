@@ -1,0 +1,56 @@
+"""What goes wrong when a model is called, part of the tree in `errors.py`.
+
+This module imports nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+from joinery.errors import Permanent, Transient
+
+
+class TransientModelRateLimited(Transient):
+    """The model's provider answered 429."""
+
+    code = "model_rate_limited"
+
+
+class TransientModelUnavailable(Transient):
+    """The model's provider is down or answered 5xx."""
+
+    code = "model_unavailable"
+
+
+class TransientModelTimeout(Transient):
+    """The model sent no token, or no further token, in time."""
+
+    code = "model_timeout"
+
+
+class TransientModelStream(Transient):
+    """The model's stream broke or made no sense before it ended."""
+
+    code = "model_stream_broken"
+
+
+class PermanentModelRejected(Permanent):
+    """The model's provider refused the request as malformed (4xx)."""
+
+    code = "model_rejected"
+
+
+class PermanentModelAuth(Permanent):
+    """The key for the model is missing or refused."""
+
+    code = "model_auth"
+
+
+class PermanentModelUnknown(Permanent):
+    """There is no such model or provider."""
+
+    code = "model_unknown"
+
+
+class PermanentContextTooLong(Permanent):
+    """The prompt does not fit the model's window; names both sizes."""
+
+    code = "context_too_long"

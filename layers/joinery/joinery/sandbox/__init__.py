@@ -1,0 +1,1 @@
+"""Runs Python that users write: in a process of its own, shut off, within limits."""

@@ -1,0 +1,196 @@
+"""Checks tools, and the code of tools and code nodes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from joinery import limits
+from joinery.errors import Problem
+from joinery.workflow import model as m
+from joinery.workflow.checks.edges import RawGraph, RawNode
+from joinery.workflow.checks.fields import schema_problems
+from joinery.workflow.python_source import Flaw, Signature, argument_flaws, read_source
+from joinery.workflow.report import Collector, did_you_mean, node_of
+from joinery.workflow.yaml_tree import escape_pointer
+
+Codes = Mapping[str, str]
+"""Texts of code that stands in files, by the pointer of `code`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A piece of code: where it stands, and in which file."""
+
+    text: str
+    pointer: str
+    file: str = ""
+
+
+def check_code(data: Mapping[str, Any], graph: RawGraph, codes: Codes, out: Collector) -> None:
+    """Reports what is wrong with tools, code, and the arguments that nodes pass."""
+    tools = data.get("tools")
+    known: Mapping[str, Any] = tools if isinstance(tools, dict) else {}
+    takes = {name: _check_tool(name, tool, codes, out) for name, tool in known.items()}
+    used: set[str] = set()
+    for node in graph.nodes.values():
+        if node.type == "code":
+            _check_node(node, codes, out)
+        elif node.type == "tool" and isinstance(name := node.data.get("tool"), str):
+            used.add(name)
+            if name in known:
+                _check_arguments(node, "arguments", takes[name], out)
+            elif tools is None or isinstance(tools, dict):
+                hint = did_you_mean(name, known) or f"add it: tools: {{{name}: {{code: ...}}}}"
+                out.add("reference.unknown_tool", f"there is no tool '{name}'",
+                        f"{node.pointer}/tool", hint=hint)  # fmt: skip
+    for name in known:
+        if name not in used:
+            out.warn("tool.unused", f"no node uses the tool '{name}'",
+                     f"/tools/{escape_pointer(name)}", key=True,
+                     hint="remove it, or call it in a node: tool: " + name)  # fmt: skip
+
+
+def without_planned(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the data without the tools that are refused by their kind."""
+    tools = data.get("tools")
+    if not isinstance(tools, dict):
+        return data
+    kept = {n: tool for n, tool in tools.items() if _kind_of(tool) not in m.PLANNED_TOOL_KINDS}
+    return {**data, "tools": kept}
+
+
+def _kind_of(tool: Any) -> Any:
+    kind = tool.get("kind", "python") if isinstance(tool, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
+# -- tools ----------------------------------------------------------------------------------
+
+
+def _check_tool(name: str, tool: Any, codes: Codes, out: Collector) -> Signature | None:
+    """Returns what a tool takes, when that is known."""
+    pointer = f"/tools/{escape_pointer(name)}"
+    kind = _kind_of(tool)
+    if kind in m.PLANNED_TOOL_KINDS:
+        out.add(
+            "tool.not_available",
+            f"tool '{name}': the kind '{kind}' is planned and does not run in this release",
+            f"{pointer}/kind",
+            hint="this release runs tools of the kind python",
+        )
+    if kind != "python":
+        return None
+    parameters = tool.get("parameters", {})
+    sound = isinstance(parameters, dict) and all(isinstance(p, dict) for p in parameters.values())
+    if sound:
+        _check_parameters(name, parameters, f"{pointer}/parameters", out)
+    piece = _piece(tool.get("code"), f"{pointer}/code", codes)
+    function = None if piece is None else _check_piece(piece, name, f"tool '{name}'", out)
+    if not sound:
+        return None
+    with_default = tuple(key for key, schema in parameters.items() if "default" in schema)
+    takes = Signature(tuple(key for key in parameters if key not in with_default), with_default)
+    if function is not None:
+        _check_signature(name, takes, function, pointer, out)
+    return takes
+
+
+def _check_parameters(
+    name: str, parameters: Mapping[str, Any], pointer: str, out: Collector
+) -> None:
+    wrong = schema_problems(json.dumps(parameters))
+    for path, message, hint in wrong:
+        place = pointer + "".join(f"/{escape_pointer(part)}" for part in path)
+        out.add("tool.parameters", f"tool '{name}': {message}", place, hint=hint)
+    if wrong:
+        return
+    from jsonschema import Draft202012Validator
+
+    for key, schema in parameters.items():
+        if "default" in schema and not Draft202012Validator(schema).is_valid(schema["default"]):
+            out.add("tool.parameters", f"tool '{name}': the default of '{key}' does not match it",
+                    f"{pointer}/{escape_pointer(key)}/default")  # fmt: skip
+
+
+def _check_signature(
+    name: str, takes: Signature, function: Signature, pointer: str, out: Collector
+) -> None:
+    """Reports where parameters and the function's own differ."""
+    for key in function.required:
+        if key not in takes.names:
+            out.add("tool.signature", f"tool '{name}': the function needs '{key}', which is no "
+                    "parameter", pointer, key=True,
+                    hint=f"add it: parameters: {{{key}: {{type: string}}}}")  # fmt: skip
+    for key in takes.names:
+        if key not in function.names and not function.anything:
+            out.add("tool.signature", f"tool '{name}': the function does not take '{key}'",
+                    f"{pointer}/parameters/{escape_pointer(key)}", key=True,
+                    hint=did_you_mean(key, function.names) or "remove it")  # fmt: skip
+
+
+# -- nodes ----------------------------------------------------------------------------------
+
+
+def _check_node(node: RawNode, codes: Codes, out: Collector) -> None:
+    piece = _piece(node.data.get("code"), f"{node.pointer}/code", codes)
+    function = node.data.get("function", "main")
+    if piece is None or not isinstance(function, str):
+        return
+    takes = _check_piece(piece, function, f"node '{node.id}'", out)
+    _check_arguments(node, "inputs", takes, out)
+
+
+def _check_arguments(node: RawNode, key: str, takes: Signature | None, out: Collector) -> None:
+    given = node.data.get(key, {})
+    if takes is None or not isinstance(given, dict):
+        return
+    for name, flaw in argument_flaws(given, takes):
+        place = f"{node.pointer}/{key}"
+        if flaw.code == "code.unknown_argument":
+            place += f"/{escape_pointer(name)}"
+        out.add(flaw.code, f"node '{node.id}': {flaw.message}", place, hint=flaw.hint, key=True)
+
+
+# -- code -----------------------------------------------------------------------------------
+
+
+def _piece(code: Any, pointer: str, codes: Codes) -> _Piece | None:
+    if isinstance(code, str):
+        return _Piece(code, pointer)
+    if pointer in codes:
+        return _Piece(codes[pointer], pointer, str(code.get("file")))
+    return None
+
+
+def _check_piece(piece: _Piece, function: str, owner: str, out: Collector) -> Signature | None:
+    """Returns what the function takes, when that is known."""
+    size = len(piece.text.encode("utf-8", "replace"))
+    if size > limits.CODE_BYTES:
+        out.add("limit.code", f"{owner}: the code has {size:,} bytes; the limit is "
+                f"{limits.CODE_BYTES:,}", piece.pointer,
+                hint="split it into several nodes, or pass data as inputs")  # fmt: skip
+        return None
+    flaws, takes = read_source(piece.text, function)
+    for flaw in flaws:
+        out.problems.append(_problem(flaw, piece, owner, out))
+    return takes
+
+
+def _problem(flaw: Flaw, piece: _Piece, owner: str, out: Collector) -> Problem:
+    """Returns a flaw with its place in the workflow file, where its lines are those of the code."""
+    line, column = out.source.place(piece.pointer)
+    where = f"{piece.file}, line {flaw.line}" if piece.file else f"line {flaw.line} of the code"
+    rows = out.source.text.split("\n")
+    written = rows[line - 1][column - 1 :] if 0 < line <= len(rows) else ""
+    if not piece.file and written.startswith("|"):
+        line += flaw.line
+        row = rows[line - 1] if line <= len(rows) else ""
+        code_row = piece.text.split("\n")[flaw.line - 1 : flaw.line]
+        column = flaw.column + max(0, len(row.rstrip("\r")) - len(code_row[0] if code_row else ""))
+    return Problem(
+        flaw.code, f"{owner}: {flaw.message} ({where})", flaw.hint,
+        node_id=node_of(piece.pointer), pointer=piece.pointer, line=line, column=column,
+    )  # fmt: skip
