@@ -134,7 +134,12 @@ class _Fuser:
         if seconds > limits.FUSE_BUDGET_S or seconds + need > limits.INVOCATION_S:
             return None
         nodes = tuple(node for unit in growth.taken for node in unit.nodes)
-        ways = [(n, way) for n in nodes for way in self.flow.ways[n] if not body.issuperset(way)]
+        ways = [
+            (n, way)
+            for n in nodes
+            for way in self.flow.ways[n]
+            if not way or not body.issuperset(way)
+        ]
         return _Unit(loop.entries[0], nodes, ways, seconds, need, is_loop=True)
 
     def _partition(self, units: Mapping[str, _Unit]) -> None:

@@ -8,19 +8,21 @@ in one invocation and waits for nobody.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from joinery import limits
-from joinery.compiler.chances import repeats, run_chances
+from joinery.compiler.chances import rounds_of, run_chances
 from joinery.compiler.compile import Compiled, compile_standard
 from joinery.compiler.cost import Report, analyse_cost
 from joinery.compiler.emit import Emitted, emit
-from joinery.compiler.plan import WAITING_TYPES, Plan, PlanNode
+from joinery.compiler.plan import WAITING_TYPES, Plan, PlanNode, items_of
 from joinery.compiler.ranges import Range, exactly
 from joinery.compiler.times import seconds_of
 from joinery.errors import InvalidWorkflow, Problem
+from joinery.workflow.bodies import ITEM
 from joinery.workflow.graph import START
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ def longest_way(plan: Plan) -> Range:
     chance = run_chances(plan)
     times: dict[str, Range] = {}
     for node in plan.nodes:
-        rounds = repeats(plan, node.scope)
+        rounds = _in_a_row(plan, node)
         runs = Range(float(chance[node.id] >= 1.0 - 1e-9), chance[node.id], 1.0)
         times[node.id] = rounds.times(runs).scaled(seconds_of(node))
     return Range(
@@ -128,13 +130,24 @@ def longest_way(plan: Plan) -> Range:
     )
 
 
+def _in_a_row(plan: Plan, node: PlanNode) -> Range:
+    """Returns how often a node runs after itself: in rounds, and in items beyond those at once."""
+    times = Range(1.0, 1.0, 1.0)
+    for name in node.scope:
+        if name in plan.loop_of:
+            times = times.times(rounds_of(plan, plan.loop_of[name]))
+        else:
+            at_once = plan.iterate_of[name].concurrency
+            times = times.times(Range(*(math.ceil(n / at_once) for n in items_of(plan, name))))
+    return times
+
+
 def _longest(plan: Plan, seconds: Mapping[str, float]) -> tuple[float, list[str]]:
     """Returns the length of the longest way through a plan, and its nodes."""
     end: dict[str, float] = {START: 0.0}
     before: dict[str, str] = {}
     for node in plan.nodes:
-        sources = [link.source for link in node.incoming] or [START]
-        latest = max(sources, key=end.__getitem__)
+        latest = max(_awaited(plan, node), key=lambda name: end.get(name, 0.0))
         before[node.id] = latest
         end[node.id] = end[latest] + seconds[node.id]
     last = max(end, key=end.__getitem__)
@@ -143,6 +156,15 @@ def _longest(plan: Plan, seconds: Mapping[str, float]) -> tuple[float, list[str]
         way.append(last)
         last = before[last]
     return total, way[::-1]
+
+
+def _awaited(plan: Plan, node: PlanNode) -> list[str]:
+    """Returns the nodes that must have ended before a node: behind `done` all of the items'."""
+    names = [link.source for link in node.incoming] or [START]
+    for link in node.incoming:
+        if link.source in plan.iterate_of and link.port != ITEM:
+            names.extend(plan.iterate_of[link.source].body)
+    return names
 
 
 # -- what rules inline out -------------------------------------------------------------------
@@ -173,7 +195,7 @@ def _too_long(plan: Plan) -> Iterator[Problem]:
     """Yields a problem where the longest way, each branch taken, passes the budget."""
 
     def expected(node: PlanNode) -> float:
-        return seconds_of(node) * repeats(plan, node.scope).expected
+        return seconds_of(node) * _in_a_row(plan, node).expected
 
     times = {node.id: expected(node) for node in plan.nodes}
     seconds, way = _longest(plan, times)

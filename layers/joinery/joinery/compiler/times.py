@@ -59,13 +59,20 @@ class Worst:
     short: int
 
 
+def _most(plan: Plan, holder: str) -> int:
+    """Returns the most rounds of a loop, or items of an iterate node."""
+    if holder in plan.loop_of:
+        return plan.loop_of[holder].max_rounds
+    return plan.iterate_of[holder].max_items
+
+
 def worst_of(plan: Plan, nodes: Sequence[str], depth: int) -> Worst:
     """Returns the worst case of nodes that run one after another in one Task.
 
     Args:
         plan: The plan.
         nodes: The nodes.
-        depth: How many loops are around the Task; the rounds of inner ones are counted.
+        depth: How many loops and iterate nodes are around the Task; what is inside is counted.
     """
     seconds, visits, again, longest = 0.0, 0, 0, 0.0
     single = max(plan.by_id[name].attempts for name in nodes)
@@ -74,8 +81,7 @@ def worst_of(plan: Plan, nodes: Sequence[str], depth: int) -> Worst:
         if is_pure(node):
             seconds += node.timeout_s if name == END else 0.0
             continue
-        loops = (plan.loop_of[loop] for loop in node.scope[depth:] if loop in plan.loop_of)
-        rounds = math.prod(loop.max_rounds for loop in loops)
+        rounds = math.prod(_most(plan, name) for name in node.scope[depth:])
         seconds += node.timeout_s * rounds
         visits += rounds
         again += (node.attempts - 1) * rounds
