@@ -216,17 +216,3 @@ def test_two_thousand_nodes_are_fused_in_no_time() -> None:
     made, _ = fuse(plan)
     assert time.perf_counter() - begun < 2.0
     assert sum(len(group) for group in made.values()) == 1991
-
-
-def test_an_iterate_ends_a_group_and_its_body_is_fused_from_inside() -> None:
-    found = compiled(
-        ["start -> a -> each", "each.item -> b -> c", "each.done -> d -> end"],
-        {**llm("a", "b", "c", "d"), "each": {"type": "iterate", "items": "{{ inputs.x }}"}},
-        inputs={"x": {"type": "array", "required": True}},
-    )
-    assert found.plan.groups == {"a": ("a", "each"), "b": ("b", "c"), "d": ("d", "end")}
-    machine = compiled_run(found, {"x": [1, 2]}, Says(lambda r, c: "x"))
-    assert machine.status == "completed"
-    assert machine.states == ("a", "each each", "b", "b", "d")
-    reference = interpreted(found.plan, {"x": [1, 2]}, Says(lambda r, c: "x"))
-    assert machine.nodes() == reference.nodes()
