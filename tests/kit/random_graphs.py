@@ -241,7 +241,7 @@ def workflows(
             "nodes": builder.nodes,
             "edges": builder.edges,
             "inputs": builder.inputs,
-            "outputs": {name: "{{ nodes." + name + " }}" for name in builder.nodes},
+            "outputs": {name: "{{ nodes." + name + " ?? null }}" for name in builder.nodes},
         }
     )
     return workflow, builder.given

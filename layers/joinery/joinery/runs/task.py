@@ -374,6 +374,7 @@ class _Runner(Invocation):
             cancelled=watch.cancelled,
             emit=self.append,
             code=self.deps.code,
+            calls_before=int(record.usage.get("model_calls", 0)),
         )
 
 
