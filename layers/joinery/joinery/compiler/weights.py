@@ -172,7 +172,9 @@ def websocket_usd(node: PlanNode) -> float:
     """Two events, and of a model's text one post an interval."""
     posts = 2.0
     if node.type in MODEL_TYPES:
-        posts += seconds(node) / limits.DELTA_INTERVAL_S
+        fresh = min(seconds(node), limits.DELTA_FRESH_S)
+        settled = (seconds(node) - fresh) / limits.DELTA_SETTLED
+        posts += (fresh + settled) / limits.DELTA_INTERVAL_S
     return posts * limits.ASSUMED_VIEWERS * limits.WEBSOCKET_USD_PER_MESSAGE
 
 
