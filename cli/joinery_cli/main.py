@@ -188,7 +188,7 @@ def run_(
 
 @app.command()
 def watch(run_id: RunId, json: Json = False) -> None:
-    """Watch a run on the local stack, from any terminal and at any time.
+    """Follow a run, from any terminal and at any time.
 
     Shows it from its beginning and ends when the run does; Ctrl-C stops the watching, not
     the run.

@@ -71,7 +71,7 @@ def resume(
     detach: Detach = False,
     json: Json = False,
 ) -> None:
-    """Go on with a run that is paused, or from the node at which it failed."""
+    """Go on with a paused run, or with a failed one where it failed."""
 
     def body() -> int:
         from joinery_cli.commands.runs import resume_command

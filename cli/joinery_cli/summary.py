@@ -53,8 +53,8 @@ def print_summary(result: Mapping[str, Any], state: RunState, *, nodes: bool = T
 def _figures(result: Mapping[str, Any], state: RunState) -> list[str]:
     parts = footer_parts(state, time.time())
     if result["transitions"]:
-        # Nothing is predicted of a run that was resumed.
-        predicted = result["transitions_predicted"]
+        # Nothing is predicted of a run that was resumed, and of others where they will have led.
+        predicted = result["transitions_predicted"] if result["status"] == "completed" else 0
         of = f" ({predicted:,} predicted)" if predicted else ""
         parts.append(count(result["transitions"], "transition") + of)
         parts.append(count(sum(result["aws_calls"].values()), "AWS call"))
@@ -74,7 +74,8 @@ def _nodes(state: RunState, glyphs: Glyphs) -> Iterator[str]:
     for visit in visits:
         facts = [fact for fact in (visit.note, visit.error) if fact]
         if visit.status != "completed":
-            facts.insert(0, visit.status)
+            cut_short = visit.status == "failed" and not visit.error
+            facts.insert(0, "cut short" if cut_short else visit.status)
         taken = seconds(visit.seconds(now)) if visit.started_at else ""
         said = clean("; ".join(" ".join(fact.split()) for fact in facts))
         sign = _paint(glyphs.by_status.get(visit.status, "?"), visit.status)

@@ -13,7 +13,8 @@ from .stack_api import view
 
 OTHER = "run_" + "1" * 26
 ABSENT = (404, {"error": {"code": "not_found", "message": f"no run {RUN}"}})
-ENDED = (409, {"error": {"code": "conflict", "message": "the run has ended: completed"}})
+REFUSED = "a run that is completed cannot be cancelled"
+ENDED = (409, {"error": {"code": "conflict", "message": REFUSED}})
 
 
 def asked(api):
@@ -103,7 +104,7 @@ def test_what_the_status_does_not_allow_is_told_in_a_line(api, joinery, command)
     api.answers["POST", f"/runs/{RUN}/{command}"] = [ENDED]
     result = joinery(command, RUN)
     assert (result.exit_code, result.stdout) == (exits.FAILED, "")
-    assert result.stderr == "error: the run has ended: completed\n"
+    assert result.stderr == f"error: {REFUSED}\n"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ def test_show_tells_how_far_a_run_has_come(api, joinery, status, code, sign, las
     # It has run since the first of January.
     assert node.startswith("  ● hello  ")
     assert node.endswith(" h  running")
-    assert " h · 7 transitions (7 predicted) · 15 AWS calls" in figures
+    assert " h · 7 transitions · 15 AWS calls" in figures
     assert result.stderr == last + "\n"
 
 
@@ -217,3 +218,20 @@ def test_nothing_predicted_is_not_shown_as_nothing(api, joinery):
     changed = {**cost, "transitions": 1, "transitions_predicted": 0, "aws_calls": {"x": 1}}
     api.answers["GET", f"/runs/{RUN}/cost"] = [(200, changed)]
     assert " · 1 transition · 1 AWS call · " in joinery("watch", RUN).stdout
+
+
+def test_a_node_that_ended_with_its_run_was_cut_short(api, joinery):
+    log = Log()
+    broken = {"code": "x", "message": "it broke", "node_id": "con"}
+    api.events = [
+        log.started([("pro", "llm", []), ("con", "llm", [])]),
+        log.event("node.started", "pro", ""),
+        log.event("node.started", "con", ""),
+        log.event("node.failed", "con", "", attempt=1, error=broken, on_error="fail"),
+        log.event("run.failed", error=broken, usage={}),
+    ]
+    api.answers["GET", f"/runs/{RUN}"] = [(200, view("failed", error=broken))]
+    _, pro, con, *_ = joinery("show", RUN).stdout.splitlines()
+    assert (pro.split()[:2], con.split()[:2]) == (["✗", "pro"], ["✗", "con"])
+    assert pro.endswith("  cut short")
+    assert con.endswith("  failed; it broke")
