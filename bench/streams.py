@@ -88,13 +88,15 @@ def _price(reads: float, writes: float, posts: int) -> float:
 SHAPES: dict[str, tuple[str, int]] = {
     "10 in a row": (shapes.chain(10, RUN_TOKENS, RATE), 1),
     "10 in a row, level 2": (shapes.chain(10, RUN_TOKENS, RATE), 2),
+    "10 in a row, auto": (shapes.chain(10, RUN_TOKENS, RATE, run_on="auto"), 1),
     "5 and 5 templates": (shapes.chain(5, RUN_TOKENS, RATE, templates=5), 1),
+    "5 and 5, auto": (shapes.chain(5, RUN_TOKENS, RATE, templates=5, run_on="auto"), 1),
     "two rounds of 3": (shapes.rounds(RUN_TOKENS, RATE), 1),
-    "two rounds, level 2": (shapes.rounds(RUN_TOKENS, RATE), 2),
-    "two rounds, inline": (shapes.rounds(RUN_TOKENS, RATE, run_on="inline"), 1),
+    "two rounds, auto": (shapes.rounds(RUN_TOKENS, RATE, run_on="auto"), 1),
     "10 at once": (shapes.fork(RUN_TOKENS, RATE), 1),
-    "10 at once, inline": (shapes.fork(RUN_TOKENS, RATE, run_on="inline"), 1),
+    "10 at once, auto": (shapes.fork(RUN_TOKENS, RATE, run_on="auto"), 1),
 }
+"""Workflows of ten nodes, and the level at which they are compiled."""
 
 
 def _whole_runs(stack: local.LocalStack) -> None:
