@@ -188,7 +188,7 @@ def test_every_command_on_somebody_elses_run_is_not_found(
         assert same(answers[0]["data"], theirs) == same(answers[1]["data"], ABSENT)
         # Nothing comes of that run afterwards either.
         assert socket.raw(json.dumps({"action": "ping", "request_id": "p"}))["event"] == "pong"
-        assert not socket.kept
+        assert not socket.earlier
 
 
 def test_a_stream_of_somebody_elses_run_is_404(people: list[Person], theirs: str) -> None:

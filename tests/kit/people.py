@@ -84,17 +84,18 @@ class Person:
 
 
 class Socket:
-    """A plain socket; what comes before the answer to a command is kept for `next`."""
-
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
-        self.kept: deque[dict[str, Any]] = deque()
+        self.earlier: deque[dict[str, Any]] = deque()
 
     def raw(self, text: str) -> dict[str, Any]:
-        """Sends a message; returns the frame that answers it."""
+        """Sends a message; returns the frame that answers it.
+
+        What other writers posted before the answer is kept for `next`.
+        """
         self.connection.send(text)
-        while (message := self._receive())["event"] not in {"ack", "error", "pong"}:
-            self.kept.append(message)
+        while (message := self.receive())["event"] not in {"ack", "error", "pong"}:
+            self.earlier.append(message)
         return message
 
     def send(self, action: str, **fields: Any) -> dict[str, Any]:
@@ -102,11 +103,11 @@ class Socket:
 
     def next(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         while True:
-            message = self.kept.popleft() if self.kept else self._receive()
+            message = self.earlier.popleft() if self.earlier else self.receive()
             if wanted(message):
                 return message
 
-    def _receive(self) -> dict[str, Any]:
+    def receive(self) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(self.connection.recv(timeout=20))
         return message
 
