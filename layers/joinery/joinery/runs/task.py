@@ -17,8 +17,6 @@ from joinery.compiler.plan import Plan, PlanNode
 from joinery.errors import (
     NodeError,
     PermanentInternal,
-    RunCancelled,
-    RunSuspended,
     TransientClaimed,
     TransientStore,
 )
@@ -191,10 +189,7 @@ class _Runner(Invocation):
             if record.child:
                 abandon(self.deps, record)
             return again(self, record)
-        if read.control.cancel:
-            raise RunCancelled("the run was cancelled")
-        if read.control.pause:
-            raise RunSuspended("the run is paused")
+        read.control.check()
         lost = over_by(self)
         if lost:
             ended = stand_down(self, lost)
@@ -290,7 +285,7 @@ class _Runner(Invocation):
         missed = not_reached(self)
         if missed is not None:
             return fail(self, record, missed, {})
-        self.append("node.started", {"attempt": record.attempt, "type": self.node.type})
+        self.begin(record)
         if self.node.type == "workflow":
             return begin(self, record)
         races = races_of(self.plan)
