@@ -100,8 +100,11 @@ def compiled_run(compiled: Compiled, given: Mapping[str, Any], models: Any = Non
     """Runs the machine with each Task answered by the code that Lambda runs."""
     plan = Plan.from_dict(compiled.plan.to_dict())
     ended = begin(plan, given, models)
+    started = 0
+    """Executions of items, which a distributed Map starts as its Task tells it."""
 
     def task(call: sfnx.testing.Call) -> object:
+        nonlocal started
         payload: Any = call.arguments
         assert payload["run_id"] == ended.run.run_id
         run = ended.store.get_run(payload["run_id"])
@@ -109,10 +112,14 @@ def compiled_run(compiled: Compiled, given: Mapping[str, Any], models: Any = Non
             answer = run_task(
                 ended.deps, plan, run, payload["node"], payload["path"],
                 deadline=time.monotonic() + INVOCATION_S, quorum=payload.get("quorum", ()),
+                failed=payload.get("failed", False),
             )  # fmt: skip
         except NodeError as error:
             raised = error.for_machine()
             raise sfnx.testing.Failure(type(raised).__name__, raised.message) from error
+        last = payload["node"] in plan.by_id and plan.group(payload["node"])[-1]
+        if last in plan.iterate_of and plan.iterate_of[last].distributed:
+            started += len(answer["items"])
         return answer
 
     ended.store.mark_started(ended.run.run_id, "arn", time.time())
@@ -124,5 +131,5 @@ def compiled_run(compiled: Compiled, given: Mapping[str, Any], models: Any = Non
         close_failed(ended.deps, ended.run, shown)
     ended.run = ended.store.get_run(ended.run.run_id)
     ended.states = execution.states
-    ended.transitions = len(execution.states)
+    ended.transitions = len(execution.states) + started
     return ended

@@ -30,6 +30,7 @@ class Builder:
     contained: int = 0
     quorums: bool = False
     models: bool = False
+    wide: bool = True
 
     around: list[str] = field(default_factory=lambda: [""])
     """The iterate nodes whose bodies are being drawn."""
@@ -188,11 +189,13 @@ class Builder:
         key = f"x{len(self.inputs)}"
         self.inputs[key] = {"type": "array", "required": True}
         self.given[key] = list(range(self.draw(st.integers(0, 3))))
+        # So many at once are executions of their own.
+        at_once = self.draw(st.sampled_from([1, 2, 3, 41][: 3 + self.wide]))
         node = self.nodes[name] = {
             "type": "iterate",
             "items": "{{ inputs." + key + " }}",
-            "concurrency": self.draw(st.integers(1, 3)),
-            "max_items": 3,
+            "concurrency": at_once,
+            "max_items": max(3, at_once),
             "on_item_error": self.draw(st.sampled_from(["fail", "continue"])),
         }
         exits = [(name, "done")]
@@ -222,15 +225,15 @@ def answer(request: ModelRequest, call: CallContext) -> str:
 
 @st.composite
 def workflows(
-    draw: Any, depth: int = 3, *, quorums: bool = False, models: bool = False
+    draw: Any, depth: int = 3, *, quorums: bool = False, models: bool = False, wide: bool = True
 ) -> tuple[Workflow, dict[str, Any]]:
     """Draws a workflow and inputs for it.
 
     With `quorums`, joins that do not wait for all; nodes with `models` need some that say
-    `answer`.
+    `answer`; without `wide`, nothing that one invocation could not run.
     """
     inputs = {"missing": {"type": "string"}}
-    builder = Builder(draw, inputs=inputs, quorums=quorums, models=models)
+    builder = Builder(draw, inputs=inputs, quorums=quorums, models=models, wide=wide)
     entries, exits = builder.part(depth)
     builder.link([("start", "")], entries)
     builder.link(exits, ["end"])

@@ -160,7 +160,7 @@ def _differs_by_who_was_faster(plan: Plan, one: Ended, other: Ended) -> None:
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )
-@given(workflows(models=True))
+@given(workflows(models=True, wide=False))
 def test_one_task_for_all_nodes_equals_interpreter(case: Graph) -> None:
     graph, given_inputs = case
     compiled = compile_workflow(graph.model_copy(update={"run_on": "inline"}))

@@ -235,6 +235,7 @@ class Cost(_Exact):
     status: RunStatus
     transitions: int
     transitions_predicted: int
+    transitions_counted: bool
     aws_calls: dict[str, int]
     model_calls: int
     tokens: Tokens
