@@ -75,7 +75,7 @@ demo: $(VENV)/.ready ## Run a real debate on the laptop's own cloud
 
 # -- checks --------------------------------------------------------------------
 
-.PHONY: check test test-deploy bench fmt
+.PHONY: check test test-long test-deploy bench fmt
 check: $(VENV)/.ready $(SAM) $(NODE) ## ruff, mypy, tsc, sam validate --lint, statelint, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -88,6 +88,9 @@ check: $(VENV)/.ready $(SAM) $(NODE) ## ruff, mypy, tsc, sam validate --lint, st
 
 test: $(VENV)/.ready $(SAM) $(NODE) ## All tests that CI runs
 	@$(BIN)/python -m pytest -q -m "not deploy"
+
+test-long: $(VENV)/.ready ## Random workflows on all engines, thousands of them: GRAPHS=10000 LEVELS=2
+	@JOINERY_EXAMPLES=$(or $(GRAPHS),2000) JOINERY_LEVELS="$(LEVELS)" $(BIN)/python -m pytest -q --timeout 36000 tests/unit/compiler/test_equivalence.py
 
 test-deploy: $(VENV)/.ready $(SAM) ## The same stack by the real sam build and sam deploy
 	@$(BIN)/python -m pytest -q -m deploy
