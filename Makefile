@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
+# Tests run in as many processes; each has a local stack of its own.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 SAM := .tools/sam/bin/sam
@@ -87,7 +89,7 @@ check: $(VENV)/.ready $(SAM) $(NODE) ## ruff, mypy, tsc, sam validate --lint, st
 	@$(BIN)/python -m tools.vectors
 
 test: $(VENV)/.ready $(SAM) $(NODE) ## All tests that CI runs
-	@$(BIN)/python -m pytest -q -m "not deploy"
+	@$(BIN)/python -m pytest -q -m "not deploy" -n $(WORKERS) --dist loadfile
 
 test-long: $(VENV)/.ready ## Random workflows on all engines, thousands of them: GRAPHS=10000 LEVELS=2
 	@JOINERY_EXAMPLES=$(or $(GRAPHS),2000) JOINERY_LEVELS="$(LEVELS)" $(BIN)/python -m pytest -q --timeout 36000 tests/unit/compiler/test_equivalence.py

@@ -233,6 +233,10 @@ ROUTES = [
     ("GET", "/texts"),
     ("GET", "/cost"),
     ("POST", "/cancel"),
+    ("POST", "/pause"),
+    ("POST", "/resume"),
+    ("POST", "/fork"),
+    ("DELETE", ""),
 ]
 
 
@@ -240,8 +244,9 @@ ROUTES = [
 def test_every_route_on_somebody_elses_run_is_404(
     bob: Person, names: dict[str, str], method: str, path: str
 ) -> None:
-    theirs = bob.call(method, f"/runs/{names['MINE']}{path}")
-    absent = bob.call(method, f"/runs/{ABSENT}{path}")
+    body = {"node_id": "a"} if path == "/fork" else None
+    theirs = bob.call(method, f"/runs/{names['MINE']}{path}", body)
+    absent = bob.call(method, f"/runs/{ABSENT}{path}", body)
     assert theirs.status_code == absent.status_code == 404
     shown = [answer.json()["error"] for answer in (theirs, absent)]
     assert shown[0]["code"] == "not_found"

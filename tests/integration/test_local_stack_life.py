@@ -238,7 +238,7 @@ def test_the_state_is_json_that_other_tools_can_read(tmp_path: Path, service: Se
 def test_this_machine_can_run_joinery() -> None:
     checks = {check.name: check for check in local.doctor()}
     assert set(checks) == {
-        *("python", "checkout", "local stack", "local model", "disk", "ports", "stack"),
+        *("python", "checkout", "local stack", "local model", "disk", "ports", "stack", "sandbox"),
     }
     assert all(check.ok for name, check in checks.items() if name != "stack")
     assert all(check.hint for check in checks.values() if not check.ok)

@@ -282,7 +282,7 @@ def workflows(
             "edges": builder.edges,
             "tools": TOOLS if calls else {},
             "inputs": builder.inputs,
-            "outputs": {name: "{{ nodes." + name + " }}" for name in builder.nodes},
+            "outputs": {name: "{{ nodes." + name + " ?? null }}" for name in builder.nodes},
         }
     )
     return workflow, builder.given

@@ -145,6 +145,38 @@ def test_nodes_that_wait_are_never_fused_and_iterates_are_the_last() -> None:
     assert made == {"a": ("a", "b"), "c": ("c", "d", "end")}
 
 
+def test_an_iterate_ends_a_group_and_its_body_is_fused_from_inside() -> None:
+    found = compiled(
+        ["start -> a -> each", "each.item -> b -> c", "each.done -> d -> end"],
+        {**llm("a", "b", "c", "d"), "each": {"type": "iterate", "items": "{{ inputs.x }}"}},
+        inputs={"x": {"type": "array", "required": True}},
+    )
+    assert found.plan.groups == {"a": ("a", "each"), "b": ("b", "c"), "d": ("d", "end")}
+    machine = compiled_run(found, {"x": [1, 2]}, Says(lambda r, c: "x"))
+    assert machine.status == "completed"
+    assert machine.states == ("a", "each each", "b", "b", "d")
+    reference = interpreted(found.plan, {"x": [1, 2]}, Says(lambda r, c: "x"))
+    assert machine.nodes() == reference.nodes()
+
+
+def test_a_loop_that_ends_an_item_leads_out_like_any_other_way() -> None:
+    found = compiled(
+        ["start -> each", "each.item -> ask", "ask.true -> a -> l", "l.repeat -> a",
+         "ask.false -> b, c", "each.done -> end"],
+        {
+            **llm("a", "b", "c"),
+            "l": loop(2),
+            "ask": {"type": "condition", "if": "{{ item = 1 }}"},
+            "each": {"type": "iterate", "items": "{{ inputs.x }}"},
+        },
+        inputs={"x": {"type": "array", "required": True}},
+    )  # fmt: skip
+    machine = compiled_run(found, {"x": [1, 2]}, Says(lambda r, c: "x"))
+    reference = interpreted(found.plan, {"x": [1, 2]}, Says(lambda r, c: "x"))
+    assert ("b", "1") in reference.nodes()
+    assert machine.nodes() == reference.nodes()
+
+
 def test_a_loop_around_an_effect_is_fused_from_inside_only() -> None:
     edges = ["start -> a -> b -> l", "l.repeat -> a", "l.done -> end"]
     plan = build_plan(workflow(edges, {**llm("a", "b"), "l": loop(2)}))
@@ -184,17 +216,3 @@ def test_two_thousand_nodes_are_fused_in_no_time() -> None:
     made, _ = fuse(plan)
     assert time.perf_counter() - begun < 2.0
     assert sum(len(group) for group in made.values()) == 1991
-
-
-def test_an_iterate_ends_a_group_and_its_body_is_fused_from_inside() -> None:
-    found = compiled(
-        ["start -> a -> each", "each.item -> b -> c", "each.done -> d -> end"],
-        {**llm("a", "b", "c", "d"), "each": {"type": "iterate", "items": "{{ inputs.x }}"}},
-        inputs={"x": {"type": "array", "required": True}},
-    )
-    assert found.plan.groups == {"a": ("a", "each"), "b": ("b", "c"), "d": ("d", "end")}
-    machine = compiled_run(found, {"x": [1, 2]}, Says(lambda r, c: "x"))
-    assert machine.status == "completed"
-    assert machine.states == ("a", "each each", "b", "b", "d")
-    reference = interpreted(found.plan, {"x": [1, 2]}, Says(lambda r, c: "x"))
-    assert machine.nodes() == reference.nodes()

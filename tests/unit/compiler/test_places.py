@@ -71,6 +71,22 @@ def test_the_longest_way_counts_rounds_and_chances() -> None:
     assert seconds.max == pytest.approx(5 * MODEL_CALL_S, abs=0.5)
 
 
+def test_the_longest_way_counts_items_beyond_those_at_once() -> None:
+    graph = workflow(
+        ["start -> each", "each.item -> a", "each.done -> b -> end"],
+        {
+            **llm("a", "b"),
+            "each": {"type": "iterate", "items": "{{ inputs.x }}", "concurrency": 4,
+                     "max_items": 12, "expected_items": 8},
+        },
+        inputs={"x": {"type": "array", "required": True}},
+    )  # fmt: skip
+    seconds = longest_way(build_plan(graph))
+    assert seconds.expected == pytest.approx((2 + 1) * MODEL_CALL_S, abs=0.5)
+    assert seconds.max == pytest.approx((3 + 1) * MODEL_CALL_S, abs=0.5)
+    assert places_of(build_plan(graph), "arn")[INLINE].ruled_out == ()
+
+
 def test_standard_is_what_is_meant_when_nothing_is_said() -> None:
     compiled = compile_workflow(fan(2))
     assert compiled.plan.run_on == "standard"
@@ -167,19 +183,3 @@ def test_loops_and_forks_are_walked_in_one_invocation() -> None:
     assert sorted(place[:2] for place in says.calls) == [
         (name, path) for name in "abc" for path in ("1", "2")
     ]
-
-
-def test_the_longest_way_counts_items_beyond_those_at_once() -> None:
-    graph = workflow(
-        ["start -> each", "each.item -> a", "each.done -> b -> end"],
-        {
-            **llm("a", "b"),
-            "each": {"type": "iterate", "items": "{{ inputs.x }}", "concurrency": 4,
-                     "max_items": 12, "expected_items": 8},
-        },
-        inputs={"x": {"type": "array", "required": True}},
-    )  # fmt: skip
-    seconds = longest_way(build_plan(graph))
-    assert seconds.expected == pytest.approx((2 + 1) * MODEL_CALL_S, abs=0.5)
-    assert seconds.max == pytest.approx((3 + 1) * MODEL_CALL_S, abs=0.5)
-    assert places_of(build_plan(graph), "arn")[INLINE].ruled_out == ()

@@ -10,7 +10,8 @@ from kit.children import Crashes, StepFunctions, inline, known, plans_of
 from kit.models import Says
 from kit.workflows import workflow
 
-from joinery.errors import NotFound, PermanentModelAuth
+from joinery.errors import NotFound
+from joinery.model_errors import PermanentModelAuth
 from joinery.runs.child_end import catch_up
 from joinery.runs.control import pause, resume
 from joinery.runs.end import close_failed

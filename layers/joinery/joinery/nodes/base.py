@@ -49,6 +49,7 @@ class NodeContext:
         cancelled: Whether the run was cancelled meanwhile.
         emit: Stores and publishes an event of this node: `(name, data)`.
         code: Runs code that users write.
+        calls_before: Model calls of earlier attempts, as far as they were recorded.
     """
 
     plan: Plan
@@ -63,6 +64,15 @@ class NodeContext:
     cancelled: Callable[[], bool]
     emit: Callable[[str, Mapping[str, Any]], None]
     code: CodeRunner = field(default_factory=NoCodeRunner)
+    calls_before: int = 0
+
+    def next_call(self) -> int:
+        """Counts another model call; returns its number over all attempts, from 1.
+
+        An attempt that died recorded nothing, and made one call at least.
+        """
+        self.meter.model_calls += 1
+        return max(self.attempt - 1, self.calls_before) + self.meter.model_calls
 
 
 @dataclass(slots=True)

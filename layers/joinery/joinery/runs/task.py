@@ -379,6 +379,7 @@ class _Runner(Invocation):
             cancelled=watch.cancelled,
             emit=self.append,
             code=self.deps.code,
+            calls_before=int(record.usage.get("model_calls", 0)),
         )
 
 

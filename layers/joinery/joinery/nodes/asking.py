@@ -1,0 +1,134 @@
+"""One call of a model by a node: what is asked, where the answer goes and what it used.
+
+Every node that asks a model does it here, so that limits, budgets and fallbacks hold
+for all of them alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from joinery.errors import RunCancelled
+from joinery.llm.types import (
+    CallContext,
+    Finished,
+    Message,
+    ModelRequest,
+    TextChunk,
+    ToolCall,
+    ToolSpec,
+    Usage,
+)
+from joinery.model_errors import TransientModelStream
+from joinery.nodes.base import NodeContext
+
+OUTPUT_TOKENS_RESERVE = 512
+"""Room left for the answer when a prompt is fitted and `max_tokens` is not set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a node asks.
+
+    Attributes:
+        model: Which model, and how it samples: `{provider?, name?, temperature?, …}`.
+        messages: The whole conversation.
+        fit: What happens to a prompt that the model's window does not hold.
+        schema: JSON Schema that the answer must match.
+        tools: What the model may call.
+        tool_choice: `auto`, `none` or `required`.
+    """
+
+    model: Mapping[str, Any]
+    messages: tuple[Message, ...]
+    fit: Literal["fail", "cut"] = "fail"
+    schema: Mapping[str, Any] | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model answered.
+
+    Attributes:
+        text: The text of this call alone.
+        usage: What it used.
+        reason: Why it ended: `stop`, `length` or `tool_calls`.
+        tool_calls: The calls that it asks for, in order.
+        provider: Who answered.
+        model: Its name there.
+    """
+
+    text: str
+    usage: Usage
+    reason: str
+    tool_calls: tuple[ToolCall, ...]
+    provider: str
+    model: str
+
+
+def ask_model(context: NodeContext, question: Question) -> Answer:
+    """Asks a model, streams its text to the viewers of the node, and returns the answer.
+
+    Raises:
+        RunCancelled: The run was cancelled meanwhile.
+        NodeError: What went wrong at the model, see `joinery.model_errors`.
+    """
+    settings = question.model
+    provider, name = context.models.resolve(settings)
+    request = ModelRequest(
+        model=name,
+        messages=_fit(context, provider.context_window(name), question),
+        temperature=settings.get("temperature"),
+        top_p=settings.get("top_p"),
+        max_tokens=settings.get("max_tokens"),
+        stop=tuple(settings.get("stop") or ()),
+        seed=settings.get("seed"),
+        schema=question.schema,
+        tools=question.tools,
+        tool_choice=question.tool_choice,
+    )
+    call = CallContext(
+        node_id=context.node.id,
+        path=context.path,
+        call=context.next_call(),
+        deadline=context.deadline,
+        cancelled=context.cancelled,
+    )
+    finished: Finished | None = None
+    said: list[str] = []
+    for chunk in provider.stream(request, call):
+        if isinstance(chunk, TextChunk):
+            context.streams.add(chunk.stream, chunk.text)
+            if chunk.stream == "text":
+                said.append(chunk.text)
+        elif isinstance(chunk, Finished):
+            finished = chunk
+            context.meter.usage += chunk.usage
+    if context.cancelled():
+        raise RunCancelled("the run was cancelled while the model answered")
+    if finished is None:
+        raise TransientModelStream("the model's answer ended without an end")
+    return Answer(
+        text="".join(said),
+        usage=finished.usage,
+        reason=finished.reason,
+        tool_calls=finished.tool_calls,
+        provider=provider.name,
+        model=name,
+    )
+
+
+def _fit(context: NodeContext, window: int | None, question: Question) -> tuple[Message, ...]:
+    if window is None:
+        return question.messages
+    from joinery.llm.window import fit_messages
+
+    reserve = question.model.get("max_tokens") or OUTPUT_TOKENS_RESERVE
+    fitted, cut = fit_messages(question.messages, window, reserve, question.fit)
+    if cut is not None:
+        context.emit("input.cut", {"kept_chars": cut.kept_chars, "total_chars": cut.total_chars})
+    return tuple(fitted)
