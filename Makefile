@@ -92,7 +92,7 @@ test: $(VENV)/.ready $(SAM) $(NODE) ## All tests that CI runs
 	@$(BIN)/python -m pytest -q -m "not deploy" -n $(WORKERS) --dist loadfile
 
 test-long: $(VENV)/.ready ## Random workflows on all engines, thousands of them: GRAPHS=10000 LEVELS=2
-	@JOINERY_EXAMPLES=$(or $(GRAPHS),2000) JOINERY_LEVELS="$(LEVELS)" $(BIN)/python -m pytest -q --timeout 36000 tests/unit/compiler/test_equivalence.py
+	@JOINERY_EXAMPLES=$(or $(GRAPHS),2000) JOINERY_LEVELS="$(LEVELS)" $(BIN)/python -m pytest -q --timeout 36000 --hypothesis-show-statistics tests/unit/compiler/test_equivalence.py
 
 test-deploy: $(VENV)/.ready $(SAM) ## The same stack by the real sam build and sam deploy
 	@$(BIN)/python -m pytest -q -m deploy

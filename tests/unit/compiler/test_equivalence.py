@@ -52,7 +52,9 @@ def test_machine_equals_interpreter(case: Graph) -> None:
         reference = reference or interpreted(compiled.plan, given_inputs, Says(answer), calls=True)
         machine = compiled_run(compiled, given_inputs, Says(answer), calls=True)
 
-        assert machine.status == reference.status == "completed"
+        assert machine.status == reference.status == "completed", (
+            machine.run.error or reference.run.error
+        )
         assert machine.nodes() == reference.nodes()
         check_order(compiled.plan, machine.store.events(machine.run.run_id, 0, 10_000))
         check_order(compiled.plan, reference.store.events(reference.run.run_id, 0, 10_000))
@@ -184,7 +186,9 @@ def test_one_task_for_all_nodes_equals_interpreter(case: Graph) -> None:
     reference = interpreted(compiled.plan, given_inputs, Says(answer), calls=True)
     machine = compiled_run(compiled, given_inputs, Says(answer), calls=True)
 
-    assert machine.status == reference.status == "completed"
+    assert machine.status == reference.status == "completed", (
+        machine.run.error or reference.run.error
+    )
     assert machine.nodes() == reference.nodes()
     assert machine.states == (ALL_NODES,)
     records = machine.store.nodes(machine.run.run_id)
