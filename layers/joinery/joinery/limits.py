@@ -18,6 +18,9 @@ INPUTS_TOTAL_BYTES: Final = 4 * 1_048_576
 NODE_ID_CHARS: Final = 64
 """A state name may have 80 characters; boxes around a node need room for theirs."""
 
+NODE_NAME_CHARS: Final = 1_000
+"""Each event of a node carries its `name`."""
+
 LOOP_ROUNDS_MAX: Final = 100
 """Hard cap of `max_rounds`."""
 

@@ -126,7 +126,7 @@ Prompt = str | PromptFile
 class _NodeBase(_Strict):
     """What every node may say."""
 
-    name: str = ""
+    name: Annotated[str, Field(max_length=limits.NODE_NAME_CHARS)] = ""
     description: str = ""
     join: Literal["all", "any"] | AtLeast = "all"
     on_error: Literal["fail", "continue", "route"] | DefaultOutput = "fail"
