@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -267,3 +268,21 @@ def test_starting_an_item_costs_a_transition() -> None:
     (note,) = [n for n in apart.notes if "execution of its own" in n]
     assert "300 at once" in note
     assert list(apart.to_dict()["items_apart"]) == ["each"]
+
+
+@pytest.mark.parametrize("opt", OPT_LEVELS)
+@pytest.mark.parametrize("apart", [False, True])
+def test_items_in_items_as_deep_as_they_may_be(apart: bool, opt: int) -> None:
+    deepest = limits.ITERATE_DEPTH_MAX
+    names = [f"e{depth}" for depth in range(deepest)]
+    wide = {"concurrency": 41, "max_items": 41} if apart else {"max_items": 1}
+    # One of many items: the most of 41 to the 20th is beyond any figure, so only the last is wide.
+    nodes: dict[str, Any] = {name: each(items=[7], max_items=1) for name in names}
+    nodes[names[-1]] = each(items=[7], **wide)
+    edges = [f"{outer}.item -> {inner}" for outer, inner in pairwise(names)]
+    edges += ["start -> e0", f"{names[-1]}.item -> a", "e0.done -> end"]
+    made = compile_workflow(workflow(edges, nodes, inputs=XS), opt=opt)
+    assert made.plan.iterate_of[names[-1]].distributed is apart
+    ended = run(made, [])
+    assert ended.status == "completed"
+    assert ended.nodes()[("a", ".".join(["0"] * deepest))] == ("completed", "")
