@@ -74,6 +74,7 @@ class PlanReport(_Exact):
     plan_bytes: int
     warnings: list[str]
     children: list[str]
+    items_apart: dict[str, Range]
 
 
 class WorkflowShown(_Exact):
