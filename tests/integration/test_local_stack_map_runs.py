@@ -70,7 +70,9 @@ def test_an_item_has_an_execution_with_its_own_input_and_history(probe: Probe) -
 def test_no_variable_of_the_outside_is_seen_in_an_item(probe: Probe) -> None:
     one = {"Type": "Pass", "Output": "{% $exists($outer) %}", "Next": "two"}
     before = {"Type": "Pass", "Assign": {"outer": 1}, "Next": "each"}
-    ended = probe.run({"before": before, "each": distributed(one)}, "before", {"items": [1]})
+    ended = probe.run(
+        {"before": before, "each": distributed(one)}, "before", {"name": "us", "items": [1]}
+    )
     assert json.loads(ended["output"]) == [False]
 
 
@@ -94,7 +96,9 @@ def test_one_failed_item_ends_the_others_and_the_map_by_a_name_of_its_own(probe:
         "on": probe.task({"print": mark}),
     }
     begun = time.monotonic()
-    arn = probe.start({"each": box, "after": after}, "each", {"items": ["slow", "fails"]})
+    arn = probe.start(
+        {"each": box, "after": after}, "each", {"name": "us", "items": ["slow", "fails"]}
+    )
     ended = probe.end_of(arn)
     assert time.monotonic() - begun < 3
     assert json.loads(ended["output"]) == EXCEEDED
@@ -107,7 +111,7 @@ def test_a_stopped_execution_stops_its_items(probe: Probe) -> None:
     begun, later = (f"{word} {time.time_ns()}" for word in ("begun", "later"))
     box = distributed(probe.task({"sleep": 2, "print": begun}, Next="on"))
     box["ItemProcessor"]["States"]["on"] = probe.task({"print": later})
-    arn = probe.start({"each": box}, "each", {"items": [1, 2]})
+    arn = probe.start({"each": box}, "each", {"name": "us", "items": [1, 2]})
     wait_for(lambda: probe.logged(begun))
     probe.stack.client("stepfunctions").stop_execution(executionArn=arn)
     assert [item["status"] for item in items_of(probe, arn)] == ["ABORTED", "ABORTED"]

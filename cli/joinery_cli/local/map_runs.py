@@ -38,7 +38,8 @@ class _MapRun:
 def mend_map_runs() -> None:
     """JSONata was ignored, items saw what is outside, and a stop or an error did not end them.
 
-    Call it when the boxes are patched.
+    And nobody with rights to a Map Run alone could list its executions. Call it when the
+    boxes are patched.
     """
     from ministack.services import stepfunctions as service
 
@@ -95,6 +96,22 @@ def mend_map_runs() -> None:
     service._run_distributed_map = run_map
     service._run_sub_machine = run_item
     service._stop_execution = stop_all
+    _say_what_a_list_is_of()
+
+
+def _say_what_a_list_is_of() -> None:
+    """AWS allows `ListExecutions` of a Map Run by the Map Run."""
+    from ministack.core import iam_actions
+
+    resource = iam_actions.extract_resource_arn
+
+    def resource_of(service: str, *request: Any) -> Any:
+        found = resource(service, *request)
+        if service == "states" and found == "*":
+            return iam_actions._safe_json_field(request[3], "mapRunArn") or found
+        return found
+
+    iam_actions.extract_resource_arn = resource_of
 
 
 def _inputs(service: Any, state: dict[str, Any], raw: Any, context: Any) -> Iterator[Any]:
