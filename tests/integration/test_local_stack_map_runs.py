@@ -109,10 +109,14 @@ def test_one_failed_item_ends_the_others_and_the_map_by_a_name_of_its_own(probe:
 
 def test_a_stopped_execution_stops_its_items(probe: Probe) -> None:
     begun, later = (f"{word} {time.time_ns()}" for word in ("begun", "later"))
-    box = distributed(probe.task({"sleep": 2, "print": begun}, Next="on"))
-    box["ItemProcessor"]["States"]["on"] = probe.task({"print": later})
+    box = distributed(probe.task({"print": begun}, Next="nap"))
+    box["ItemProcessor"]["States"] |= {
+        "nap": probe.task({"sleep": 2}, Next="on"),
+        "on": probe.task({"print": later}),
+    }
     arn = probe.start({"each": box}, "each", {"name": "us", "items": [1, 2]})
     wait_for(lambda: probe.logged(begun))
+    wait_for(lambda: len(items_of(probe, arn)) == 2)
     probe.stack.client("stepfunctions").stop_execution(executionArn=arn)
     assert [item["status"] for item in items_of(probe, arn)] == ["ABORTED", "ABORTED"]
     time.sleep(3)
