@@ -73,6 +73,7 @@ def _run(event: dict[str, Any], deadline: float) -> dict[str, Any]:
         deadline=deadline,
         quorum=event.get("quorum", ()),
         token=event.get("token", ""),
+        failed=event.get("failed", False),
     )
 
 

@@ -4,7 +4,7 @@
 
 The changes reach into the version of ministack that requirements/dev.lock names;
 each has a test in tests/integration/test_local_stack.py; task tokens are mended in
-`callbacks`. Nothing imports this module.
+`callbacks`, distributed Maps in `map_runs`. Nothing imports this module.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from joinery_cli.local.callbacks import mend_task_tokens
+from joinery_cli.local.map_runs import mend_map_runs
 
 
 def main() -> None:
@@ -26,6 +27,7 @@ def main() -> None:
     mend_task_tokens()
     _end_boxes_at_their_first_error()
     _know_repeated_transactions()
+    mend_map_runs()
 
     from ministack.app import main as serve
 

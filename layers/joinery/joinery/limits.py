@@ -18,11 +18,17 @@ INPUTS_TOTAL_BYTES: Final = 4 * 1_048_576
 NODE_ID_CHARS: Final = 64
 """A state name may have 80 characters; boxes around a node need room for theirs."""
 
+NODE_NAME_CHARS: Final = 1_000
+"""Each event of a node carries its `name`."""
+
 LOOP_ROUNDS_MAX: Final = 100
 """Hard cap of `max_rounds`."""
 
 ITERATE_ITEMS_MAX: Final = 1_000
 """Hard cap of `max_items`."""
+
+ITERATE_CONCURRENCY_MAX: Final = 1_000
+"""Hard cap of `concurrency`: as many as there are items at most."""
 
 ITERATE_DEPTH_MAX: Final = 20
 """Iterate nodes in iterate nodes; two items in each would be a million."""
@@ -71,6 +77,7 @@ SFN_HISTORY_EVENTS: Final = 25_000
 SFN_DEFINITION_BYTES: Final = 1_048_576
 SFN_NAME_CHARS: Final = 80
 SFN_INLINE_MAP_WIDTH: Final = 40
+SFN_MAP_RUNS_OPEN: Final = 1_000
 SFN_HISTORY_WARN: Final = 0.6
 SFN_HISTORY_REFUSE: Final = 0.8
 
@@ -86,6 +93,10 @@ SFN_EVENTS_PARALLEL: Final = 4
 
 # https://aws.amazon.com/step-functions/pricing/
 SFN_USD_PER_TRANSITION: Final = 25e-6
+
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-transitions.html
+SFN_TRANSITIONS_CHILD_START: Final = 1
+"""A distributed Map pays for each execution that it starts as for a transition."""
 
 # -- Lambda ------------------------------------------------------------------------------
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html

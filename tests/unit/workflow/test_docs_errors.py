@@ -107,6 +107,6 @@ def test_warnings_are_called_so() -> None:
     called = set(re.findall(r"^### (\S+)\n\n\*Warning", PAGE, flags=re.MULTILINE))
     assert called == {
         "agent.unused", "expression.not_evaluated", "graph.never_runs",
-        "reference.may_be_missing",
+        "limit.map_runs", "reference.may_be_missing",
         "reference.not_before", "tool.unused", "yaml.bom",
     }  # fmt: skip

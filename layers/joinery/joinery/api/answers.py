@@ -74,6 +74,7 @@ class PlanReport(_Exact):
     plan_bytes: int
     warnings: list[str]
     children: list[str]
+    items_apart: dict[str, Range]
 
 
 class WorkflowShown(_Exact):
@@ -235,6 +236,7 @@ class Cost(_Exact):
     status: RunStatus
     transitions: int
     transitions_predicted: int
+    transitions_counted: bool
     aws_calls: dict[str, int]
     model_calls: int
     tokens: Tokens

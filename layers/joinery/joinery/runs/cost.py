@@ -58,6 +58,7 @@ def run_cost(
     calls: Mapping[str, int],
     *,
     predicted: int,
+    exact: bool = True,
 ) -> dict[str, Any]:
     """Returns what `GET /runs/{run_id}/cost` answers.
 
@@ -67,10 +68,11 @@ def run_cost(
         transitions: State transitions of its execution so far.
         calls: AWS calls of its invocations by `service.Operation`, and their time.
         predicted: Transitions of its machine for the way that its nodes took.
+        exact: Whether the transitions were counted, and not foretold.
 
     Returns:
-        `{run_id, status, transitions, transitions_predicted, aws_calls, tokens,
-        model_calls, price_usd, price_by_service}`, prices in US dollars.
+        `{run_id, status, transitions, transitions_predicted, transitions_counted, aws_calls,
+        tokens, model_calls, price_usd, price_by_service}`, prices in US dollars.
     """
     usage = total_usage(records)
     prices = {
@@ -85,6 +87,7 @@ def run_cost(
         "status": run.status,
         "transitions": transitions,
         "transitions_predicted": predicted,
+        "transitions_counted": exact,
         "aws_calls": {name: count for name, count in calls.items() if name != INVOCATION_MS},
         "model_calls": usage["model_calls"],
         "tokens": {

@@ -29,6 +29,7 @@ from joinery.runs.dead_paths import after_skip, is_taken
 from joinery.runs.deps import LEASE_S, Deps
 from joinery.runs.end import close_completed
 from joinery.runs.invocation import Invocation, Waker
+from joinery.runs.item_failure import raise_item_failure
 from joinery.runs.joins import EMPTY
 from joinery.runs.lists import seen_records
 from joinery.runs.model import (
@@ -75,6 +76,7 @@ def run_task(
     deadline: float,
     quorum: Sequence[str] = (),
     token: str = "",
+    failed: bool = False,
 ) -> dict[str, Any]:
     """Runs a node, with the nodes folded into its Task, and returns what the machine needs.
 
@@ -87,6 +89,7 @@ def run_task(
         deadline: `time.monotonic()` at which this invocation ends.
         quorum: The joins whose decision the machine catches around the Task.
         token: What wakes the Task, where it waits for that and not for this invocation.
+        failed: An execution of an item of this iterate node has failed: raise why.
 
     Returns:
         `{port, path}`: the port taken, and for a loop that repeats the next round's path.
@@ -95,6 +98,8 @@ def run_task(
     Raises:
         NodeError: By its class name, what Retry and Catch of the state match on.
     """
+    if failed:
+        raise_item_failure(deps, plan, run, (head, path), quorum)
     # Nothing else is at work when a run ends, or where one invocation runs all of it.
     alone = head in (START, END)
     deps.publisher.begin(run.run_id, 1 if alone else plan.width)

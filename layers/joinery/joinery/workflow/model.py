@@ -126,7 +126,7 @@ Prompt = str | PromptFile
 class _NodeBase(_Strict):
     """What every node may say."""
 
-    name: str = ""
+    name: Annotated[str, Field(max_length=limits.NODE_NAME_CHARS)] = ""
     description: str = ""
     join: Literal["all", "any"] | AtLeast = "all"
     on_error: Literal["fail", "continue", "route"] | DefaultOutput = "fail"
@@ -259,7 +259,7 @@ class IterateNode(_NodeBase):
 
     type: Literal["iterate"]
     items: str | list[Any]
-    concurrency: Annotated[int, Field(ge=1, le=limits.SFN_INLINE_MAP_WIDTH)] = 10
+    concurrency: Annotated[int, Field(ge=1, le=limits.ITERATE_CONCURRENCY_MAX)] = 10
     max_items: Annotated[int, Field(ge=1, le=limits.ITERATE_ITEMS_MAX)] = 100
     expected_items: Annotated[int, Field(ge=0)] | None = None
     on_item_error: Literal["fail", "continue"] = "fail"
