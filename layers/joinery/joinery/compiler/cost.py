@@ -110,6 +110,19 @@ def _notes(plan: Plan) -> list[str]:
             if n.type in MODEL_TYPES
         }
     )
-    if not models:
-        return []
-    return [f"model fees are not in the price: no price is known for {', '.join(models)}"]
+    fees = f"model fees are not in the price: no price is known for {', '.join(models)}"
+    waits = [
+        f"'{node.id}' may wait {duration(node.timeout_s)} for an answer; waiting costs nothing"
+        for node in plan.nodes
+        if node.type == "question"
+    ]
+    return [*([fees] if models else []), *waits]
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in the largest unit that it is a whole number of: `7 days`, `90 s`."""
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        count, rest = divmod(seconds, size)
+        if count and not rest:
+            return f"{count:.0f} {unit}{'' if count == 1 else 's'}"
+    return f"{seconds:g} s"

@@ -101,8 +101,10 @@ def _lambda(records: Sequence[NodeRecord], calls: Mapping[str, int]) -> float:
     seconds = sum(
         record.ended_at - record.started_at
         for record in records
-        # No invocation goes on while a node waits for its child run.
-        if record.started_at and record.ended_at > record.started_at and not record.child
+        # No invocation goes on while a node waits.
+        if record.started_at
+        and record.ended_at > record.started_at
+        and not (record.child or record.wait)
     )
     seconds += invocations * INVOCATION_OVERHEAD_S
     # How long users' code ran is not counted apart from the node that waited for it.
