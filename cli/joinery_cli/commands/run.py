@@ -13,11 +13,12 @@ from joinery.compiler.build import build_plan
 from joinery.compiler.plan import CODE_TYPES
 from joinery.errors import InvalidRequest, Unavailable
 from joinery_cli import exits
+from joinery_cli.asking import Asker
 from joinery_cli.children import inline_plans, publish_children
 from joinery_cli.commands.local import running_stack
 from joinery_cli.inputs import read_inputs
 from joinery_cli.interrupts import interruptible
-from joinery_cli.live.views import choose_view
+from joinery_cli.live.views import View, choose_view
 from joinery_cli.output import print_json, say
 from joinery_cli.session import Session
 from joinery_cli.workflow_file import publishable, read_workflow
@@ -84,7 +85,8 @@ def run_command(request: Request) -> int:
             say(f"{engine.run_id} runs {where}")
         view = choose_view(json=request.json)
         try:
-            state = Session(engine, view, patient=sys.stdin.isatty()).run()
+            asker = asker_of(engine, view, json=request.json)
+            state = Session(engine, view, patient=sys.stdin.isatty(), asker=asker).run()
         except Unavailable:
             if engine.survives:
                 say(f"{engine.run_id} may still run: joinery watch {engine.run_id}")
@@ -103,6 +105,11 @@ def _read(request: Request) -> _Ready:
     return _Ready(report, plan, inputs, cassette, model)
 
 
+def asker_of(engine: Engine, view: View, *, json: bool) -> Asker | None:
+    """Returns what asks the person at the terminal; None where nobody can type."""
+    return Asker(engine, view) if sys.stdin.isatty() and not json else None
+
+
 def conclude(engine: Engine, state: RunState, *, json: bool, nodes: bool = True) -> int:
     """Prints a run that has ended or was left; returns the exit code."""
     result = engine.result()
@@ -115,7 +122,12 @@ def conclude(engine: Engine, state: RunState, *, json: bool, nodes: bool = True)
     code = exits.of_status(result["status"])
     if "error" in result:
         say(f"error: {result['error'].get('message', 'the run failed')}")
-    if code in (exits.DETACHED, exits.WAITING):
+    for node_id, path in state.asked if engine.survives else ():
+        place = f"{node_id}@{path}" if path else node_id
+        say(f"{place} waits: joinery answer {engine.run_id} {place} VALUE")
+    if state.asked and not engine.survives:
+        say("the run has ended with this command: only in a terminal can it be answered here")
+    elif code in (exits.DETACHED, exits.WAITING):
         say(f"the run goes on; watch it with: joinery watch {engine.run_id}")
     return code
 
