@@ -14,8 +14,8 @@ Detach = Annotated[bool, typer.Option("--detach", help="Start it and return; do 
 
 
 def add_run_commands(app: typer.Typer) -> None:
-    """Adds `runs`, `show`, `cancel`, `pause`, `resume`, `fork` and `delete`."""
-    for command in (runs, show, cancel, pause, resume, fork, delete):
+    """Adds `runs`, `show`, `answer`, `cancel`, `pause`, `resume`, `fork` and `delete`."""
+    for command in (runs, show, answer, cancel, pause, resume, fork, delete):
         app.command()(command)
 
 
@@ -77,6 +77,27 @@ def resume(
         from joinery_cli.commands.runs import resume_command
 
         return resume_command(run_id, detach=detach, json=json)
+
+    raise typer.Exit(guarded(body))
+
+
+def answer(
+    run_id: RunId,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NODE[@PATH]] VALUE",
+            help="The answer; where several questions wait, after the one that it answers.",
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Answer a question of a run that waits, or tell its agents something."""
+
+    def body() -> int:
+        from joinery_cli.commands.runs import answer_command
+
+        return answer_command(run_id, tuple(words), json=json)
 
     raise typer.Exit(guarded(body))
 

@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from mangum import Mangum
 
 from joinery.api.app import create_app
+from joinery.catalog.child_runs import PublishedChildRuns
 from joinery.catalog.ports import Version
 from joinery.compiler.plan import Plan
 from joinery.errors import Conflict, JoineryError, NotFound
@@ -144,6 +145,19 @@ class Executions:
         return self.counted
 
 
+@dataclass
+class Woken:
+    """Implements `TaskTokens`: what was sent to the Tasks that waited."""
+
+    sent: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def succeed(self, token: str, output: str) -> None:
+        self.sent.append((token, "succeed", output))
+
+    def fail(self, token: str, error: str, cause: str) -> None:
+        self.sent.append((token, error, cause))
+
+
 class Installation:
     """Implements `joinery.api.services.Services`."""
 
@@ -153,6 +167,7 @@ class Installation:
         self.issued = Tickets(self.clock)
         self.passed = Passes(self.clock)
         self.plans: dict[str, Plan] = {}
+        self.woken = Woken()
         self.calls: dict[str, int] = {}
         self.now: float | None = None
 
@@ -163,7 +178,8 @@ class Installation:
         return Deps(self.store, self.listener, NoModels(), clock=self.clock, background=False)
 
     def closing_deps(self) -> Deps:
-        return self.run_deps()
+        waking = PublishedChildRuns(self.workflows, self.runs, self.woken)
+        return replace(self.run_deps(), children=waking)
 
     def archive(self) -> Archive:
         return self.store

@@ -14,11 +14,12 @@ from joinery.compiler.plan import CODE_TYPES
 from joinery.errors import InvalidRequest, Unavailable
 from joinery_cli import exits
 from joinery_cli.access import follow_hint, required_stack, tell
+from joinery_cli.asking import Asker
 from joinery_cli.children import inline_plans, publish_children
 from joinery_cli.commands.local import running_stack
 from joinery_cli.inputs import read_inputs
 from joinery_cli.interrupts import interruptible
-from joinery_cli.live.views import choose_view
+from joinery_cli.live.views import View, choose_view
 from joinery_cli.output import print_json, say
 from joinery_cli.session import Session
 from joinery_cli.workflow_file import publishable, read_workflow
@@ -92,7 +93,8 @@ def run_command(request: Request) -> int:
             say(f"{engine.run_id} runs {where}")
         view = choose_view(json=request.json)
         try:
-            state = Session(engine, view, patient=sys.stdin.isatty()).run()
+            asker = asker_of(engine, view, json=request.json)
+            state = Session(engine, view, patient=sys.stdin.isatty(), asker=asker).run()
         except Unavailable:
             if engine.survives:
                 say(f"{engine.run_id} may still run; {follow_hint(engine.run_id)}")
@@ -109,6 +111,11 @@ def _read(request: Request) -> _Ready:
     inputs = read_inputs(request.inputs, plan.inputs)
     cassette = read_cassette(request.scripted) if request.scripted else None
     return _Ready(report, plan, inputs, cassette, model)
+
+
+def asker_of(engine: Engine, view: View, *, json: bool) -> Asker | None:
+    """Returns what asks the person at the terminal; None where nobody can type."""
+    return Asker(engine, view) if sys.stdin.isatty() and not json else None
 
 
 def conclude(
@@ -133,7 +140,12 @@ def conclude(
     code = exits.of_status(result["status"])
     if "error" in result:
         say(f"error: {result['error'].get('message', 'the run failed')}")
-    if code == exits.DETACHED:
+    for node_id, path in state.asked if engine.survives else ():
+        place = f"{node_id}@{path}" if path else node_id
+        say(f"{place} waits: joinery answer {engine.run_id} {place} VALUE")
+    if state.asked and not engine.survives:
+        say("the run has ended with this command: only in a terminal can it be answered here")
+    elif code == exits.DETACHED:
         say(f"the run goes on; {follow_hint(engine.run_id)}")
     elif result["status"] == "paused":
         say(f"the run is paused; go on with: joinery resume {engine.run_id}")

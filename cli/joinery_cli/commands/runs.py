@@ -1,10 +1,11 @@
-"""`joinery runs`, `show`, `cancel`, `pause`, `resume`, `fork` and `delete`."""
+"""`joinery runs`, `show`, `answer`, `cancel`, `pause`, `resume`, `fork` and `delete`."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, Final
 
+from joinery.errors import InvalidRequest
 from joinery_cli import exits
 from joinery_cli.access import follow_hint, run_client, stack_client, tell
 from joinery_cli.output import clean, print_json, say, show
@@ -102,6 +103,41 @@ def fork_command(
     if not json:
         say(f"{answer['run_id']} is a fork of {run_id}")
     return _watch(answer["run_id"], json=json)
+
+
+def answer_command(run_id: str, words: tuple[str, ...], *, json: bool) -> int:
+    """Answers a question of a run, or tells its agents something; returns the exit code.
+
+    Args:
+        run_id: The run.
+        words: The value, after the node or `node@path` that it is for, which may be left out.
+        json: Print JSON.
+
+    Raises:
+        InvalidRequest: There are too many words.
+        Conflict: It was answered already, or nobody waits for it.
+    """
+    from joinery_cli.asking import parse_answer
+
+    if len(words) > 2:
+        raise InvalidRequest("answer RUN_ID [NODE] VALUE: put quotes around the value")
+    node_id, _, path = words[0].partition("@") if len(words) == 2 else ("", "", "")
+    with run_client(run_id) as client:
+        waits = [
+            node
+            for node in client.get(run_id, results=False)["nodes"]
+            if node["status"] == "waiting" and node.get("wait")
+            and node_id in ("", node["node_id"]) and path in ("", node["path"])
+        ]  # fmt: skip
+        value = parse_answer(words[-1], waits[0]["wait"] if len(waits) == 1 else {})
+        answer = client.input(run_id, value, node_id=node_id or None, path=path or None)
+    if json:
+        print_json(answer)
+    elif answer["kind"] == "answer":
+        say(f"{answer['node_id']} is answered; {follow_hint(run_id)}")
+    else:
+        say(f"{answer['input_id']} is left for the run's agents")
+    return exits.OK
 
 
 def delete_command(run_id: str, *, cancel: bool, json: bool) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from joinery_cli import exits
 from joinery_cli.access import follow_hint, run_client
-from joinery_cli.commands.run import conclude
+from joinery_cli.commands.run import asker_of, conclude
 from joinery_cli.live.views import choose_view
 from joinery_cli.output import say
 from joinery_cli.session import Session
@@ -25,7 +25,9 @@ def watch_command(run_id: str, *, json: bool) -> int:
         client.get(run_id)  # tells at once when there is no such run
         engine = LocalEngine(client, run_id)
         if not json:
-            state = Session(engine, choose_view(json=False), cancellable=False).run()
+            view = choose_view(json=False)
+            asker = asker_of(engine, view, json=False)
+            state = Session(engine, view, cancellable=False, asker=asker).run()
             return conclude(engine, state, json=False)
         state = Session(engine, LinePrinter(), cancellable=False).run()
     if not state.ended:

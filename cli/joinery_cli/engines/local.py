@@ -80,6 +80,10 @@ class LocalEngine:
         except Conflict:
             return  # it has just ended by itself
 
+    def answer(self, node_id: str, path: str, value: Any) -> None:
+        """See `Engine.answer`."""
+        self._client.input(self.run_id, value, node_id=node_id, path=path)
+
     def result(self) -> dict[str, Any]:
         """See `Engine.result`."""
         view = self._client.get(self.run_id)

@@ -45,6 +45,25 @@ WAIT_TIMEOUT_S: Final = 365 * 24 * 3_600
 CHILD_TIMEOUT_S: Final = 24 * 3_600
 """Longest child run of a node that says nothing itself: `defaults.timeout` is for work."""
 
+QUESTION_TIMEOUT_S: Final = 7 * 24 * 3_600
+"""How long a question waits that says nothing itself."""
+
+QUESTION_BYTES: Final = 32_768
+"""Largest question, its expressions filled in: its event goes over sockets in one frame."""
+
+QUESTION_OPTIONS_MAX: Final = 50
+"""Most options of a question."""
+
+ANSWER_BYTES: Final = 65_536
+"""Largest answer, or message to a running agent, in bytes of UTF-8 (text) or of JSON: its
+event goes over sockets, which carry 128 KB."""
+
+INBOX_PENDING_MAX: Final = 20
+"""Most messages to a run's agents that none has taken."""
+
+INBOX_RUN_MAX: Final = 1_000
+"""Most messages to the agents of one run: each look reads all of them."""
+
 NODES_MAX: Final = 2_000
 """Largest workflow."""
 

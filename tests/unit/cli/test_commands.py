@@ -19,7 +19,18 @@ def test_version(joinery):
 def test_help_names_every_command(joinery):
     result = joinery("--help")
     assert result.exit_code == 0
-    for name in ["validate", "compile", "plan", "graph", "run", "watch", "doctor", "demo", "local"]:
+    for name in [
+        "validate",
+        "compile",
+        "plan",
+        "graph",
+        "run",
+        "watch",
+        "answer",
+        "doctor",
+        "demo",
+        "local",
+    ]:
         assert f"  {name} " in result.stdout
     assert joinery().exit_code == exits.INVALID
 

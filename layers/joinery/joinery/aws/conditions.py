@@ -68,6 +68,29 @@ def not_issued_after(at: float) -> Parameters:
     }
 
 
+def this_token(token: str) -> Parameters:
+    """The token that was used, no later one."""
+    return {
+        "ConditionExpression": "#token = :token",
+        "ExpressionAttributeNames": {"#token": "token"},
+        "ExpressionAttributeValues": {":token": string(token)},
+    }
+
+
+def untaken() -> Parameters:
+    """A message that nobody has taken."""
+    return {"ConditionExpression": f"{PRESENT} AND attribute_not_exists(taken)"}
+
+
+def has_room(pending_max: int, ever_max: int) -> Parameters:
+    """A run whose inbox takes another message."""
+    return {
+        "ConditionExpression": f"{PRESENT} AND (attribute_not_exists(pending) OR pending < :most) "
+        "AND (attribute_not_exists(inputs) OR inputs < :ever)",
+        "ExpressionAttributeValues": {":most": number(pending_max), ":ever": number(ever_max)},
+    }
+
+
 def mine_ended(attempt: int, status: str) -> Parameters:
     """The record of this attempt, which has ended so."""
     return {

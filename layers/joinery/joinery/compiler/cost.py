@@ -115,9 +115,13 @@ def _notes(plan: Plan) -> list[str]:
             if n.type in MODEL_TYPES
         }
     )
-    if not models:
-        return []
-    return [f"model fees are not in the price: no price is known for {', '.join(models)}"]
+    fees = f"model fees are not in the price: no price is known for {', '.join(models)}"
+    waits = [
+        f"'{node.id}' may wait {duration(node.timeout_s)} for an answer; waiting costs nothing"
+        for node in plan.nodes
+        if node.type == "question"
+    ]
+    return [*([fees] if models else []), *waits]
 
 
 def _notes_on_items(plan: Plan, events: Mapping[str, Range]) -> Iterator[str]:
@@ -129,3 +133,12 @@ def _notes_on_items(plan: Plan, events: Mapping[str, Range]) -> Iterator[str]:
             f"each item of '{name}' is an execution of its own, {iterate.at_once:,} at once, "
             f"with a history of up to {each.max:,.0f} events; starting it costs a transition"
         )
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in the largest unit that it is a whole number of: `7 days`, `90 s`."""
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        count, rest = divmod(seconds, size)
+        if count and not rest:
+            return f"{count:.0f} {unit}{'' if count == 1 else 's'}"
+    return f"{seconds:g} s"

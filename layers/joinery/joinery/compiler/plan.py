@@ -28,6 +28,11 @@ MODEL_TYPES = frozenset({"agent", "llm"})
 """Nodes that call a model once an attempt."""
 
 
+def takes_inputs(node: PlanNode) -> bool:
+    """Whether a node takes what the user says while it works: an agent with turns does."""
+    return node.type == "agent" and bool(node.spec.get("tools"))
+
+
 CODE_TYPES = frozenset({"code", "tool"})
 """Nodes that run code that users write, in a function of its own."""
 

@@ -123,8 +123,10 @@ def _node_seconds(records: Sequence[NodeRecord]) -> float:
     return sum(
         record.ended_at - record.started_at
         for record in records
-        # No invocation goes on while a node waits for its child run.
-        if record.started_at and record.ended_at > record.started_at and not record.child
+        # No invocation goes on while a node waits.
+        if record.started_at
+        and record.ended_at > record.started_at
+        and not (record.child or record.wait)
     )
 
 

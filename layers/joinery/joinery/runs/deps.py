@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from joinery import limits
 from joinery.nodes.base import Models
-from joinery.runs.ports import ChildRuns, Publisher, RunStore
+from joinery.runs.ports import ChildRuns, Publisher, RunStore, Waits
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
 
 LEASE_S = 15.0
@@ -48,3 +48,8 @@ class Deps:
     durable_s: float = limits.DURABLE_INTERVAL_S
     code: CodeRunner = field(default_factory=NoCodeRunner)
     children: ChildRuns | None = None
+
+    @property
+    def waits(self) -> Waits | None:
+        """What ends the waits of Tasks, None where this process may not."""
+        return self.children if self.children and self.children.settles else None

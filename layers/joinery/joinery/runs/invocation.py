@@ -50,6 +50,7 @@ class Invocation:
         control: The control item as it was read; `head` grows from its.
         head: Highest seq seen.
         waker: What wakes the Task, where it waits for that.
+        prior: Events that the node's end stores before its own.
         pace: What is left of an invocation that runs several nodes; None for one alone.
     """
 
@@ -65,6 +66,7 @@ class Invocation:
     joins: dict[NodeKey, JoinState] = field(default_factory=dict)
     pace: Pace | None = None
     waker: Waker | None = None
+    prior: tuple[Event, ...] = ()
 
     @property
     def run_id(self) -> str:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from joinery.compiler.plan import Plan, PlanNode
+from joinery.compiler.plan import WAITING_TYPES, Plan, PlanNode
 from joinery.errors import (
     NodeError,
     PermanentInternal,
@@ -24,10 +24,11 @@ from joinery.events.make import Event
 from joinery.events.streams import TextStreams
 from joinery.nodes.base import Meter, NodeContext, NodeResult
 from joinery.nodes.registry import executor
-from joinery.runs.children import abandon, attach, begin
+from joinery.runs.child_end import abandon
 from joinery.runs.dead_paths import after_skip, is_taken
 from joinery.runs.deps import LEASE_S, Deps
 from joinery.runs.end import close_completed
+from joinery.runs.inbox import NodeInbox
 from joinery.runs.invocation import Invocation, Waker
 from joinery.runs.item_failure import raise_item_failure
 from joinery.runs.joins import EMPTY
@@ -57,6 +58,7 @@ from joinery.runs.quorum import (
 )
 from joinery.runs.races import races_of
 from joinery.runs.scope import build_scope
+from joinery.runs.waiting import attach, begin
 from joinery.runs.watch import Watch
 from joinery.workflow.graph import END, START
 
@@ -291,7 +293,7 @@ class _Runner(Invocation):
         if missed is not None:
             return fail(self, record, missed, {})
         self.begin(record)
-        if self.node.type == "workflow":
+        if self.node.type in WAITING_TYPES:
             return begin(self, record)
         races = races_of(self.plan)
         around = [races.key(join, self.path) for join in races.around.get(self.node.id, ())]
@@ -375,6 +377,7 @@ class _Runner(Invocation):
             emit=self.append,
             code=self.deps.code,
             calls_before=int(record.usage.get("model_calls", 0)),
+            inbox=NodeInbox(self),
         )
 
 

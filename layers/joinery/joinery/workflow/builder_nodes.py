@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Unpack
+from typing import Any, Final, Literal, Unpack
 
 from joinery.workflow.builder_draft import Draft
 from joinery.workflow.builder_handles import (
@@ -12,15 +12,31 @@ from joinery.workflow.builder_handles import (
     IterateHandle,
     LoopHandle,
     NodeHandle,
+    QuestionHandle,
     SwitchHandle,
 )
-from joinery.workflow.builder_options import AnswerOptions, NodeOptions, Range, node_data
+from joinery.workflow.builder_options import (
+    AnswerOptions,
+    NodeOptions,
+    QuestionOptions,
+    Range,
+    Schema,
+    node_data,
+    type_name,
+)
 from joinery.workflow.builder_values import Expression
 from joinery.workflow.ids import NodeIds
 from joinery.workflow.yaml_tree import escape_pointer
 
 Text = str | Expression
 Case = str | int | float | bool | None | Expression | Range | Sequence[str | int | float | bool]
+
+
+_OPTIONS: Final[Mapping[str, Any]] = {
+    "agent": AnswerOptions,
+    "llm": AnswerOptions,
+    "question": QuestionOptions,
+}
 
 
 class Nodes:
@@ -41,7 +57,7 @@ class Nodes:
         said = str(node_id)
         own = self._ids.of(said)
         asks_model = kind in ("agent", "llm")
-        known = (AnswerOptions if asks_model else NodeOptions).__optional_keys__
+        known = _OPTIONS.get(kind, NodeOptions).__optional_keys__
         more = self._draft.known(options, known, f"/nodes/{escape_pointer(own)}")
         data = {"type": kind, **keys, **node_data(more, asks_model=asks_model)}
         if own != said:
@@ -166,6 +182,34 @@ class Nodes:
         given = {name: value for name, value in keys.items() if value is not None}
         own = self._add(node_id, "workflow", given, options)
         return NodeHandle(self._draft.owner, own)
+
+    def question(
+        self,
+        node_id: str,
+        *,
+        prompt: Text,
+        options: Sequence[str] | Mapping[str, str] | None = None,
+        schema: Schema | None = None,
+        **options_: Unpack[QuestionOptions],
+    ) -> QuestionHandle:
+        """Adds a question to the user, which waits for the answer.
+
+        Args:
+            node_id: Its id.
+            prompt: The question.
+            options: What may be answered: names, or names with what each says.
+            schema: What the answer must match, or a Python type; text when left out.
+            options_: As every node takes, and `default`: the answer when none came in time.
+        """
+        said = {"options": options, "schema": schema}
+        keys = {
+            "prompt": prompt,
+            **{key: value for key, value in said.items() if value is not None},
+        }
+        if isinstance(schema, type):
+            keys["schema"] = {"type": type_name(schema)}
+        own = self._add(node_id, "question", keys, options_)
+        return QuestionHandle(self._draft.owner, own)
 
     def loop(
         self,
