@@ -64,7 +64,7 @@ class Anthropic(HttpProvider):
             "stop_sequences": list(request.stop) or None,
         }
         body.update((key, value) for key, value in optional.items() if value is not None)
-        _think(body, request)
+        add_thinking(body, request)
         _add_tools(body, request)
         if _schema_by(request) == "native":
             form = {"type": "json_schema", "schema": without_bounds(request.schema)}
@@ -85,7 +85,8 @@ class Anthropic(HttpProvider):
         return known_window(model)
 
 
-def _thinks(request: ModelRequest) -> bool:
+def thinks(request: ModelRequest) -> bool:
+    """Whether the model is to think before it answers."""
     return request.reasoning not in (None, "none")
 
 
@@ -94,10 +95,11 @@ def _schema_by(request: ModelRequest) -> str:
         return ""
     if request.schema_by in ("native", "tool"):
         return request.schema_by
-    return "native" if _thinks(request) else "tool"
+    return "native" if thinks(request) else "tool"
 
 
-def _think(body: dict[str, Any], request: ModelRequest) -> None:
+def add_thinking(body: dict[str, Any], request: ModelRequest) -> None:
+    """Adds to a body how much the model is to think; a budget is added to its `max_tokens`."""
     effort = request.reasoning
     if effort is None:
         return
@@ -124,7 +126,7 @@ def _add_tools(body: dict[str, Any], request: ModelRequest) -> None:
     if tools:
         forced = choice["type"] in ("any", "tool")
         body["tools"] = tools
-        body["tool_choice"] = {"type": "auto"} if forced and _thinks(request) else choice
+        body["tool_choice"] = {"type": "auto"} if forced and thinks(request) else choice
 
 
 def _tool(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
