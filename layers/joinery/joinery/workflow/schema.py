@@ -25,6 +25,12 @@ _DURATIONS: Final = {"timeout": "5m", "backoff": "1s"}
 _DESCRIPTIONS: Final = {
     "version": "Version of the file format.",
     "inputs": "What a run takes: read with {{ inputs.x }}.",
+    "models": "Models by names of your own, which may differ from stage to stage.",
+    "stages": "The model of each stage; 'default' is for the others.",
+    "use": "One of the models.",
+    "fallback": "Which models are asked when this one does not answer, in order.",
+    "reasoning": "How much the model thinks before it answers.",
+    "schema_by": "How an answer in a form is asked for; without it what suits the provider.",
     "defaults": "What nodes use when they say nothing themselves.",
     "agents": "Personas with their models, by name.",
     "tools": "What tool nodes call, by name.",
