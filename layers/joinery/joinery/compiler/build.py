@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EXPRESSION_FIELDS = (
     "prompt", "template", "value", "if", "cases", "until", "items", "arguments", "inputs",
+    "images", "files",
 )  # fmt: skip
 """Fields of a node's spec that hold expressions; personas and schemas are taken as they are."""
 
@@ -286,6 +287,8 @@ def _model_spec(
         **({"model_layers": layers} if used and aliases else {}),
         "schema": None if node.output is None else output_schema(node.output),
         "fit": node.fit or workflow.defaults.fit,
+        **({"images": node.images} if node.images else {}),
+        **({"files": node.files} if node.files else {}),
     }
 
 

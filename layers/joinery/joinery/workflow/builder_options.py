@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Literal, TypedDict
 
@@ -60,6 +60,8 @@ class AnswerOptions(NodeOptions, ModelOptions, total=False):
 
     output: Mapping[str, Schema]
     fit: Literal["fail", "cut"]
+    images: Sequence[Any]
+    files: Sequence[Any]
 
 
 class DefaultOptions(ModelOptions, total=False):

@@ -160,6 +160,8 @@ class AgentNode(_NodeBase):
     type: Literal["agent"]
     agent: str
     prompt: Prompt
+    images: list[str] = []
+    files: list[str] = []
     output: dict[str, dict[str, Any]] | None = None
     model: Model = ModelRef()
     fit: Literal["fail", "cut"] | None = None
@@ -171,6 +173,8 @@ class LlmNode(_NodeBase):
     type: Literal["llm"]
     prompt: Prompt
     system: str = ""
+    images: list[str] = []
+    files: list[str] = []
     output: dict[str, dict[str, Any]] | None = None
     model: Model = ModelRef()
     fit: Literal["fail", "cut"] | None = None

@@ -39,6 +39,8 @@ _DESCRIPTIONS: Final = {
     "outputs": "What a run gives: expressions, read when all is done.",
     "run_on": "A machine of many states, one Task for all nodes, or the cheaper that fits.",
     "prompt": "The whole user message, with expressions; or a file beside this one.",
+    "images": "Images for the model: expressions that give data URLs, or lists of them.",
+    "files": "Other files for the model, such as PDF: expressions that give data URLs.",
     "persona": "The system message, word for word.",
     "system": "The system message, word for word.",
     "output": "Properties of the answer, each a JSON Schema; read with nodes.x.output.y.",
