@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery_cli.local.errors import LocalStackFailed
-from joinery_cli.local.model_keys import KEYS_PATH
 from joinery_cli.local.state import save
 from joinery_cli.packaging import FUNCTIONS, Bundle, Target, build
 
@@ -96,7 +95,6 @@ def prepare(
             "ModelName": stack.model_name,
             "ModelApiKey": model_api_key,
             "ModelBaseUrls": model_base_urls,
-            "ModelKeysPath": KEYS_PATH,
             "BedrockModels": "arn:aws:bedrock:*",  # the emulator's own, which cost nothing
         },
     )

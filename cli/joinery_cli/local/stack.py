@@ -15,7 +15,6 @@ from joinery_cli.local import emulator, processes
 from joinery_cli.local.access import ensure_token, warm_up
 from joinery_cli.local.deploy import deploy, package, prepare
 from joinery_cli.local.errors import LocalStackDown, LocalStackFailed
-from joinery_cli.local.model_keys import put_keys
 from joinery_cli.local.state import LocalStack, forget, load, only_one, save
 from joinery_cli.project import find_project
 
@@ -63,8 +62,7 @@ def up(
     """Brings the local stack up, or up to date; returns at once when there is nothing to do.
 
     A model of your own is used instead of the built-in one when the environment
-    has `JOINERY_MODEL_BASE_URL` (with `JOINERY_MODEL_NAME`, `JOINERY_MODEL_API_KEY`). Keys of
-    other providers in the environment go into the stack's parameters.
+    has `JOINERY_MODEL_BASE_URL` (with `JOINERY_MODEL_NAME`, `JOINERY_MODEL_API_KEY`).
 
     Args:
         progress: Called with the step (`emulator`, `model`, `package`, `deploy`,
@@ -146,7 +144,6 @@ def _bring_up_to_date(
         allow_local_code=allow_local_code,
         model_base_urls=os.environ.get("JOINERY_MODEL_BASE_URLS", ""),
     )
-    put_keys(stack, os.environ)
     changed = release.digest != stack.deployed
     if changed:
         progress("deploy", f"template.yaml to {stack.endpoint}")
