@@ -39,9 +39,10 @@ class InputSpec(_Strict):
     default: Any = None
 
 
-class ModelRef(_Strict):
-    """Which model answers, and how it samples. Unset fields come from the defaults."""
+class ModelTarget(_Strict):
+    """A model, or with `use` one of the workflow's `models`, and how it samples."""
 
+    use: NodeId | None = None
     provider: str | None = None
     name: str | None = None
     temperature: Annotated[float, Field(ge=0, le=2, strict=False)] | None = None
@@ -49,6 +50,24 @@ class ModelRef(_Strict):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     stop: list[str] | None = None
     seed: int | None = None
+    reasoning: Literal["none", "low", "medium", "high"] | None = None
+    schema_by: Literal["native", "tool", "json"] | None = None
+
+
+class ModelRef(ModelTarget):
+    """Which model answers, and which when it does not. Unset fields come from the defaults."""
+
+    fallback: list[str | ModelTarget] | None = None
+
+
+class ModelAlias(ModelRef):
+    """A model under a name of the workflow's own, which may differ from stage to stage."""
+
+    stages: dict[str, str | ModelRef] | None = None
+
+
+Model = str | ModelRef
+"""A model, or the name of one of the workflow's `models`."""
 
 
 class Agent(_Strict):
@@ -56,7 +75,7 @@ class Agent(_Strict):
 
     persona: str = ""
     description: str = ""
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
 
 
 class Retry(_Strict):
@@ -70,7 +89,7 @@ class Retry(_Strict):
 class Defaults(_Strict):
     """What nodes use when they say nothing themselves."""
 
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
     retry: Retry = Retry()
     timeout: Seconds = 300.0
     fit: Literal["fail", "cut"] = "fail"
@@ -115,8 +134,10 @@ class AgentNode(_NodeBase):
     type: Literal["agent"]
     agent: str
     prompt: Prompt
+    images: list[str] = []
+    files: list[str] = []
     output: dict[str, dict[str, Any]] | None = None
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
     fit: Literal["fail", "cut"] | None = None
 
 
@@ -126,8 +147,10 @@ class LlmNode(_NodeBase):
     type: Literal["llm"]
     prompt: Prompt
     system: str = ""
+    images: list[str] = []
+    files: list[str] = []
     output: dict[str, dict[str, Any]] | None = None
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
     fit: Literal["fail", "cut"] | None = None
 
 
@@ -315,6 +338,7 @@ class Workflow(_Strict):
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
     description: str = ""
     inputs: dict[NodeId, InputSpec] = {}
+    models: dict[NodeId, ModelAlias] = {}
     defaults: Defaults = Defaults()
     agents: dict[NodeId, Agent] = {}
     tools: dict[NodeId, Tool] = {}
