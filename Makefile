@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
+# Tests run in as many processes; each has a local stack of its own.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 SAM := .tools/sam/bin/sam
@@ -87,7 +89,7 @@ check: $(VENV)/.ready $(SAM) $(NODE) ## ruff, mypy, tsc, sam validate --lint, st
 	@$(BIN)/python -m tools.vectors
 
 test: $(VENV)/.ready $(SAM) $(NODE) ## All tests that CI runs
-	@$(BIN)/python -m pytest -q -m "not deploy"
+	@$(BIN)/python -m pytest -q -m "not deploy" -n $(WORKERS) --dist loadfile
 
 test-deploy: $(VENV)/.ready $(SAM) ## The same stack by the real sam build and sam deploy
 	@$(BIN)/python -m pytest -q -m deploy
