@@ -81,7 +81,7 @@ export const REQUIRED = Object.freeze({
   ],
   "tool.called": [
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.round",
-    "data.index", "data.call_id", "data.tool", "data.arguments",
+    "data.index", "data.call_id", "data.tool", "data.arguments", "data.key",
   ],
   "tool.completed": [
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.round",
@@ -489,8 +489,8 @@ export const REQUIRED = Object.freeze({
  * @property {string} path
  * @property {string} [node_name]
  * @property {"tool.called"} event
- * @property {{round: number, index: number, call_id: string, tool: string, arguments: string}}
- *   data
+ * @property {{round: number, index: number, call_id: string, tool: string, arguments: string,
+ *   key: string}} data
  */
 
 /**

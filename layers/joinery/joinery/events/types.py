@@ -344,6 +344,7 @@ class ToolCalledData(TypedDict):
     call_id: str
     tool: str
     arguments: str
+    key: str
 
 
 class ToolCalled(_Event, _EventOfNode):
