@@ -15,6 +15,18 @@ INPUT_BYTES: Final = 1_048_576
 INPUTS_TOTAL_BYTES: Final = 4 * 1_048_576
 """All inputs of a run together: below Lambda's 6 MB request with room for JSON escapes."""
 
+MEDIA_BYTES: Final = 3_932_160
+"""Largest image or file of a prompt: 3.75 MB, the smallest limit of the providers (Bedrock's).
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html
+"""
+
+MEDIA_COUNT: Final = 20
+"""Most images, and most files, of a prompt. Bedrock takes as many images, and five files."""
+
+FILE_INPUT_BYTES: Final = 4 * 1_048_576
+"""Largest input of the type `file`, as a data URL: as large as all inputs may be together."""
+
 NODE_ID_CHARS: Final = 64
 """A state name may have 80 characters; boxes around a node need room for theirs."""
 

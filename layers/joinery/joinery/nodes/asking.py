@@ -95,6 +95,8 @@ def ask_model(context: NodeContext, question: Question) -> Answer:
         schema=question.schema,
         tools=question.tools,
         tool_choice=question.tool_choice,
+        reasoning=settings.get("reasoning"),
+        schema_by=settings.get("schema_by"),
     )
     call = CallContext(
         node_id=context.node.id,
