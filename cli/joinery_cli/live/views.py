@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from joinery_cli.live.state import RunState
+from joinery_cli.live.tools import SAID
 from joinery_cli.live.words import label, seconds
 from joinery_cli.output import clean, is_live, say
 
@@ -108,8 +109,8 @@ def _lines(state: RunState, event: Event) -> list[str]:
             return [f"{who} is tried again: {visit.error}"]
         case "child.started":
             return [f"{who} waits for {data['workflow']['name']}, {visit.note}"]
-        case "input.cut":
-            return [f"{who}: {visit.note}"]
+        case name if name in SAID:
+            return [f"{who}: {visit.said}"]
     return []
 
 
