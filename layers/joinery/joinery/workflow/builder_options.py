@@ -23,6 +23,7 @@ class ModelOptions(TypedDict, total=False):
     max_tokens: int
     stop: list[str]
     seed: int
+    tools_by: Literal["native", "prompt"]
 
 
 class RetryOptions(TypedDict, total=False):
@@ -82,7 +83,9 @@ _TYPES: Final[Mapping[object, str]] = {
     list: "array",
 }
 
-_MODEL_KEYS: Final = ("provider", "model", "temperature", "top_p", "max_tokens", "stop", "seed")
+_MODEL_KEYS: Final = (
+    "provider", "model", "temperature", "top_p", "max_tokens", "stop", "seed", "tools_by",
+)  # fmt: skip
 
 _UNITS: Final = (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000))
 """Units of a duration in microseconds."""

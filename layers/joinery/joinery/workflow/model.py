@@ -75,6 +75,7 @@ class ModelRef(_Strict):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     stop: list[str] | None = None
     seed: int | None = None
+    tools_by: Literal["native", "prompt"] | None = None
 
 
 class Agent(_Strict):

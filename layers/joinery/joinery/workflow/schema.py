@@ -49,6 +49,7 @@ _DESCRIPTIONS: Final = {
     "workflow": "A published workflow by its name, or a file beside this one: ./debate.yaml.",
     "max_rounds": "The loop ends after so many rounds; an agent asks its model so often at most.",
     "max_calls": "So many tools an agent calls at most.",
+    "tools_by": "How a model is told of its tools: as its provider does it, or in words.",
     "read_only": "Calls change nothing, so an agent's may run side by side.",
     "at_most_once": "A call that may have happened before a crash is not repeated.",
     "items": "An expression that gives a list, or a list.",
