@@ -145,7 +145,8 @@ def plan(ref: str) -> Plan:
     from joinery.compiler.plan import Plan
 
     workflow_id, _, version = ref.rpartition("/")
-    return Plan.from_dict(catalog().version(workflow_id, int(version)).plan)
+    found = Plan.from_dict(catalog().version(workflow_id, int(version)).plan)
+    return found.for_stage(settings().stage)
 
 
 @cache

@@ -22,10 +22,10 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html
 """
 
 MEDIA_COUNT: Final = 20
-"""Most images, and most files, of a prompt. Bedrock takes as many images, and five files."""
+"""Most images and files of a prompt. Bedrock takes as many images, and five files.
 
-FILE_INPUT_BYTES: Final = 4 * 1_048_576
-"""Largest input of the type `file`, as a data URL: as large as all inputs may be together."""
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html
+"""
 
 NODE_ID_CHARS: Final = 64
 """A state name may have 80 characters; boxes around a node need room for theirs."""

@@ -90,7 +90,7 @@ def test_every_code_has_a_section_and_every_section_a_code() -> None:
         *library.glob("catalog/*.py"),
     ]
     groups = (
-        "agent|child|code|edge|expression|graph|input|limit|node|output|plan|prompt|reference|"
+        "agent|child|code|edge|expression|graph|input|limit|model|node|output|plan|prompt|reference|"
         "schema|tool|yaml"
     )
     used = {

@@ -13,6 +13,7 @@ from joinery.compiler.iterates import ITEM_READ, iterates_of, with_bodies
 from joinery.compiler.plan import PURE_TYPES, WAITING_TYPES, Plan, PlanLoop, PlanNode
 from joinery.compiler.races import with_races
 from joinery.errors import InvalidWorkflow, Problem
+from joinery.llm.aliases import DEFAULT_STAGE, resolve_layers
 from joinery.workflow.bodies import ITEM, analyse_all
 from joinery.workflow.expressions import references
 from joinery.workflow.graph import END, START, Link, Structure
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 EXPRESSION_FIELDS = (
     "prompt", "template", "value", "if", "cases", "until", "items", "arguments", "inputs",
+    "images", "files",
 )  # fmt: skip
 """Fields of a node's spec that hold expressions; personas and schemas are taken as they are."""
 
@@ -91,6 +93,7 @@ def build_plan(
         graph_hash=digest,
         compiler=joinery.__version__,
         links=forward,
+        models=_aliases(workflow),
     )
     plan = with_races(plan)
     whole: tuple[str, ...] = ()
@@ -271,23 +274,29 @@ def _case(port: str, case: Any) -> list[Any]:
 
 
 def _model_spec(
-    node: Any, workflow: m.Workflow, system: str, agent_model: m.ModelRef | None
+    node: Any, workflow: m.Workflow, system: str, agent_model: m.Model | None
 ) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for ref in (workflow.defaults.model, agent_model, node.model):
-        if ref is None:
-            continue
-        said = ref.model_dump(exclude_none=True)
-        if "provider" in said and said["provider"] != merged.get("provider"):
-            merged.pop("name", None)  # a model's name means nothing at another provider
-        merged.update(said)
+    layers = [
+        ref if isinstance(ref, str) else ref.model_dump(exclude_none=True)
+        for ref in (workflow.defaults.model, agent_model, node.model)
+        if ref is not None
+    ]
+    aliases = _aliases(workflow)
+    used = any(isinstance(layer, str) or {"use", "fallback"} & layer.keys() for layer in layers)
     return {
         "system": system,
         "prompt": node.prompt,
-        "model": merged,
+        "model": resolve_layers(layers, aliases, DEFAULT_STAGE),
+        **({"model_layers": layers} if used and aliases else {}),
         "schema": None if node.output is None else output_schema(node.output),
         "fit": node.fit or workflow.defaults.fit,
+        **({"images": node.images} if node.images else {}),
+        **({"files": node.files} if node.files else {}),
     }
+
+
+def _aliases(workflow: m.Workflow) -> dict[str, Any]:
+    return {name: alias.model_dump(exclude_none=True) for name, alias in workflow.models.items()}
 
 
 def output_schema(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
@@ -112,6 +112,28 @@ class WorkflowBuilder:
             spec["description"] = description
         self._draft.put("inputs", name, spec)
         return ValueHandle(self._draft.owner, ("inputs", name))
+
+    def model(
+        self,
+        name: str,
+        *,
+        stages: Mapping[str, str | Mapping[str, Any]] | None = None,
+        **model: Unpack[ModelOptions],
+    ) -> str:
+        """Gives a model a name, which nodes take with `use=`; returns the name.
+
+        Args:
+            name: A name of your own.
+            stages: The model of each stage as a file has it; `default` is for the others.
+            **model: Which model, and how it samples.
+        """
+        pointer = f"/models/{escape_pointer(name)}"
+        options = self._draft.known(model, ModelOptions.__optional_keys__, pointer)
+        spec = model_data(options)
+        if stages:
+            spec["stages"] = dict(stages)
+        self._draft.put("models", name, spec)
+        return name
 
     def agent(
         self,

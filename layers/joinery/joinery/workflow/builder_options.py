@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Literal, TypedDict
 
@@ -24,6 +24,10 @@ class ModelOptions(TypedDict, total=False):
     stop: list[str]
     seed: int
     tools_by: Literal["native", "prompt"]
+    use: str
+    reasoning: Literal["none", "low", "medium", "high"]
+    schema_by: Literal["native", "tool", "json"]
+    fallback: list[str | Mapping[str, Any]]
 
 
 class RetryOptions(TypedDict, total=False):
@@ -57,6 +61,8 @@ class AnswerOptions(NodeOptions, ModelOptions, total=False):
 
     output: Mapping[str, Schema]
     fit: Literal["fail", "cut"]
+    images: Sequence[Any]
+    files: Sequence[Any]
 
 
 class DefaultOptions(ModelOptions, total=False):
@@ -84,7 +90,8 @@ _TYPES: Final[Mapping[object, str]] = {
 }
 
 _MODEL_KEYS: Final = (
-    "provider", "model", "temperature", "top_p", "max_tokens", "stop", "seed", "tools_by",
+    "provider", "model", "temperature", "top_p", "max_tokens", "stop", "seed", "use", "reasoning",
+    "schema_by", "fallback", "tools_by",
 )  # fmt: skip
 
 _UNITS: Final = (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000))

@@ -9,43 +9,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from joinery import limits
+from joinery.workflow.durations import Seconds
 
 NODE_ID = r"^[A-Za-z_][A-Za-z0-9_]*$"
 RESERVED_IDS = frozenset({"start", "end"})
 
 NodeId = Annotated[str, StringConstraints(pattern=NODE_ID, max_length=limits.NODE_ID_CHARS)]
 PortName = Annotated[str, StringConstraints(pattern=NODE_ID, max_length=limits.NODE_ID_CHARS)]
-
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_duration(value: Any) -> float:
-    """Returns seconds from `30s`, `5m`, `1.5h`, `250ms` or `7d`.
-
-    Raises:
-        ValueError: The text is not a duration, or not above zero.
-    """
-    if isinstance(value, str) and (match := _DURATION.match(value.strip())):
-        seconds = float(match.group(1)) * _UNIT_SECONDS[match.group(2)]
-        if seconds > 0:
-            return seconds
-    raise ValueError("must be a duration such as 30s, 5m, 2h or 7d")
-
-
-def _duration(value: Any) -> Any:
-    # A model that was dumped holds seconds already.
-    return float(value) if isinstance(value, float) and value > 0 else parse_duration(value)
-
-
-Seconds = Annotated[
-    float,
-    BeforeValidator(_duration, json_schema_input_type=str),
-]
-
 
 Probability = Annotated[float, Field(ge=0, le=1, strict=False)]
 
@@ -65,9 +38,10 @@ class InputSpec(_Strict):
     default: Any = None
 
 
-class ModelRef(_Strict):
-    """Which model answers, and how it samples. Unset fields come from the defaults."""
+class ModelTarget(_Strict):
+    """A model, or with `use` one of the workflow's `models`, and how it samples."""
 
+    use: NodeId | None = None
     provider: str | None = None
     name: str | None = None
     temperature: Annotated[float, Field(ge=0, le=2, strict=False)] | None = None
@@ -76,6 +50,24 @@ class ModelRef(_Strict):
     stop: list[str] | None = None
     seed: int | None = None
     tools_by: Literal["native", "prompt"] | None = None
+    reasoning: Literal["none", "low", "medium", "high"] | None = None
+    schema_by: Literal["native", "tool", "json"] | None = None
+
+
+class ModelRef(ModelTarget):
+    """Which model answers, and which when it does not. Unset fields come from the defaults."""
+
+    fallback: list[str | ModelTarget] | None = None
+
+
+class ModelAlias(ModelRef):
+    """A model under a name of the workflow's own, which may differ from stage to stage."""
+
+    stages: dict[str, str | ModelRef] | None = None
+
+
+Model = str | ModelRef
+"""A model, or the name of one of the workflow's `models`."""
 
 
 class Agent(_Strict):
@@ -83,7 +75,7 @@ class Agent(_Strict):
 
     persona: str = ""
     description: str = ""
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
     tools: Annotated[list[str], Field(max_length=limits.AGENT_TOOLS_MAX)] = []
     max_rounds: Annotated[int, Field(ge=2, le=limits.AGENT_ROUNDS_MAX)] = limits.AGENT_ROUNDS
     max_calls: Annotated[int, Field(ge=1, le=limits.AGENT_CALLS_MAX)] = limits.AGENT_CALLS
@@ -100,7 +92,7 @@ class Retry(_Strict):
 class Defaults(_Strict):
     """What nodes use when they say nothing themselves."""
 
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
     retry: Retry = Retry()
     timeout: Seconds = 300.0
     fit: Literal["fail", "cut"] = "fail"
@@ -145,8 +137,10 @@ class AgentNode(_NodeBase):
     type: Literal["agent"]
     agent: str
     prompt: Prompt
+    images: list[str] = []
+    files: list[str] = []
     output: dict[str, dict[str, Any]] | None = None
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
     fit: Literal["fail", "cut"] | None = None
 
 
@@ -156,8 +150,10 @@ class LlmNode(_NodeBase):
     type: Literal["llm"]
     prompt: Prompt
     system: str = ""
+    images: list[str] = []
+    files: list[str] = []
     output: dict[str, dict[str, Any]] | None = None
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
     fit: Literal["fail", "cut"] | None = None
 
 
@@ -326,6 +322,7 @@ class Workflow(_Strict):
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
     description: str = ""
     inputs: dict[NodeId, InputSpec] = {}
+    models: dict[NodeId, ModelAlias] = {}
     defaults: Defaults = Defaults()
     agents: dict[NodeId, Agent] = {}
     tools: dict[NodeId, Tool] = {}

@@ -7,8 +7,8 @@ from typing import Any
 
 from joinery import limits
 from joinery.workflow.checks.edges import RawGraph
+from joinery.workflow.durations import parse_duration
 from joinery.workflow.graph import START, Structure
-from joinery.workflow.model import parse_duration
 from joinery.workflow.report import Collector
 
 

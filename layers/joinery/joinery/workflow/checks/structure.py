@@ -38,12 +38,23 @@ NODE_CLASSES: Final[Mapping[str, type[BaseModel]]] = {
     "workflow": m.WorkflowNode,
 }
 
+_MODEL: Final = "the name of one of the models, or {provider, name, …}"
+
 # Places that take more than one form: what they take, and which part of the model
 # describes the form that is a mapping.
 _CHOICES: Final[Mapping[Location, tuple[str, type[BaseModel] | None]]] = {
     ("nodes", "*", "prompt"): ("text, or {file: path}", m.PromptFile),
     ("nodes", "*", "code"): ("Python source, or {file: path}", m.CodeFile),
     ("tools", "*", "code"): ("Python source, or {file: path}", m.CodeFile),
+    ("agents", "*", "model"): (_MODEL, m.ModelRef),
+    ("defaults", "model"): (_MODEL, m.ModelRef),
+    ("nodes", "*", "model"): (_MODEL, m.ModelRef),
+    ("models", "*", "stages", "*"): (_MODEL, m.ModelRef),
+    ("agents", "*", "model", "fallback", "*"): (_MODEL, m.ModelTarget),
+    ("defaults", "model", "fallback", "*"): (_MODEL, m.ModelTarget),
+    ("nodes", "*", "model", "fallback", "*"): (_MODEL, m.ModelTarget),
+    ("models", "*", "fallback", "*"): (_MODEL, m.ModelTarget),
+    ("models", "*", "stages", "*", "fallback", "*"): (_MODEL, m.ModelTarget),
     ("nodes", "*", "join"): ("all, any or {at_least: number}", m.AtLeast),
     ("nodes", "*", "on_error"): (
         "fail, continue, route or {default: value}",
@@ -62,11 +73,9 @@ _PARTS: Final[Mapping[Location, type[BaseModel]]] = {
     ("inputs", "*"): m.InputSpec,
     ("agents", "*"): m.Agent,
     ("tools", "*"): m.PythonTool,
-    ("agents", "*", "model"): m.ModelRef,
+    ("models", "*"): m.ModelAlias,
     ("defaults",): m.Defaults,
-    ("defaults", "model"): m.ModelRef,
     ("defaults", "retry"): m.Retry,
-    ("nodes", "*", "model"): m.ModelRef,
     ("nodes", "*", "retry"): m.Retry,
     **{place: part for place, (_, part) in _CHOICES.items() if part is not None},
 }
