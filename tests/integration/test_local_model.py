@@ -13,11 +13,13 @@ import httpx
 import pytest
 from kit.agents import agent_workflow, python_tool
 from kit.engines import interpreted
+from kit.wires import PIXEL
 from kit.workflows import workflow
 
 from joinery.compiler.compile import compile_workflow
 from joinery.llm.registry import ModelSettings, Registry
-from joinery.llm.types import CallContext, Finished, Message, ModelRequest, TextChunk
+from joinery.llm.types import CallContext, Finished, Media, Message, ModelRequest, TextChunk
+from joinery.model_errors import PermanentMediaUnsupported
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,13 @@ def test_tokens_stream(models: Registry) -> None:
     assert 0 < finished.usage.output_tokens <= 40
     assert finished.usage.input_tokens > 0
     assert not finished.usage.estimated
+
+
+def test_an_image_is_refused_by_a_model_that_sees_nothing(models: Registry) -> None:
+    provider, name = models.resolve({})
+    messages = (Message("user", "What is it?", media=(Media("image/png", PIXEL),)),)
+    with pytest.raises(PermanentMediaUnsupported, match="image"):
+        list(provider.stream(ModelRequest(name, messages), call()))
 
 
 def test_a_workflow_with_a_scored_answer(models: Registry) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery_cli.local.errors import LocalStackFailed
+from joinery_cli.local.model_keys import KEYS_PATH
 from joinery_cli.local.state import save
 from joinery_cli.packaging import FUNCTIONS, Bundle, Target, build
 
@@ -78,6 +79,7 @@ def prepare(
     model_api_key: str,
     *,
     allow_local_code: bool = False,
+    model_base_urls: str = "",
 ) -> Release:
     """Puts together what `deploy` deploys: the template, the bundles, this stack's parameters."""
     processor = "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
@@ -93,6 +95,9 @@ def prepare(
             "ModelBaseUrl": stack.model_base_url,
             "ModelName": stack.model_name,
             "ModelApiKey": model_api_key,
+            "ModelBaseUrls": model_base_urls,
+            "ModelKeysPath": KEYS_PATH,
+            "BedrockModels": "arn:aws:bedrock:*",  # the emulator's own, which cost nothing
         },
     )
 

@@ -15,6 +15,7 @@ from joinery_cli.local import emulator, processes
 from joinery_cli.local.access import ensure_token, warm_up
 from joinery_cli.local.deploy import deploy, package, prepare
 from joinery_cli.local.errors import LocalStackDown, LocalStackFailed
+from joinery_cli.local.model_keys import put_keys
 from joinery_cli.local.state import LocalStack, forget, load, only_one, save
 from joinery_cli.project import find_project
 
@@ -62,7 +63,8 @@ def up(
     """Brings the local stack up, or up to date; returns at once when there is nothing to do.
 
     A model of your own is used instead of the built-in one when the environment
-    has `JOINERY_MODEL_BASE_URL` (with `JOINERY_MODEL_NAME`, `JOINERY_MODEL_API_KEY`).
+    has `JOINERY_MODEL_BASE_URL` (with `JOINERY_MODEL_NAME`, `JOINERY_MODEL_API_KEY`). Keys of
+    other providers in the environment go into the stack's parameters.
 
     Args:
         progress: Called with the step (`emulator`, `model`, `package`, `deploy`,
@@ -136,8 +138,15 @@ def _bring_up_to_date(
     stack = _choose_model(stack, model, progress)
     # The model loads while the functions are packaged.
     bundles = package(project, progress)
-    key = os.environ.get("JOINERY_MODEL_API_KEY", "")
-    release = prepare(project, stack, bundles, key, allow_local_code=allow_local_code)
+    release = prepare(
+        project,
+        stack,
+        bundles,
+        os.environ.get("JOINERY_MODEL_API_KEY", ""),
+        allow_local_code=allow_local_code,
+        model_base_urls=os.environ.get("JOINERY_MODEL_BASE_URLS", ""),
+    )
+    put_keys(stack, os.environ)
     changed = release.digest != stack.deployed
     if changed:
         progress("deploy", f"template.yaml to {stack.endpoint}")

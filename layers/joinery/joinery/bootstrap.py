@@ -146,7 +146,7 @@ def plan(ref: str) -> Plan:
 
     workflow_id, _, version = ref.rpartition("/")
     found = Plan.from_dict(catalog().version(workflow_id, int(version)).plan)
-    return found.for_stage(settings().stage)
+    return found.for_stage(settings().stage) if found.models else found
 
 
 @cache

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from joinery.errors import JoineryError
 from joinery.model_errors import (
     PermanentContextTooLong,
+    PermanentMediaUnsupported,
     PermanentModelAuth,
     PermanentModelQuota,
     PermanentModelRejected,
@@ -46,6 +47,12 @@ _QUOTA_CODES = frozenset({"insufficient_quota", "billing_error", "Arrearage", "a
 _QUOTA_TEXT = re.compile(
     r"insufficient (quota|balance|credit|funds)|credit balance is too low|exceeded your current"
     r" quota, please check your plan|account .{0,20}(overdue|in arrears)|balance is insufficient",
+    re.IGNORECASE,
+)
+_MEDIA_TEXT = re.compile(
+    r"(image|audio|file|pdf|document|vision)s?( input)?s? (is|are) not supported"
+    r"|(does not|doesn't) support (image|vision|file|document|pdf)"
+    r"|support(s)? image input|invalid content type.{0,20}image_url|not a multimodal model",
     re.IGNORECASE,
 )
 _KEY_CODES = frozenset({"API_KEY_INVALID", "invalid_api_key", "InvalidApiKey"})
@@ -173,6 +180,10 @@ class Classifier:
             hint = self.hint or "set the key of this provider"
             return PermanentModelAuth(
                 f"{who} refused the key (HTTP {status}): {hint}", status=status
+            )
+        if status not in (401, 403, 429) and _MEDIA_TEXT.search(told.message):
+            return PermanentMediaUnsupported(
+                f"the model {self.model!r} of {who} takes no such file{said}", status=status
             )
         if status == 429:
             wait = _facts(status, retry_after_s=wait_s)
