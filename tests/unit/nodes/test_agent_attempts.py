@@ -250,3 +250,45 @@ def test_what_stopped_an_agent_does_not_stop_it_again_when_it_is_resumed(
     run.attempt()
     assert run.record().status == "completed"
     assert len(tool.uses) == 7
+
+
+@pytest.mark.parametrize("later", [0, 1, 2])
+def test_a_summary_is_made_once(stage: Callable[..., Stage], later: int) -> None:
+    summaries: list[int] = []
+
+    def long_script(place: int, request: ModelRequest) -> Step:
+        if not request.tools:
+            summaries.append(place)
+            return f"summary {len(summaries)}"
+        last = request.messages[-1]
+        number = 1 if last.role != "tool" else int(last.content.split()[1]) + 1
+        return "the end" if number > 12 else [call("look", {"x": number})]
+
+    tool = FunctionTool(lambda use: f"page {use.arguments['x']} " + "word " * 400)
+    run = stage(tool, long_script, max_rounds=20)
+    run.model.window = 8_192
+    first = run.entries
+    with pytest.raises(Killed):
+        run.kill_at = 10_000
+        put = run.store.put_journal
+
+        def dying(run_id: str, key: Any, entry_id: str, value: Any, attempt: int) -> None:
+            put(run_id, key, entry_id, value, attempt)
+            noted = [entry for entry in first if entry.endswith("compact")]
+            if noted and len(first) == first.index(noted[0]) + 1 + later:
+                raise Killed
+
+        run.store.put_journal = dying  # type: ignore[method-assign]
+        run.attempt()
+    run.store.put_journal = put  # type: ignore[method-assign]
+    assert summaries
+    run.attempt(later=LEASE_S + 5)
+    record = run.record()
+    assert record.status == "completed"
+    compactions = [entry for entry in run.entries if entry.endswith("compact")]
+    assert len(compactions) == len(set(compactions)) == len(summaries)
+    assert len(tool.uses) == 12
+    final = [m.content for m in run.model.requests[-1].messages]
+    assert sum(f"summary {len(summaries)}" in text for text in final) == 1
+    assert [text.split()[1] for text in final if text.startswith("page")][:2] == ["1", "2"]
+    assert record.usage["model_calls"] == len(run.model.requests)
