@@ -77,7 +77,7 @@ demo: $(VENV)/.ready ## Run a real debate on the laptop's own cloud
 
 # -- checks --------------------------------------------------------------------
 
-.PHONY: check test test-deploy bench fmt
+.PHONY: check test test-faults test-deploy bench fmt
 check: $(VENV)/.ready $(SAM) $(NODE) ## ruff, mypy, tsc, sam validate --lint, statelint, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -89,7 +89,10 @@ check: $(VENV)/.ready $(SAM) $(NODE) ## ruff, mypy, tsc, sam validate --lint, st
 	@$(BIN)/python -m tools.vectors
 
 test: $(VENV)/.ready $(SAM) $(NODE) ## All tests that CI runs
-	@$(BIN)/python -m pytest -q -m "not deploy" -n $(WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest -q -m "not deploy and not faults" -n $(WORKERS) --dist loadfile
+
+test-faults: $(VENV)/.ready $(SAM) $(NODE) ## What is promised after each fault, on the local stack, minutes long
+	@$(BIN)/python -m pytest -q tests/faults
 
 test-deploy: $(VENV)/.ready $(SAM) ## The same stack by the real sam build and sam deploy
 	@$(BIN)/python -m pytest -q -m deploy

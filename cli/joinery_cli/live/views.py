@@ -79,10 +79,17 @@ class PlainView(SilentView):
                 say(line)
 
 
+_OF_RUNS: Final = {
+    "run.started": "{name} started",
+    "run.paused": "{name} is paused; go on with: joinery resume {run_id}",
+    "run.resumed": "{name} goes on",
+}
+
+
 def _lines(state: RunState, event: Event) -> list[str]:
     name, data = event["event"], event.get("data") or {}
-    if name == "run.started":
-        return [f"{state.name} started"]
+    if name in _OF_RUNS:
+        return [_OF_RUNS[name].format(name=state.name, run_id=event["run_id"])]
     if name == "nodes.skipped":
         return [
             f"{label(state.visits[row['node_id'], row['path']])} skipped" for row in data["nodes"]

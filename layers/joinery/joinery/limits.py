@@ -206,6 +206,10 @@ RUN_POSTS_PER_SECOND: Final = 50
 LIVE_VIEWERS: Final = 20
 """The first viewers of a run get every message; the others are told to pull."""
 DELTA_INTERVAL_S: Final = 0.1
-"""Deltas of one stream are posted at most this often."""
+"""Deltas of one stream are posted at most this often while somebody waits for its beginning."""
+DELTA_FRESH_S: Final = 0.5
+"""So long text is new: afterwards it is ahead of whoever reads it."""
+DELTA_SETTLED: Final = 2
+"""So many intervals lie between two deltas then: ten posts cost what 1.5 s of the function do."""
 DURABLE_INTERVAL_S: Final = 1.0
 """Streamed text is in the table at most this much later."""

@@ -207,6 +207,20 @@ def test_cost_adds_up(server: Api, run_id: str) -> None:
     assert cost["price_usd"] == pytest.approx(sum(prices.values()), abs=1e-7)
 
 
+def test_the_time_that_invocations_logged_is_what_is_paid(server: Api, run_id: str) -> None:
+    # Two nodes side by side in one invocation: their times overlap.
+    for place in (0, 1):
+        key = NodeKey(place, "")
+        server.installation.store._runs[run_id].nodes[key] = NodeRecord(
+            key, "a", "completed", 1, started_at=1.0, ended_at=11.0
+        )
+    server.installation.calls = {"lambda.Invoke": 1, "lambda.Milliseconds": 10_300}
+    cost = server.get(f"/runs/{run_id}/cost").body
+    assert cost["aws_calls"] == {"lambda.Invoke": 1}
+    paid = cost["price_by_service"]["lambda"]
+    assert paid == pytest.approx(0.2e-6 + 10.3 * 0.5 * 13.3334e-6, abs=1e-8)
+
+
 def test_a_run_that_has_done_nothing_costs_nothing(server: Api, run_id: str) -> None:
     cost = server.get(f"/runs/{run_id}/cost").body
     assert (cost["transitions"], cost["transitions_predicted"], cost["price_usd"]) == (0, 0, 0)

@@ -248,7 +248,10 @@ def test_inputs_that_are_wrong(joinery, pure, arguments, says):
 
 
 def test_the_local_engine_without_a_local_stack(joinery, pure):
-    for arguments in (["run", pure, "-i", "number=1", "--engine", "local"], ["watch", "run_x"]):
+    for arguments in (
+        ["run", pure, "-i", "number=1", "--engine", "local"],
+        ["watch", "run_" + "0" * 26],
+    ):
         result = joinery(*arguments)
         assert result.exit_code == exits.FAILED
         assert result.stderr == (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from joinery.aws.items import Attribute, number, string
+from joinery.aws.items import Attribute, boolean, number, string
 from joinery.runs.model import NODE_TERMINAL, RUN_OPEN
 
 Parameters = dict[str, Any]
@@ -106,6 +106,16 @@ def absent() -> Parameters:
 def present() -> Parameters:
     """There is such an item."""
     return {"ConditionExpression": PRESENT}
+
+
+def goes_on() -> Parameters:
+    """The control item of a run that is neither cancelled nor paused."""
+    down = "(attribute_not_exists({0}) OR {0} = :down)"
+    flags = " AND ".join(down.format(flag) for flag in ("cancel", "pause"))
+    return {
+        "ConditionExpression": f"{PRESENT} AND {flags}",
+        "ExpressionAttributeValues": {":down": boolean(False)},
+    }
 
 
 def updating(condition: Parameters, update: str, **more: Attribute) -> Parameters:

@@ -216,9 +216,11 @@ class DynamoRunStore:
 
     # -- events and text ---------------------------------------------------------------
 
-    def append(self, run_id: str, events: Sequence[Event]) -> list[Event]:
+    def append(
+        self, run_id: str, events: Sequence[Event], *, begins: NodeRecord | None = None
+    ) -> list[Event]:
         """See `RunStore.append`."""
-        return self._log.append(run_id, events) if events else []
+        return self._log.append(run_id, events, begins=begins) if events else []
 
     def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:
         """See `RunStore.events`: what is stored; holes are the reader's matter."""

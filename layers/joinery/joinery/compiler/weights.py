@@ -198,7 +198,9 @@ def websocket_usd(node: PlanNode, case: int = USUAL) -> float:
     """Two events, and of a model's text one post an interval."""
     posts = 2.0
     if node.type in MODEL_TYPES:
-        posts += seconds(node, case) / limits.DELTA_INTERVAL_S
+        fresh = min(seconds(node, case), limits.DELTA_FRESH_S)
+        settled = (seconds(node, case) - fresh) / limits.DELTA_SETTLED
+        posts += (fresh + settled) / limits.DELTA_INTERVAL_S
     return posts * limits.ASSUMED_VIEWERS * limits.WEBSOCKET_USD_PER_MESSAGE
 
 

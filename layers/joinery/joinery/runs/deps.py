@@ -33,7 +33,7 @@ class Deps:
         models: Finds models.
         clock: Epoch seconds.
         background: Post, store and watch in threads (where those cross a network).
-        delta_s: Least time between two deltas of a stream.
+        delta_s: Least time between two deltas of a stream whose text is new.
         durable_s: Most time that streamed text is not yet stored.
         code: Runs code that users write.
         children: Starts child runs; None where there are none.

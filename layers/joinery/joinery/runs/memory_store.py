@@ -364,10 +364,16 @@ class MemoryStore(MemoryJournals):
 
     # -- events and text ---------------------------------------------------------------
 
-    def append(self, run_id: str, events: Sequence[Event]) -> list[Event]:
+    def append(
+        self, run_id: str, events: Sequence[Event], *, begins: NodeRecord | None = None
+    ) -> list[Event]:
         """See `RunStore.append`."""
         with self._lock:
-            return self._stamp(self._run(run_id), events)
+            run = self._run(run_id)
+            if begins is not None:
+                run.control.check()
+                self._mine(run, begins.key, begins.attempt)
+            return self._stamp(run, events)
 
     def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:
         """See `RunStore.events`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from joinery.compiler.plan import Plan, PlanNode
+from joinery.errors import RunCancelled, RunSuspended
 
 RUN_OPEN = frozenset({"queued", "running", "paused", "waiting", "suspended"})
 RUN_CLOSED = frozenset({"completed", "failed", "cancelled", "timed_out"})
@@ -189,6 +190,18 @@ class Control:
     cancel: bool = False
     subs: int = 0
     pause: bool = False
+
+    def check(self) -> None:
+        """Refuses that a node begins.
+
+        Raises:
+            RunCancelled: The run was cancelled.
+            RunSuspended: It is paused.
+        """
+        if self.cancel:
+            raise RunCancelled("the run was cancelled")
+        if self.pause:
+            raise RunSuspended("the run is paused")
 
 
 # -- addresses -------------------------------------------------------------------------------

@@ -273,7 +273,7 @@ def _retry(inv: Invocation, record: NodeRecord, failure: Transient) -> NodeRecor
 
 def _suspend(inv: Invocation, record: NodeRecord, cause: RunSuspended) -> NoReturn:
     """Gives a node back that stopped on the way; the attempt and its time do not count."""
-    given_back = record.with_(base=record.base + 1, started_at=0.0)
+    given_back = record.with_(status="pending", base=record.base + 1, started_at=0.0)
     try:
         inv.deps.store.release(inv.run_id, given_back, [])
     except ClaimLost:

@@ -250,8 +250,16 @@ class RunStore(Protocol):
         """
         ...
 
-    def append(self, run_id: str, events: Sequence[Event]) -> list[Event]:
-        """Adds events to the log."""
+    def append(
+        self, run_id: str, events: Sequence[Event], *, begins: NodeRecord | None = None
+    ) -> list[Event]:
+        """Adds events to the log.
+
+        Those with which an attempt `begins` are refused in a run that is not to go on;
+        and once the attempt was overtaken, where that is noticed.
+
+        Raises: RunCancelled, RunSuspended, ClaimLost (with `begins`).
+        """
         ...
 
     def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:

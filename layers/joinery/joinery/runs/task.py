@@ -17,8 +17,6 @@ from joinery.compiler.plan import Plan, PlanNode
 from joinery.errors import (
     NodeError,
     PermanentInternal,
-    RunCancelled,
-    RunSuspended,
     TransientClaimed,
     TransientStore,
 )
@@ -192,10 +190,7 @@ class _Runner(Invocation):
             if record.child:
                 abandon(self.deps, record)
             return again(self, record)
-        if read.control.cancel:
-            raise RunCancelled("the run was cancelled")
-        if read.control.pause:
-            raise RunSuspended("the run is paused")
+        read.control.check()
         lost = over_by(self)
         if lost:
             ended = stand_down(self, lost)
@@ -293,7 +288,7 @@ class _Runner(Invocation):
             return fail(self, record, missed, {})
         meter = Meter()
         journal = open_journal(self.deps.store, self.run_id, self.node, record, meter)
-        self.append("node.started", started(self.node, record, journal))
+        self.begin(record, started(self.node, record, journal))
         if self.node.type == "workflow":
             return begin(self, record)
         races = races_of(self.plan)
