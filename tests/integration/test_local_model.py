@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from kit.agents import agent_workflow, python_tool
 from kit.engines import interpreted
 from kit.wires import PIXEL
 from kit.workflows import workflow
@@ -126,3 +127,24 @@ def test_a_client_that_leaves_while_its_prompt_is_read_frees_its_slot(models: Re
     began = time.monotonic()
     list(provider.stream(ModelRequest(name, (Message("user", "Hi"),), max_tokens=3), call()))
     assert time.monotonic() - began < 8
+
+
+def test_an_agent_calls_a_tool(models: Registry) -> None:
+    tools = {
+        "weather": python_tool(
+            "weather",
+            "def weather(city):\n    return f'It rains in {city}.'",
+            parameters={"city": {"type": "string", "enum": ["Oslo", "Rome"]}},
+        )
+    }
+    model = {"temperature": 0, "max_tokens": 60}
+    node = {"prompt": "What is the weather in Oslo?"}
+    flow = agent_workflow(tools, node, model=model, max_rounds=3)
+    ended = interpreted(compile_workflow(flow).plan, {}, models)
+    assert ended.status == "completed", ended.listener.named("node.failed")
+    calls = ended.listener.named("tool.completed")
+    assert calls
+    assert all(call["data"]["ok"] for call in calls)
+    assert ended.outputs["text"]
+    [record] = [r for r in ended.store.nodes(ended.run.run_id) if r.node_id == "a"]
+    assert record.usage["model_calls"] == len(ended.listener.named("agent.round"))

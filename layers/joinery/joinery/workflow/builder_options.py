@@ -23,6 +23,7 @@ class ModelOptions(TypedDict, total=False):
     max_tokens: int
     stop: list[str]
     seed: int
+    tools_by: Literal["native", "prompt"]
     use: str
     reasoning: Literal["none", "low", "medium", "high"]
     schema_by: Literal["native", "tool", "json"]
@@ -96,7 +97,7 @@ _TYPES: Final[Mapping[object, str]] = {
 
 _MODEL_KEYS: Final = (
     "provider", "model", "temperature", "top_p", "max_tokens", "stop", "seed", "use", "reasoning",
-    "schema_by", "fallback",
+    "schema_by", "fallback", "tools_by",
 )  # fmt: skip
 
 _UNITS: Final = (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000))
@@ -133,6 +134,18 @@ def node_data(options: dict[str, Any], *, asks_model: bool = False) -> dict[str,
             for name, schema in keys["output"].items()
         }
     return keys
+
+
+def tool_data(
+    read_only: bool | None, at_most_once: bool | None, call_timeout: Duration | None
+) -> dict[str, Any]:
+    """Returns what a tool says of its calls, as the keys of a file."""
+    said = {
+        "read_only": read_only,
+        "at_most_once": at_most_once,
+        "timeout": None if call_timeout is None else _duration(call_timeout),
+    }
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def _is_count(value: object) -> bool:

@@ -50,6 +50,7 @@ class ModelTarget(_Strict):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     stop: list[str] | None = None
     seed: int | None = None
+    tools_by: Literal["native", "prompt"] | None = None
     reasoning: Literal["none", "low", "medium", "high"] | None = None
     schema_by: Literal["native", "tool", "json"] | None = None
 
@@ -71,11 +72,14 @@ Model = str | ModelRef
 
 
 class Agent(_Strict):
-    """Who speaks: a persona (the system message, word for word) and a model."""
+    """Who speaks: a persona (the system message, word for word), a model, and tools."""
 
     persona: str = ""
     description: str = ""
     model: Model = ModelRef()
+    tools: Annotated[list[str], Field(max_length=limits.AGENT_TOOLS_MAX)] = []
+    max_rounds: Annotated[int, Field(ge=2, le=limits.AGENT_ROUNDS_MAX)] = limits.AGENT_ROUNDS
+    max_calls: Annotated[int, Field(ge=1, le=limits.AGENT_CALLS_MAX)] = limits.AGENT_CALLS
 
 
 class Retry(_Strict):
@@ -189,6 +193,9 @@ class PythonTool(_Strict):
     kind: Literal["python"] = "python"
     description: str = ""
     parameters: dict[NodeId, dict[str, Any]] = {}
+    read_only: bool = True
+    at_most_once: bool = False
+    timeout: Seconds = limits.TOOL_TIMEOUT_S
     code: Code
 
 
