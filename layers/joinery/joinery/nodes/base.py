@@ -50,6 +50,9 @@ class NodeContext:
         emit: Stores and publishes an event of this node: `(name, data)`.
         code: Runs code that users write.
         calls_before: Model calls of earlier attempts, as far as they were recorded.
+        run_id: The run.
+        owner: Whose run it is: what acts for somebody takes it from here and nowhere else.
+        session_id: The run's session, where it has one.
     """
 
     plan: Plan
@@ -65,6 +68,9 @@ class NodeContext:
     emit: Callable[[str, Mapping[str, Any]], None]
     code: CodeRunner = field(default_factory=NoCodeRunner)
     calls_before: int = 0
+    run_id: str = ""
+    owner: str = ""
+    session_id: str | None = None
 
     def next_call(self) -> int:
         """Counts another model call; returns its number over all attempts, from 1.

@@ -5,7 +5,6 @@ Held to the same contract tests as the DynamoDB one.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from joinery.errors import NotFound
 from joinery.events.make import Event, with_nodes, without_skips
 from joinery.runs.joins import JoinState
+from joinery.runs.memory_journals import MemoryJournals
 from joinery.runs.model import (
     RUN_OPEN,
     Address,
@@ -47,12 +47,12 @@ class _Run:
     joins: dict[NodeKey, JoinState] = field(default_factory=dict)
 
 
-class MemoryStore:
+class MemoryStore(MemoryJournals):
     """Implements `RunStore` with dictionaries under one lock."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._runs: dict[str, _Run] = {}
-        self._lock = threading.RLock()
 
     def _run(self, run_id: str) -> _Run:
         try:
@@ -184,6 +184,7 @@ class MemoryStore:
         """See `RunStore.delete_run`."""
         with self._lock:
             self._runs.pop(run_id, None)
+            self._forget(run_id)
             return True
 
     # -- nodes -------------------------------------------------------------------------
@@ -259,6 +260,9 @@ class MemoryStore:
             )
             nodes[key] = record
             return record
+
+    def _fence(self, run_id: str, key: NodeKey, attempt: int) -> None:
+        self._mine(self._run(run_id), key, attempt)
 
     def _mine(self, run: _Run, key: NodeKey, attempt: int) -> NodeRecord:
         record = run.nodes.get(key)

@@ -375,6 +375,9 @@ class _Runner(Invocation):
             emit=self.append,
             code=self.deps.code,
             calls_before=int(record.usage.get("model_calls", 0)),
+            run_id=self.run_id,
+            owner=self.run.owner,
+            session_id=self.run.session_id,
         )
 
 
