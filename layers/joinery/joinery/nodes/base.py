@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from joinery.llm.types import Usage
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
+from joinery.tools.services import ToolServices
 
 if TYPE_CHECKING:
     from joinery.compiler.plan import Plan, PlanNode
@@ -49,6 +50,7 @@ class NodeContext:
         cancelled: Whether the run was cancelled meanwhile.
         emit: Stores and publishes an event of this node: `(name, data)`.
         code: Runs code that users write.
+        tool_services: What tools may use of the place where they run.
         calls_before: Model calls of earlier attempts, as far as they were recorded.
         run_id: The run.
         owner: Whose run it is: what acts for somebody takes it from here and nowhere else.
@@ -67,6 +69,7 @@ class NodeContext:
     cancelled: Callable[[], bool]
     emit: Callable[[str, Mapping[str, Any]], None]
     code: CodeRunner = field(default_factory=NoCodeRunner)
+    tool_services: ToolServices = field(default_factory=ToolServices)
     calls_before: int = 0
     run_id: str = ""
     owner: str = ""

@@ -374,6 +374,7 @@ class _Runner(Invocation):
             cancelled=watch.cancelled,
             emit=self.append,
             code=self.deps.code,
+            tool_services=self.deps.tool_services,
             calls_before=int(record.usage.get("model_calls", 0)),
             run_id=self.run_id,
             owner=self.run.owner,
