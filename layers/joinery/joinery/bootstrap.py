@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from joinery.catalog.child_runs import PublishedChildRuns
     from joinery.catalog.ports import Executions, Machines
     from joinery.compiler.plan import Plan
+    from joinery.llm.keys import Keys
+    from joinery.llm.types import Provider
     from joinery.nodes.base import Models
     from joinery.runs.deps import Deps
     from joinery.sandbox.types import CodeRunner
@@ -71,6 +73,8 @@ class Settings:
     publisher_function: str = ""
     retention_days: str = ""
     delta_ms: str = ""
+    model_keys_secret: str = ""
+    model_keys_path: str = ""
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> Settings:
@@ -268,9 +272,8 @@ def models_of(extra: Mapping[str, Any]) -> Models:
 
     A cassette answers for every model; `model` stands in for every node's own.
     """
-    from joinery.llm.registry import ModelSettings, Registry
-
     if extra.get("cassette") is not None:
+        from joinery.llm.registry import ModelSettings, Registry
         from joinery.llm.scripted import Cassette
 
         cassette = Cassette.from_data(extra["cassette"])
@@ -284,7 +287,40 @@ def _registry(flag: str) -> Models:
     from joinery.llm.registry import ModelSettings, Registry, parse_model_flag
 
     override = parse_model_flag(flag) if flag else None
-    return Registry(ModelSettings.from_env(os.environ), override=override)
+    return Registry(
+        ModelSettings.from_env(os.environ),
+        override=override,
+        keys=model_keys(),
+        makers={"bedrock": _bedrock},
+    )
+
+
+@cache
+def model_keys() -> Keys:
+    """Returns where the keys of providers are; nothing is read yet."""
+    from joinery.llm.keys import EnvironmentKeys, StoredKeys
+
+    keys: Keys = EnvironmentKeys(os.environ)
+    if settings().model_keys_path:
+        from joinery.aws.model_keys import parameter_reader
+
+        path = settings().model_keys_path
+        where = f"the parameters below {path}"
+        keys = StoredKeys(parameter_reader(clients().ssm, path), where=where, fallback=keys)
+    if settings().model_keys_secret:
+        from joinery.aws.model_keys import secret_reader
+
+        secret = settings().model_keys_secret
+        where = "the secret of the template's parameter ModelKeysSecret"
+        keys = StoredKeys(secret_reader(clients().secrets, secret), where=where, fallback=keys)
+    return keys
+
+
+@cache
+def _bedrock() -> Provider:
+    from joinery.aws.bedrock import Bedrock
+
+    return Bedrock(clients().bedrock)
 
 
 def describe_execution(execution_arn: str) -> Mapping[str, Any] | None:

@@ -108,5 +108,5 @@ def test_warnings_are_called_so() -> None:
     assert called == {
         "agent.unused", "expression.not_evaluated", "graph.never_runs",
         "reference.may_be_missing",
-        "reference.not_before", "tool.unused", "yaml.bom",
+        "reference.not_before", "tool.no_description", "tool.unused", "yaml.bom",
     }  # fmt: skip

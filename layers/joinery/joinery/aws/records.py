@@ -153,6 +153,7 @@ def node_item(run_id: str, record: NodeRecord, documents: Documents) -> Item:
                 "child": string(record.child) if record.child else None,
                 "children": number(record.children) if record.children else None,
                 "base": number(record.base) if record.base else None,
+                "metered": number(record.metered) if record.metered else None,
             }
         ),
         **result,
@@ -186,4 +187,5 @@ def node_record(item: Mapping[str, Any]) -> NodeRecord:
         child=get_string(item, "child"),
         children=get_int(item, "children"),
         base=get_int(item, "base"),
+        metered=get_int(item, "metered"),
     )

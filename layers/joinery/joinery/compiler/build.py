@@ -230,8 +230,11 @@ def _join(said: Any) -> int:
 def _spec(node: Any, workflow: m.Workflow, child: KnownChild | None) -> dict[str, Any]:
     match node.type:
         case "agent":
+            from joinery.compiler.tools import agent_tools
+
             agent = workflow.agents[node.agent]
-            return _model_spec(node, workflow, agent.persona, agent.model)
+            spec = _model_spec(node, workflow, agent.persona, agent.model)
+            return {**spec, **agent_tools(agent, workflow)}
         case "llm":
             return _model_spec(node, workflow, node.system, None)
         case "template":

@@ -25,8 +25,7 @@ WAITING_TYPES = frozenset({"callback", "question", "review", "wait", "workflow"}
 """Nodes that are over when somebody says so: their Task waits for its token, at no cost."""
 
 MODEL_TYPES = frozenset({"agent", "llm"})
-"""Nodes that call a model once an attempt."""
-
+"""Nodes that call a model: once an attempt, or in rounds where they have tools."""
 
 CODE_TYPES = frozenset({"code", "tool"})
 """Nodes that run code that users write, in a function of its own."""

@@ -18,6 +18,7 @@ from joinery.llm.types import (
     ModelRequest,
     TextChunk,
     ToolCall,
+    ToolCallChunk,
     ToolSpec,
     Usage,
 )
@@ -39,6 +40,8 @@ class Question:
         schema: JSON Schema that the answer must match.
         tools: What the model may call.
         tool_choice: `auto`, `none` or `required`.
+        round: Which round of an agent it is: arguments of calls are shown under its number.
+        shown: Whether viewers see the answer while it is made.
     """
 
     model: Mapping[str, Any]
@@ -47,6 +50,8 @@ class Question:
     schema: Mapping[str, Any] | None = None
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str = "auto"
+    round: int = 0
+    shown: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,8 @@ def ask_model(context: NodeContext, question: Question) -> Answer:
         schema=question.schema,
         tools=question.tools,
         tool_choice=question.tool_choice,
+        reasoning=settings.get("reasoning"),
+        schema_by=settings.get("schema_by"),
     )
     call = CallContext(
         node_id=context.node.id,
@@ -102,9 +109,13 @@ def ask_model(context: NodeContext, question: Question) -> Answer:
     said: list[str] = []
     for chunk in provider.stream(request, call):
         if isinstance(chunk, TextChunk):
-            context.streams.add(chunk.stream, chunk.text)
+            if question.shown:
+                context.streams.add(chunk.stream, chunk.text)
             if chunk.stream == "text":
                 said.append(chunk.text)
+        elif isinstance(chunk, ToolCallChunk):
+            if question.round:
+                context.streams.add(f"call.{question.round}.{chunk.index}", chunk.arguments)
         elif isinstance(chunk, Finished):
             finished = chunk
             context.meter.usage += chunk.usage

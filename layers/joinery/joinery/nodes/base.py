@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from joinery.compiler.plan import Plan, PlanNode
     from joinery.events.streams import TextStreams
     from joinery.llm.types import Provider
+    from joinery.runs.journal import Journal
     from joinery.workflow.expressions import Scope
 
 
@@ -27,10 +28,30 @@ class Models(Protocol):
 
 @dataclass(slots=True)
 class Meter:
-    """Model calls begun and tokens used in one attempt."""
+    """Model calls begun and tokens used in one attempt.
+
+    Attributes:
+        model_calls: Calls begun.
+        usage: Tokens of all of them.
+        recovered: Of the calls, those of attempts that died before they recorded them.
+    """
 
     model_calls: int = 0
     usage: Usage = field(default_factory=Usage)
+    recovered: int = 0
+
+    def recover(self, usage: Usage, calls: int, provider: str, model: str) -> None:
+        """Adds what an earlier attempt used and only its journal tells.
+
+        Args:
+            usage: The tokens.
+            calls: How many calls it were.
+            provider: Who answered.
+            model: Which model.
+        """
+        self.model_calls += calls
+        self.recovered += calls
+        self.usage += usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +76,8 @@ class NodeContext:
         run_id: The run.
         owner: Whose run it is: what acts for somebody takes it from here and nowhere else.
         session_id: The run's session, where it has one.
+        journal: What the node has done so far; None for a node that keeps none.
+        paused: Whether the run was paused meanwhile.
     """
 
     plan: Plan
@@ -74,14 +97,20 @@ class NodeContext:
     run_id: str = ""
     owner: str = ""
     session_id: str | None = None
+    journal: Journal | None = None
+    paused: Callable[[], bool] = field(default=lambda: False)
 
     def next_call(self) -> int:
         """Counts another model call; returns its number over all attempts, from 1.
 
         An attempt that died recorded nothing, and made one call at least.
         """
-        self.meter.model_calls += 1
-        return max(self.attempt - 1, self.calls_before) + self.meter.model_calls
+        meter = self.meter
+        meter.model_calls += 1
+        before = self.calls_before + meter.recovered
+        if self.journal is None:
+            before = max(self.attempt - 1, before)
+        return before + meter.model_calls - meter.recovered
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Nodes that ask a model once: `agent` (a persona answers) and `llm`."""
+"""Nodes that ask a model: `agent` (a persona answers, maybe with tools) and `llm`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from joinery.workflow.expressions import parse_template
 def ask(context: NodeContext) -> NodeResult:
     """Sends persona and prompt to the model, streams the answer, parses it by its schema."""
     spec = context.node.spec
+    if spec.get("tools"):
+        from joinery.nodes.agent import Agent
+
+        return Agent(context, _messages(spec, context)).work()
     question = Question(spec["model"], _messages(spec, context), spec["fit"], spec["schema"])
     return _result(ask_model(context, question), spec["schema"])
 
@@ -29,11 +33,12 @@ def _messages(spec: Mapping[str, Any], context: NodeContext) -> tuple[Message, .
 def _result(answer: Answer, schema: Mapping[str, Any] | None) -> NodeResult:
     result: dict[str, Any] = {"text": answer.text}
     if schema is not None:
-        result["output"] = _parse(answer, schema)
+        result["output"] = parse_answer(answer, schema)
     return NodeResult(result)
 
 
-def _parse(answer: Answer, schema: Mapping[str, Any]) -> Any:
+def parse_answer(answer: Answer, schema: Mapping[str, Any]) -> Any:
+    """Returns the data of an answer. Raises: TransientOutputInvalid."""
     try:
         value = json.loads(answer.text)
     except (ValueError, RecursionError) as error:

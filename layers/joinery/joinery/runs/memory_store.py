@@ -357,7 +357,9 @@ class MemoryStore(MemoryJournals):
             held = run.nodes.get(record.key)
             if held is None or (held.status, held.attempt) != ("cancelled", record.attempt):
                 return []
-            run.nodes[record.key] = held.with_(usage=record.usage, streams=record.streams)
+            run.nodes[record.key] = held.with_(
+                usage=record.usage, streams=record.streams, metered=record.metered
+            )
             return self._stamp(run, events)
 
     # -- events and text ---------------------------------------------------------------

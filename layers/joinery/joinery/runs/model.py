@@ -54,6 +54,7 @@ class NodeRecord:
         child: The run that a `workflow` node has begun last.
         children: How many child runs of it have ended and were followed by another.
         base: Attempts that do not count any more, since the run was resumed after them.
+        metered: The last attempt whose cost is in `usage`.
     """
 
     key: NodeKey
@@ -80,6 +81,7 @@ class NodeRecord:
     child: str = ""
     children: int = 0
     base: int = 0
+    metered: int = 0
 
     @property
     def tries(self) -> int:
@@ -104,6 +106,7 @@ def reset(record: NodeRecord) -> NodeRecord:
         attempt=record.attempt,
         base=record.attempt,
         usage=record.usage,
+        metered=record.metered,
         # What its child run came to was the last attempt's.
         children=record.children + bool(record.child),
     )

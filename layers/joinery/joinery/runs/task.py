@@ -32,6 +32,7 @@ from joinery.runs.deps import LEASE_S, Deps
 from joinery.runs.end import close_completed
 from joinery.runs.invocation import Invocation, Waker
 from joinery.runs.joins import EMPTY
+from joinery.runs.journal import Journal, open_journal, started
 from joinery.runs.lists import seen_records
 from joinery.runs.model import (
     Address,
@@ -290,18 +291,19 @@ class _Runner(Invocation):
         missed = not_reached(self)
         if missed is not None:
             return fail(self, record, missed, {})
-        self.append("node.started", {"attempt": record.attempt, "type": self.node.type})
+        meter = Meter()
+        journal = open_journal(self.deps.store, self.run_id, self.node, record, meter)
+        self.append("node.started", started(self.node, record, journal))
         if self.node.type == "workflow":
             return begin(self, record)
         races = races_of(self.plan)
         around = [races.key(join, self.path) for join in races.around.get(self.node.id, ())]
         watch = Watch(self.deps, self.run_id, record, self.control, around)
-        streams = self._streams(record, watch)
+        streams = self._streams(record, watch, journal)
         watch.start(streams)
-        meter = Meter()
         result: NodeResult | NodeError
         try:
-            context = self._context(record, streams, watch, meter)
+            context = self._context(record, streams, watch, meter, journal)
             result = executor(self.node.type)(context)
         except NodeError as error:
             result = error
@@ -315,10 +317,10 @@ class _Runner(Invocation):
             summary = streams.close()
         except NodeError as error:
             result = error if isinstance(result, NodeResult) else result
-        record = record.with_(usage=_spend(record.usage, meter))
+        record = record.with_(usage=_spend(record.usage, meter), metered=record.attempt)
         return record_outcome(self, record, result, summary, watch)
 
-    def _streams(self, record: NodeRecord, watch: Watch) -> TextStreams:
+    def _streams(self, record: NodeRecord, watch: Watch, journal: Journal | None) -> TextStreams:
         from joinery.events.make import make_delta
 
         def post(stream: str, offset: int, text: str) -> None:
@@ -348,6 +350,7 @@ class _Runner(Invocation):
             delta_s=self.deps.delta_s,
             pace=lambda: self.deps.publisher.interval(self.run_id),
             durable_s=self.deps.durable_s,
+            kept=journal.kept() if journal else {},
         )
 
     def _context(
@@ -356,6 +359,7 @@ class _Runner(Invocation):
         streams: TextStreams,
         watch: Watch,
         meter: Meter,
+        journal: Journal | None,
     ) -> NodeContext:
         left = record.started_at + self.node.timeout_s - self.deps.clock()
         records = seen_records(self.plan, self.node, self.path, self.loaded)
@@ -379,6 +383,8 @@ class _Runner(Invocation):
             run_id=self.run_id,
             owner=self.run.owner,
             session_id=self.run.session_id,
+            journal=journal,
+            paused=watch.paused,
         )
 
 

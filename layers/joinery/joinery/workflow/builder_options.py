@@ -120,6 +120,18 @@ def node_data(options: dict[str, Any], *, asks_model: bool = False) -> dict[str,
     return keys
 
 
+def tool_data(
+    read_only: bool | None, at_most_once: bool | None, call_timeout: Duration | None
+) -> dict[str, Any]:
+    """Returns what a tool says of its calls, as the keys of a file."""
+    said = {
+        "read_only": read_only,
+        "at_most_once": at_most_once,
+        "timeout": None if call_timeout is None else _duration(call_timeout),
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 

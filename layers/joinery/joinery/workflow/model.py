@@ -78,11 +78,14 @@ class ModelRef(_Strict):
 
 
 class Agent(_Strict):
-    """Who speaks: a persona (the system message, word for word) and a model."""
+    """Who speaks: a persona (the system message, word for word), a model, and tools."""
 
     persona: str = ""
     description: str = ""
     model: ModelRef = ModelRef()
+    tools: Annotated[list[str], Field(max_length=limits.AGENT_TOOLS_MAX)] = []
+    max_rounds: Annotated[int, Field(ge=2, le=limits.AGENT_ROUNDS_MAX)] = limits.AGENT_ROUNDS
+    max_calls: Annotated[int, Field(ge=1, le=limits.AGENT_CALLS_MAX)] = limits.AGENT_CALLS
 
 
 class Retry(_Strict):
@@ -192,6 +195,9 @@ class PythonTool(_Strict):
     kind: Literal["python"] = "python"
     description: str = ""
     parameters: dict[NodeId, dict[str, Any]] = {}
+    read_only: bool = True
+    at_most_once: bool = False
+    timeout: Seconds = limits.TOOL_TIMEOUT_S
     code: Code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from joinery import limits
 from joinery.errors import Problem
@@ -15,6 +15,9 @@ from joinery.workflow.checks.fields import schema_problems
 from joinery.workflow.python_source import Flaw, Signature, argument_flaws, read_source
 from joinery.workflow.report import Collector, did_you_mean, node_of
 from joinery.workflow.yaml_tree import escape_pointer
+
+READ_RESULT: Final = "read_result"
+"""A tool that agents are given once a result was too long to be told whole."""
 
 Codes = Mapping[str, str]
 """Texts of code that stands in files, by the pointer of `code`."""
@@ -34,7 +37,7 @@ def check_code(data: Mapping[str, Any], graph: RawGraph, codes: Codes, out: Coll
     tools = data.get("tools")
     known: Mapping[str, Any] = tools if isinstance(tools, dict) else {}
     takes = {name: _check_tool(name, tool, codes, out) for name, tool in known.items()}
-    used: set[str] = set()
+    used = _check_agents(data, known, out)
     for node in graph.nodes.values():
         if node.type == "code":
             _check_node(node, codes, out)
@@ -43,14 +46,46 @@ def check_code(data: Mapping[str, Any], graph: RawGraph, codes: Codes, out: Coll
             if name in known:
                 _check_arguments(node, "arguments", takes[name], out)
             elif tools is None or isinstance(tools, dict):
-                hint = did_you_mean(name, known) or f"add it: tools: {{{name}: {{code: ...}}}}"
-                out.add("reference.unknown_tool", f"there is no tool '{name}'",
-                        f"{node.pointer}/tool", hint=hint)  # fmt: skip
+                _unknown(name, known, f"{node.pointer}/tool", out)
     for name in known:
         if name not in used:
-            out.warn("tool.unused", f"no node uses the tool '{name}'",
+            out.warn("tool.unused", f"no node and no agent uses the tool '{name}'",
                      f"/tools/{escape_pointer(name)}", key=True,
                      hint="remove it, or call it in a node: tool: " + name)  # fmt: skip
+
+
+def _check_agents(data: Mapping[str, Any], known: Mapping[str, Any], out: Collector) -> set[str]:
+    """Reports what is wrong with the tools of agents; returns the names of those that are used."""
+    agents = data.get("agents")
+    used: set[str] = set()
+    for agent, spec in agents.items() if isinstance(agents, dict) else ():
+        names = spec.get("tools", []) if isinstance(spec, dict) else []
+        own: set[str] = set()
+        for place, name in enumerate(names if isinstance(names, list) else []):
+            pointer = f"/agents/{escape_pointer(agent)}/tools/{place}"
+            if not isinstance(name, str):
+                continue
+            if name in own:
+                out.add("tool.duplicate", f"agent '{agent}' has the tool '{name}' twice", pointer,
+                        hint="remove one of them")  # fmt: skip
+            elif name == READ_RESULT:
+                out.add("tool.reserved", f"'{name}' is the name of a tool that agents have anyway",
+                        pointer, hint="give the tool another name")  # fmt: skip
+            elif name not in known:
+                _unknown(name, known, pointer, out)
+            elif isinstance(known[name], dict) and not known[name].get("description"):
+                out.warn("tool.no_description",
+                         f"agent '{agent}': its model is not told what the tool '{name}' does",
+                         f"/tools/{escape_pointer(name)}", key=True,
+                         hint="add a description to the tool")  # fmt: skip
+            own.add(name)
+        used |= own
+    return used
+
+
+def _unknown(name: str, known: Mapping[str, Any], pointer: str, out: Collector) -> None:
+    hint = did_you_mean(name, known) or f"add it: tools: {{{name}: {{code: ...}}}}"
+    out.add("reference.unknown_tool", f"there is no tool '{name}'", pointer, hint=hint)
 
 
 def without_planned(data: Mapping[str, Any]) -> Mapping[str, Any]:
