@@ -93,7 +93,7 @@ def test_a_refusal_is_told_to_the_model() -> None:
 def test_without_a_key_it_says_where_to_put_one() -> None:
     with (
         tool_server(lambda _: Told("{}")) as server,
-        pytest.raises(PermanentToolSecret, match="JOINERY_SECRET_TAVILY"),
+        pytest.raises(PermanentToolSecret, match="TAVILY_API_KEY"),
     ):
         tool("tavily", server.url).call(use({"query": "tea"}))
     assert not server.requests

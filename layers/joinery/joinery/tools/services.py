@@ -11,6 +11,12 @@ from joinery.tool_errors import PermanentToolSecret
 VARIABLE: Final = "JOINERY_SECRET_"
 """The environment variable of a secret: this and the name in capitals, `-` as `_`."""
 
+OTHER_NAMES: Final[Mapping[str, str]] = {
+    "tavily": "TAVILY_API_KEY",
+    "serper": "SERPER_API_KEY",
+}
+"""Variables that services name themselves, by the secret."""
+
 
 @dataclass(frozen=True, slots=True)
 class Secret:
@@ -57,11 +63,12 @@ class EnvironmentSecrets:
     def secret(self, name: str) -> Secret | None:
         """See `Secrets.secret`."""
         value = self._environ.get(variable_of(name), "").strip()
+        value = value or self._environ.get(OTHER_NAMES.get(name, ""), "").strip()
         return Secret(value) if value else None
 
     def hint(self, name: str) -> str:
         """See `Secrets.hint`."""
-        return f"set {variable_of(name)}"
+        return f"set {OTHER_NAMES.get(name) or variable_of(name)}"
 
 
 def variable_of(name: str) -> str:

@@ -9,54 +9,39 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from joinery import limits
+from joinery.workflow.parts import (
+    NODE_ID,
+    Code,
+    CodeFile,
+    NodeId,
+    PortName,
+    Probability,
+    Seconds,
+    Strict,
+    parse_duration,
+)
+from joinery.workflow.tool_model import (
+    PLANNED_TOOL_KINDS,
+    TOOL_KINDS,
+    McpTool,
+    OpenApiTool,
+    PythonTool,
+    SearchTool,
+    Tool,
+)
 
-NODE_ID = r"^[A-Za-z_][A-Za-z0-9_]*$"
+__all__ = [
+    "NODE_ID", "PLANNED_TOOL_KINDS", "TOOL_KINDS", "CodeFile", "McpTool", "OpenApiTool",
+    "PythonTool", "SearchTool", "Tool", "parse_duration",
+]  # fmt: skip
+
 RESERVED_IDS = frozenset({"start", "end"})
 
-NodeId = Annotated[str, StringConstraints(pattern=NODE_ID, max_length=limits.NODE_ID_CHARS)]
-PortName = Annotated[str, StringConstraints(pattern=NODE_ID, max_length=limits.NODE_ID_CHARS)]
 
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_duration(value: Any) -> float:
-    """Returns seconds from `30s`, `5m`, `1.5h`, `250ms` or `7d`.
-
-    Raises:
-        ValueError: The text is not a duration, or not above zero.
-    """
-    if isinstance(value, str) and (match := _DURATION.match(value.strip())):
-        seconds = float(match.group(1)) * _UNIT_SECONDS[match.group(2)]
-        if seconds > 0:
-            return seconds
-    raise ValueError("must be a duration such as 30s, 5m, 2h or 7d")
-
-
-def _duration(value: Any) -> Any:
-    # A model that was dumped holds seconds already.
-    return float(value) if isinstance(value, float) and value > 0 else parse_duration(value)
-
-
-Seconds = Annotated[
-    float,
-    BeforeValidator(_duration, json_schema_input_type=str),
-]
-
-
-Probability = Annotated[float, Field(ge=0, le=1, strict=False)]
-
-
-class _Strict(BaseModel):
-    """Base of all parts of the model: unknown keys are errors, nothing is coerced."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
-
-
-class InputSpec(_Strict):
+class InputSpec(Strict):
     """One input that a run takes."""
 
     type: Literal["string", "integer", "number", "boolean", "object", "array"] = "string"
@@ -65,7 +50,7 @@ class InputSpec(_Strict):
     default: Any = None
 
 
-class ModelRef(_Strict):
+class ModelRef(Strict):
     """Which model answers, and how it samples. Unset fields come from the defaults."""
 
     provider: str | None = None
@@ -77,7 +62,7 @@ class ModelRef(_Strict):
     seed: int | None = None
 
 
-class Agent(_Strict):
+class Agent(Strict):
     """Who speaks: a persona (the system message, word for word), a model, and tools."""
 
     persona: str = ""
@@ -88,7 +73,7 @@ class Agent(_Strict):
     max_calls: Annotated[int, Field(ge=1, le=limits.AGENT_CALLS_MAX)] = limits.AGENT_CALLS
 
 
-class Retry(_Strict):
+class Retry(Strict):
     """How often a node is tried; `attempts` counts the first."""
 
     attempts: Annotated[int, Field(ge=1, le=limits.ATTEMPTS_MAX)] = 3
@@ -96,7 +81,7 @@ class Retry(_Strict):
     errors: list[str] | None = None
 
 
-class Defaults(_Strict):
+class Defaults(Strict):
     """What nodes use when they say nothing themselves."""
 
     model: ModelRef = ModelRef()
@@ -105,19 +90,19 @@ class Defaults(_Strict):
     fit: Literal["fail", "cut"] = "fail"
 
 
-class AtLeast(_Strict):
+class AtLeast(Strict):
     """A join that fires when `at_least` parents have finished."""
 
     at_least: Annotated[int, Field(ge=1)]
 
 
-class DefaultOutput(_Strict):
+class DefaultOutput(Strict):
     """What a failed node puts out instead of its result."""
 
     default: Any
 
 
-class PromptFile(_Strict):
+class PromptFile(Strict):
     """A prompt in a file beside the workflow file."""
 
     file: str
@@ -126,7 +111,7 @@ class PromptFile(_Strict):
 Prompt = str | PromptFile
 
 
-class _NodeBase(_Strict):
+class _NodeBase(Strict):
     """What every node may say."""
 
     name: str = ""
@@ -160,15 +145,6 @@ class LlmNode(_NodeBase):
     fit: Literal["fail", "cut"] | None = None
 
 
-class CodeFile(_Strict):
-    """Code in a file beside the workflow file."""
-
-    file: str
-
-
-Code = str | CodeFile
-
-
 class CodeNode(_NodeBase):
     """Calls a function written in Python; what it returns is `output`."""
 
@@ -184,28 +160,6 @@ class ToolNode(_NodeBase):
     type: Literal["tool"]
     tool: str
     arguments: dict[NodeId, Any] = {}
-
-
-class PythonTool(_Strict):
-    """A tool that is a function written in Python, called as the tool is.
-
-    `parameters` are properties of a JSON Schema; those without `default` are required.
-    """
-
-    kind: Literal["python"] = "python"
-    description: str = ""
-    parameters: dict[NodeId, dict[str, Any]] = {}
-    read_only: bool = True
-    at_most_once: bool = False
-    timeout: Seconds = limits.TOOL_TIMEOUT_S
-    code: Code
-
-
-Tool = PythonTool
-"""What a tool may be, told apart by `kind`."""
-
-PLANNED_TOOL_KINDS = ("http", "mcp", "openapi", "workflow")
-"""Kinds that the format reserves; using one is an error that says so."""
 
 
 class TemplateNode(_NodeBase):
@@ -229,7 +183,7 @@ class ConditionNode(_NodeBase):
     if_: Annotated[str, Field(alias="if")]
 
 
-class Range(_Strict):
+class Range(Strict):
     """Matches a number: `min` included, `max` not."""
 
     min: Annotated[float, Field(strict=False)] | None = None
@@ -309,7 +263,7 @@ PLANNED_NODE_TYPES = (
 """Types that the format reserves; using one is an error that says so."""
 
 
-class Edge(_Strict):
+class Edge(Strict):
     """One way from a node's port to another node; `when` may forbid it."""
 
     from_: Annotated[str, Field(alias="from")]
@@ -318,7 +272,7 @@ class Edge(_Strict):
     when: str | None = None
 
 
-class Workflow(_Strict):
+class Workflow(Strict):
     """A graph of nodes with the inputs it takes and the outputs it gives."""
 
     version: Literal[1]

@@ -55,6 +55,18 @@ class Wanted:
     headers: frozenset[str] = frozenset()
 
 
+def wanted_of(name: str, tool: Mapping[str, Any]) -> Wanted:
+    """Returns what an entry of `tools:` says of its document, as a file or the model holds it."""
+    set_already = (*(tool.get("headers") or {}), *(tool.get("secret_headers") or {}))
+    operations = tool.get("operations") or []
+    return Wanted(
+        name,
+        str(tool.get("server") or ""),
+        [str(each) for each in operations] if isinstance(operations, list) else [],
+        frozenset(str(header).lower() for header in set_already),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """An operation where it stands in the document."""
