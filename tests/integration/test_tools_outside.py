@@ -118,3 +118,30 @@ def test_a_server_that_is_gone_ends_the_agent_with_its_name(tmp_path: Path) -> N
     told = json.dumps(done["error"])
     assert "tool.unreachable" in told
     assert "'shop'" in told
+
+
+SUM = """\
+version: 1
+name: bill
+inputs:
+  cents: {type: array, required: true, description: What to add up.}
+  currency: {default: EUR}
+nodes:
+  sum: {type: transform, value: "{{ $sum(inputs.cents) }}"}
+  said: {type: template, template: "{{ nodes.sum.output }} {{ inputs.currency }}"}
+edges: [start -> sum -> said -> end]
+outputs: {total: "{{ nodes.said.text }}"}
+"""
+
+
+def test_a_workflow_is_a_tool(tmp_path: Path) -> None:
+    (tmp_path / "bill.yaml").write_text(SUM)
+    tools = {"bill": {"kind": "workflow", "workflow": "./bill.yaml",
+                      "description": "Adds up a bill."}}  # fmt: skip
+    done = run(tmp_path, tools, [
+        calls(("bill", {"cents": [250, 480]})),
+        calls(("bill", {"currency": "EUR"})),
+        {"text": "7.30"},
+    ])  # fmt: skip
+    assert done["status"] == "completed", done
+    assert done["outputs"] == {"answer": "7.30"}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from joinery.events.streams import TextStreams
     from joinery.llm.types import Provider
     from joinery.runs.journal import Journal
+    from joinery.tools.base import Workflows
     from joinery.workflow.expressions import Scope
 
 
@@ -72,6 +73,7 @@ class NodeContext:
         emit: Stores and publishes an event of this node: `(name, data)`.
         code: Runs code that users write.
         tool_services: What tools may use of the place where they run.
+        workflows: Runs other workflows for tools; None where that is not possible.
         calls_before: Model calls of earlier attempts, as far as they were recorded.
         run_id: The run.
         owner: Whose run it is: what acts for somebody takes it from here and nowhere else.
@@ -93,6 +95,7 @@ class NodeContext:
     emit: Callable[[str, Mapping[str, Any]], None]
     code: CodeRunner = field(default_factory=NoCodeRunner)
     tool_services: ToolServices = field(default_factory=ToolServices)
+    workflows: Workflows | None = None
     calls_before: int = 0
     run_id: str = ""
     owner: str = ""

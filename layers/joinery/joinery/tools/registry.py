@@ -17,6 +17,7 @@ KINDS: Final[dict[str, str]] = {
     "openapi": "joinery.tools.openapi",
     "mcp": "joinery.tools.mcp",
     "search": "joinery.tools.search",
+    "workflow": "joinery.tools.workflow",
 }
 """By kind, the module whose `open_tools` is its `Opener`."""
 

@@ -49,6 +49,10 @@ class InputSpec(Strict):
     required: bool = False
     default: Any = None
 
+    def declared(self) -> dict[str, Any]:
+        """Returns it as plans hold it: `{type, required, default, description?}`."""
+        return self.model_dump(exclude=set() if self.description else {"description"})
+
 
 class ModelRef(Strict):
     """Which model answers, and how it samples. Unset fields come from the defaults."""

@@ -82,17 +82,27 @@ class SearchTool(_ToolBase):
     max_results: Annotated[int, Field(ge=1, le=20)] = 5
 
 
+class WorkflowTool(_ToolBase):
+    """Another workflow, run as a run of its own; its inputs are the parameters."""
+
+    kind: Literal["workflow"]
+    workflow: str
+    version: Annotated[int, Field(ge=1)] | None = None
+    read_only: bool = False
+
+
 TOOL_CLASSES: Final[Mapping[str, type[_ToolBase]]] = {
     "python": PythonTool,
     "openapi": OpenApiTool,
     "mcp": McpTool,
     "search": SearchTool,
+    "workflow": WorkflowTool,
 }
 
 TOOL_KINDS: Final = tuple(TOOL_CLASSES)
 """Kinds that this release runs."""
 
-PLANNED_TOOL_KINDS: Final = ("http", "workflow")
+PLANNED_TOOL_KINDS: Final = ("http",)
 """Kinds that the format reserves; using one is an error that says so."""
 
 
@@ -111,7 +121,8 @@ Tool = Annotated[
     Annotated[PythonTool, Tag("python")]
     | Annotated[OpenApiTool, Tag("openapi")]
     | Annotated[McpTool, Tag("mcp")]
-    | Annotated[SearchTool, Tag("search")],
+    | Annotated[SearchTool, Tag("search")]
+    | Annotated[WorkflowTool, Tag("workflow")],
     Discriminator(_tag),
 ]
 """What a tool may be, told apart by `kind`."""

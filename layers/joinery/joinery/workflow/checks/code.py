@@ -92,7 +92,7 @@ def without_planned(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _untold(tool: Mapping[str, Any]) -> bool:
     """Whether nobody tells a model what a tool does; other kinds say it themselves."""
-    return kind_of(tool) == "python" and not tool.get("description")
+    return kind_of(tool) in {"python", "workflow"} and not tool.get("description")
 
 
 def _check_callable(node: RawNode, name: str, tool: Any, out: Collector) -> None:
