@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from joinery.runs.say import give_input
 from joinery.runs.start import cancel_run, create_run
 from joinery.runs.views import run_view
 from joinery.sandbox.types import NoCodeRunner
+from joinery.tools.services import EnvironmentSecrets, ToolServices
 from joinery_cli.results import run_result
 
 if TYPE_CHECKING:
@@ -96,6 +98,8 @@ class InlineEngine:
             background=False,
             code=code or NoCodeRunner(),
             children=InlineChildRuns({f"{workflow_id}/0": plan, **(children or {})}),
+            # This machine is its owner's, and so is what it can reach.
+            tool_services=ToolServices(EnvironmentSecrets(os.environ), private_addresses=True),
         )
         self._run, _ = create_run(
             self._deps,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from joinery.runs.deps import Deps
     from joinery.sandbox.types import CodeRunner
     from joinery.sockets.ports import SocketServices
+    from joinery.tools.services import ToolServices
 
 PREFIX: Final = "JOINERY_"
 
@@ -73,6 +74,8 @@ class Settings:
     publisher_function: str = ""
     retention_days: str = ""
     delta_ms: str = ""
+    tool_secrets: str = ""
+    tool_addresses: str = ""
     model_keys_secret: str = ""
     model_keys_path: str = ""
 
@@ -264,8 +267,27 @@ def _deps(models: Models, *, wakes: bool) -> Deps:
     delta_s = float(settings().delta_ms) / 1000 if settings().delta_ms else DELTA_INTERVAL_S
     children = child_runs(wakes=wakes)
     return Deps(
-        store(), publisher(), models, delta_s=delta_s, code=code_runner(), children=children
+        store(),
+        publisher(),
+        models,
+        delta_s=delta_s,
+        code=code_runner(),
+        children=children,
+        tool_services=tool_services(),
     )
+
+
+@cache
+def tool_services() -> ToolServices:
+    """Returns what tools may use; no secret is read yet."""
+    from joinery.tools.services import EnvironmentSecrets, Secrets, ToolServices
+
+    secrets: Secrets = EnvironmentSecrets(os.environ)
+    if settings().tool_secrets:
+        from joinery.aws.tool_secrets import StoredSecrets
+
+        secrets = StoredSecrets(clients().secrets, settings().tool_secrets)
+    return ToolServices(secrets, private_addresses=settings().tool_addresses == "any")
 
 
 def models_of(extra: Mapping[str, Any]) -> Models:

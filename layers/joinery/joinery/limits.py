@@ -103,6 +103,9 @@ AGENT_TOOLS_MAX: Final = 100
 TOOL_TIMEOUT_S: Final = 60.0
 """Longest time of a call that an agent makes, where the tool says nothing itself."""
 
+DOCUMENT_BYTES: Final = 512 * 1024
+"""Largest OpenAPI document of a tool: it is part of the published workflow."""
+
 CODE_BYTES: Final = 65_536
 """Largest source of a code node or a tool."""
 

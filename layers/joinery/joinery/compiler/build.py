@@ -39,7 +39,8 @@ def build_plan(
         workflow: A workflow that passed validation, prompt files read in.
         opt: Optimisation level: 0 one Task a node, 1 pure nodes folded into the
             Tasks beside them, 2 nodes that run one after another fused.
-        children: The child workflows that are known, by node: the plan pins them.
+        children: The child workflows that are known, by node, and of tools by
+            `child_of_tool`: the plan pins them.
 
     Raises:
         InvalidWorkflow: The workflow uses something this release cannot run.
@@ -70,7 +71,7 @@ def build_plan(
             workflow,
             tuple(incoming[name]),
             conditions.get(name, []),
-            (children or {}).get(name),
+            children or {},
             leaves_by=leaves_by.get(name, ()),
         )
         for ordinal, name in enumerate(order)
@@ -89,9 +90,7 @@ def build_plan(
         nodes=with_bodies(nodes, workflow),
         loops=loops,
         iterates=iterates,
-        inputs={
-            name: spec.model_dump(exclude={"description"}) for name, spec in workflow.inputs.items()
-        },
+        inputs={name: spec.declared() for name, spec in workflow.inputs.items()},
         outputs=workflow.outputs,
         opt=opt,
         graph_hash=digest,
@@ -181,7 +180,7 @@ def _node(
     workflow: m.Workflow,
     incoming: tuple[Link, ...],
     conditions: list[str],
-    child: KnownChild | None,
+    children: Mapping[str, KnownChild],
     *,
     leaves_by: Collection[str],
 ) -> PlanNode:
@@ -199,7 +198,7 @@ def _node(
     from joinery.workflow.model import DefaultOutput, ports_of
 
     node = workflow.nodes[name]
-    spec = _spec(node, workflow, child)
+    spec = _spec(name, node, workflow, children)
     said = [spec[field] for field in EXPRESSION_FIELDS if field in spec]
     reads, previous = _reads([*said, *conditions])
     retry = node.retry or workflow.defaults.retry
@@ -246,14 +245,16 @@ def _join(said: Any) -> int:
     return int(said.at_least)
 
 
-def _spec(node: Any, workflow: m.Workflow, child: KnownChild | None) -> dict[str, Any]:
+def _spec(
+    name: str, node: Any, workflow: m.Workflow, children: Mapping[str, KnownChild]
+) -> dict[str, Any]:
     match node.type:
         case "agent":
             from joinery.compiler.tools import agent_tools
 
             agent = workflow.agents[node.agent]
             spec = _model_spec(node, workflow, agent.persona, agent.model)
-            return {**spec, **agent_tools(agent, workflow)}
+            return {**spec, **agent_tools(agent, workflow, children)}
         case "llm":
             return _model_spec(node, workflow, node.system, None)
         case "template":
@@ -271,6 +272,7 @@ def _spec(node: Any, workflow: m.Workflow, child: KnownChild | None) -> dict[str
         case "loop":
             return {"until": node.until, "max_rounds": node.max_rounds}
         case "workflow":
+            child = children.get(name)
             return {
                 "workflow": node.workflow if child is None else child.name,
                 "workflow_id": "" if child is None else child.workflow_id,

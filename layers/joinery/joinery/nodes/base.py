@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from joinery.llm.types import Usage
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
+from joinery.tools.services import ToolServices
 
 if TYPE_CHECKING:
     from joinery.compiler.plan import Plan, PlanNode
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from joinery.llm.types import Provider
     from joinery.runs.journal import Journal
     from joinery.runs.model import LiveInput
+    from joinery.tools.base import Workflows
     from joinery.workflow.expressions import Scope
 
 
@@ -79,6 +81,8 @@ class NodeContext:
         cancelled: Whether the run was cancelled meanwhile.
         emit: Stores and publishes an event of this node: `(name, data)`.
         code: Runs code that users write.
+        tool_services: What tools may use of the place where they run.
+        workflows: Runs other workflows for tools; None where that is not possible.
         inbox: What people tell the agents of the run while they work.
         calls_before: Model calls of earlier attempts, as far as they were recorded.
         run_id: The run.
@@ -100,6 +104,8 @@ class NodeContext:
     cancelled: Callable[[], bool]
     emit: Callable[[str, Mapping[str, Any]], None]
     code: CodeRunner = field(default_factory=NoCodeRunner)
+    tool_services: ToolServices = field(default_factory=ToolServices)
+    workflows: Workflows | None = None
     calls_before: int = 0
     run_id: str = ""
     owner: str = ""

@@ -10,6 +10,7 @@ from joinery import limits
 from joinery.nodes.base import Models
 from joinery.runs.ports import ChildRuns, Publisher, RunStore, Waits
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
+from joinery.tools.services import ToolServices
 
 LEASE_S = 15.0
 """A claim is held this long at a time.
@@ -37,6 +38,7 @@ class Deps:
         durable_s: Most time that streamed text is not yet stored.
         code: Runs code that users write.
         children: Starts child runs; None where there are none.
+        tool_services: What tools may use: secrets, and the way out.
     """
 
     store: RunStore
@@ -48,6 +50,7 @@ class Deps:
     durable_s: float = limits.DURABLE_INTERVAL_S
     code: CodeRunner = field(default_factory=NoCodeRunner)
     children: ChildRuns | None = None
+    tool_services: ToolServices = field(default_factory=ToolServices)
 
     @property
     def waits(self) -> Waits | None:

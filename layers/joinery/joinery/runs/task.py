@@ -59,6 +59,7 @@ from joinery.runs.quorum import (
 )
 from joinery.runs.races import races_of
 from joinery.runs.scope import build_scope
+from joinery.runs.tool_runs import ToolRuns
 from joinery.runs.waiting import attach, begin
 from joinery.runs.watch import Watch
 from joinery.workflow.graph import END, START
@@ -380,6 +381,8 @@ class _Runner(Invocation):
             cancelled=watch.cancelled,
             emit=self.append,
             code=self.deps.code,
+            tool_services=self.deps.tool_services,
+            workflows=ToolRuns(self),
             calls_before=int(record.usage.get("model_calls", 0)),
             inbox=NodeInbox(self),
             run_id=self.run_id,

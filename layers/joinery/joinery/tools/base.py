@@ -101,6 +101,24 @@ class Tool(Protocol):
         ...
 
 
+class Workflows(Protocol):
+    """Runs other workflows for tools."""
+
+    def run(self, ref: str, name: str, given: Mapping[str, Any], use: ToolUse) -> ToolResult:
+        """Runs a workflow to its end: the same call again finds the same run.
+
+        Args:
+            ref: What the run is pinned to: `<workflow_id>/<version>`.
+            name: The workflow's name.
+            given: Its inputs.
+            use: The call; once nobody waits for it, the run is cancelled.
+
+        Raises:
+            NodeError: It cannot be run here, or does not take this.
+        """
+        ...
+
+
 Opener = Callable[[str, Mapping[str, Any], "NodeContext"], Sequence[Tool]]
 """Makes the tools of one entry of `tools:`: `(name, spec, context)`.
 

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from joinery.nodes.base import NodeContext
     from joinery.tools.base import Opener, Tool
 
-KINDS: Final[dict[str, str]] = {"python": "joinery.tools.python"}
+KINDS: Final[dict[str, str]] = {
+    "python": "joinery.tools.python",
+    "openapi": "joinery.tools.openapi",
+    "mcp": "joinery.tools.mcp",
+    "search": "joinery.tools.search",
+    "workflow": "joinery.tools.workflow",
+}
 """By kind, the module whose `open_tools` is its `Opener`."""
 
 

@@ -10,27 +10,39 @@ import re
 from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from joinery import limits
 from joinery.workflow.durations import Seconds
+from joinery.workflow.model_refs import Model, ModelAlias, ModelRef, ModelTarget
+from joinery.workflow.parts import (
+    NODE_ID,
+    Code,
+    CodeFile,
+    NodeId,
+    PortName,
+    Probability,
+    Strict,
+)
+from joinery.workflow.tool_model import (
+    PLANNED_TOOL_KINDS,
+    TOOL_KINDS,
+    McpTool,
+    OpenApiTool,
+    PythonTool,
+    SearchTool,
+    Tool,
+)
 
-NODE_ID = r"^[A-Za-z_][A-Za-z0-9_]*$"
+__all__ = [
+    "NODE_ID", "PLANNED_TOOL_KINDS", "TOOL_KINDS", "CodeFile", "McpTool", "Model", "ModelAlias",
+    "ModelRef", "ModelTarget", "OpenApiTool", "PythonTool", "SearchTool", "Tool",
+]  # fmt: skip
+
 RESERVED_IDS = frozenset({"start", "end"})
 
-NodeId = Annotated[str, StringConstraints(pattern=NODE_ID, max_length=limits.NODE_ID_CHARS)]
-PortName = Annotated[str, StringConstraints(pattern=NODE_ID, max_length=limits.NODE_ID_CHARS)]
 
-Probability = Annotated[float, Field(ge=0, le=1, strict=False)]
-
-
-class _Strict(BaseModel):
-    """Base of all parts of the model: unknown keys are errors, nothing is coerced."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
-
-
-class InputSpec(_Strict):
+class InputSpec(Strict):
     """One input that a run takes."""
 
     type: Literal["string", "integer", "number", "boolean", "object", "array"] = "string"
@@ -38,40 +50,12 @@ class InputSpec(_Strict):
     required: bool = False
     default: Any = None
 
-
-class ModelTarget(_Strict):
-    """A model, or with `use` one of the workflow's `models`, and how it samples."""
-
-    use: NodeId | None = None
-    provider: str | None = None
-    name: str | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, strict=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, strict=False)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    stop: list[str] | None = None
-    seed: int | None = None
-    tools_by: Literal["native", "prompt"] | None = None
-    reasoning: Literal["none", "low", "medium", "high"] | None = None
-    schema_by: Literal["native", "tool", "json"] | None = None
+    def declared(self) -> dict[str, Any]:
+        """Returns it as plans hold it: `{type, required, default, description?}`."""
+        return self.model_dump(exclude=set() if self.description else {"description"})
 
 
-class ModelRef(ModelTarget):
-    """Which model answers, and which when it does not. Unset fields come from the defaults."""
-
-    fallback: list[str | ModelTarget] | None = None
-
-
-class ModelAlias(ModelRef):
-    """A model under a name of the workflow's own, which may differ from stage to stage."""
-
-    stages: dict[str, str | ModelRef] | None = None
-
-
-Model = str | ModelRef
-"""A model, or the name of one of the workflow's `models`."""
-
-
-class Agent(_Strict):
+class Agent(Strict):
     """Who speaks: a persona (the system message, word for word), a model, and tools."""
 
     persona: str = ""
@@ -82,7 +66,7 @@ class Agent(_Strict):
     max_calls: Annotated[int, Field(ge=1, le=limits.AGENT_CALLS_MAX)] = limits.AGENT_CALLS
 
 
-class Retry(_Strict):
+class Retry(Strict):
     """How often a node is tried; `attempts` counts the first."""
 
     attempts: Annotated[int, Field(ge=1, le=limits.ATTEMPTS_MAX)] = 3
@@ -90,7 +74,7 @@ class Retry(_Strict):
     errors: list[str] | None = None
 
 
-class Defaults(_Strict):
+class Defaults(Strict):
     """What nodes use when they say nothing themselves."""
 
     model: Model = ModelRef()
@@ -99,19 +83,19 @@ class Defaults(_Strict):
     fit: Literal["fail", "cut"] = "fail"
 
 
-class AtLeast(_Strict):
+class AtLeast(Strict):
     """A join that fires when `at_least` parents have finished."""
 
     at_least: Annotated[int, Field(ge=1)]
 
 
-class DefaultOutput(_Strict):
+class DefaultOutput(Strict):
     """What a failed node puts out instead of its result."""
 
     default: Any
 
 
-class PromptFile(_Strict):
+class PromptFile(Strict):
     """A prompt in a file beside the workflow file."""
 
     file: str
@@ -120,7 +104,7 @@ class PromptFile(_Strict):
 Prompt = str | PromptFile
 
 
-class _NodeBase(_Strict):
+class _NodeBase(Strict):
     """What every node may say."""
 
     name: Annotated[str, Field(max_length=limits.NODE_NAME_CHARS)] = ""
@@ -158,15 +142,6 @@ class LlmNode(_NodeBase):
     fit: Literal["fail", "cut"] | None = None
 
 
-class CodeFile(_Strict):
-    """Code in a file beside the workflow file."""
-
-    file: str
-
-
-Code = str | CodeFile
-
-
 class CodeNode(_NodeBase):
     """Calls a function written in Python; what it returns is `output`."""
 
@@ -182,28 +157,6 @@ class ToolNode(_NodeBase):
     type: Literal["tool"]
     tool: str
     arguments: dict[NodeId, Any] = {}
-
-
-class PythonTool(_Strict):
-    """A tool that is a function written in Python, called as the tool is.
-
-    `parameters` are properties of a JSON Schema; those without `default` are required.
-    """
-
-    kind: Literal["python"] = "python"
-    description: str = ""
-    parameters: dict[NodeId, dict[str, Any]] = {}
-    read_only: bool = True
-    at_most_once: bool = False
-    timeout: Seconds = limits.TOOL_TIMEOUT_S
-    code: Code
-
-
-Tool = PythonTool
-"""What a tool may be, told apart by `kind`."""
-
-PLANNED_TOOL_KINDS = ("http", "mcp", "openapi", "workflow")
-"""Kinds that the format reserves; using one is an error that says so."""
 
 
 class TemplateNode(_NodeBase):
@@ -227,7 +180,7 @@ class ConditionNode(_NodeBase):
     if_: Annotated[str, Field(alias="if")]
 
 
-class Range(_Strict):
+class Range(Strict):
     """Matches a number: `min` included, `max` not."""
 
     min: Annotated[float, Field(strict=False)] | None = None
@@ -329,7 +282,7 @@ WAITING_NODE_TYPES = frozenset({"question", "workflow"})
 """Types whose nodes wait for somebody, at no cost."""
 
 
-class Edge(_Strict):
+class Edge(Strict):
     """One way from a node's port to another node; `when` may forbid it."""
 
     from_: Annotated[str, Field(alias="from")]
@@ -338,7 +291,7 @@ class Edge(_Strict):
     when: str | None = None
 
 
-class Workflow(_Strict):
+class Workflow(Strict):
     """A graph of nodes with the inputs it takes and the outputs it gives."""
 
     version: Literal[1]

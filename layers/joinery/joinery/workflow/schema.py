@@ -20,7 +20,7 @@ EDGE_PATTERN: Final = rf"^({_FROM}(,{_FROM})*->)+{_TO}(,{_TO})*$"
 
 DURATION_PATTERN: Final = r"^\s*\d+(\.\d+)?(ms|s|m|h|d)\s*$"
 
-_DURATIONS: Final = {"timeout": "5m", "backoff": "1s"}
+_DURATIONS: Final = {"timeout", "backoff"}
 
 _DESCRIPTIONS: Final = {
     "version": "Version of the file format.",
@@ -134,7 +134,7 @@ def _property(name: str, schema: dict[str, Any]) -> dict[str, Any]:
         kinds = ["string", "null"] if "anyOf" in schema else "string"
         found = {"type": kinds, "pattern": DURATION_PATTERN}
         if schema.get("default") is not None:
-            found["default"] = _DURATIONS[name]
+            found["default"] = f"{schema['default']:g}s"
     if name in _DESCRIPTIONS:
         found["description"] = _DESCRIPTIONS[name]
     return found

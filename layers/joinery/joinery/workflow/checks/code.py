@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from joinery import limits
 from joinery.errors import Problem
 from joinery.workflow import model as m
+from joinery.workflow.checks.documents import Piece, check_document
 from joinery.workflow.checks.edges import RawGraph, RawNode
 from joinery.workflow.checks.fields import schema_problems
 from joinery.workflow.python_source import Flaw, Signature, argument_flaws, read_source
 from joinery.workflow.report import Collector, did_you_mean, node_of
+from joinery.workflow.tool_model import kind_of
 from joinery.workflow.yaml_tree import escape_pointer
 
 READ_RESULT: Final = "read_result"
@@ -21,15 +22,6 @@ READ_RESULT: Final = "read_result"
 
 Codes = Mapping[str, str]
 """Texts of code that stands in files, by the pointer of `code`."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A piece of code: where it stands, and in which file."""
-
-    text: str
-    pointer: str
-    file: str = ""
 
 
 def check_code(data: Mapping[str, Any], graph: RawGraph, codes: Codes, out: Collector) -> None:
@@ -45,6 +37,7 @@ def check_code(data: Mapping[str, Any], graph: RawGraph, codes: Codes, out: Coll
             used.add(name)
             if name in known:
                 _check_arguments(node, "arguments", takes[name], out)
+                _check_callable(node, name, known[name], out)
             elif tools is None or isinstance(tools, dict):
                 _unknown(name, known, f"{node.pointer}/tool", out)
     for name in known:
@@ -73,7 +66,7 @@ def _check_agents(data: Mapping[str, Any], known: Mapping[str, Any], out: Collec
                         pointer, hint="give the tool another name")  # fmt: skip
             elif name not in known:
                 _unknown(name, known, pointer, out)
-            elif isinstance(known[name], dict) and not known[name].get("description"):
+            elif isinstance(known[name], dict) and _untold(known[name]):
                 out.warn("tool.no_description",
                          f"agent '{agent}': its model is not told what the tool '{name}' does",
                          f"/tools/{escape_pointer(name)}", key=True,
@@ -93,13 +86,21 @@ def without_planned(data: Mapping[str, Any]) -> Mapping[str, Any]:
     tools = data.get("tools")
     if not isinstance(tools, dict):
         return data
-    kept = {n: tool for n, tool in tools.items() if _kind_of(tool) not in m.PLANNED_TOOL_KINDS}
+    kept = {n: tool for n, tool in tools.items() if kind_of(tool) not in m.PLANNED_TOOL_KINDS}
     return {**data, "tools": kept}
 
 
-def _kind_of(tool: Any) -> Any:
-    kind = tool.get("kind", "python") if isinstance(tool, dict) else None
-    return kind if isinstance(kind, str) else None
+def _untold(tool: Mapping[str, Any]) -> bool:
+    """Whether nobody tells a model what a tool does; other kinds say it themselves."""
+    return kind_of(tool) in {"python", "workflow"} and not tool.get("description")
+
+
+def _check_callable(node: RawNode, name: str, tool: Any, out: Collector) -> None:
+    kind = kind_of(tool)
+    if kind in m.TOOL_KINDS and kind != "python" and isinstance(tool, dict):
+        out.add("tool.agents_only", f"node '{node.id}': tools of the kind '{kind}' are for agents",
+                f"{node.pointer}/tool",
+                hint=f"add it to an agent: agents: {{x: {{tools: [{name}]}}}}")  # fmt: skip
 
 
 # -- tools ----------------------------------------------------------------------------------
@@ -108,14 +109,16 @@ def _kind_of(tool: Any) -> Any:
 def _check_tool(name: str, tool: Any, codes: Codes, out: Collector) -> Signature | None:
     """Returns what a tool takes, when that is known."""
     pointer = f"/tools/{escape_pointer(name)}"
-    kind = _kind_of(tool)
+    kind = kind_of(tool)
     if kind in m.PLANNED_TOOL_KINDS:
         out.add(
             "tool.not_available",
             f"tool '{name}': the kind '{kind}' is planned and does not run in this release",
             f"{pointer}/kind",
-            hint="this release runs tools of the kind python",
+            hint=f"this release runs tools of the kinds {', '.join(m.TOOL_KINDS)}",
         )
+    if kind == "openapi":
+        check_document(name, tool, _piece(tool.get("document"), f"{pointer}/document", codes), out)
     if kind != "python":
         return None
     parameters = tool.get("parameters", {})
@@ -192,15 +195,15 @@ def _check_arguments(node: RawNode, key: str, takes: Signature | None, out: Coll
 # -- code -----------------------------------------------------------------------------------
 
 
-def _piece(code: Any, pointer: str, codes: Codes) -> _Piece | None:
+def _piece(code: Any, pointer: str, codes: Codes) -> Piece | None:
     if isinstance(code, str):
-        return _Piece(code, pointer)
+        return Piece(code, pointer)
     if pointer in codes:
-        return _Piece(codes[pointer], pointer, str(code.get("file")))
+        return Piece(codes[pointer], pointer, str(code.get("file")))
     return None
 
 
-def _check_piece(piece: _Piece, function: str, owner: str, out: Collector) -> Signature | None:
+def _check_piece(piece: Piece, function: str, owner: str, out: Collector) -> Signature | None:
     """Returns what the function takes, when that is known."""
     size = len(piece.text.encode("utf-8", "replace"))
     if size > limits.CODE_BYTES:
@@ -214,7 +217,7 @@ def _check_piece(piece: _Piece, function: str, owner: str, out: Collector) -> Si
     return takes
 
 
-def _problem(flaw: Flaw, piece: _Piece, owner: str, out: Collector) -> Problem:
+def _problem(flaw: Flaw, piece: Piece, owner: str, out: Collector) -> Problem:
     """Returns a flaw with its place in the workflow file, where its lines are those of the code."""
     line, column = out.source.place(piece.pointer)
     where = f"{piece.file}, line {flaw.line}" if piece.file else f"line {flaw.line} of the code"
