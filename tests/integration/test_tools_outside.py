@@ -31,7 +31,7 @@ def run(
         "agents": {"clerk": {"persona": "You sell tea and cake.", "tools": list(tools)}},
         "tools": tools,
         "nodes": {"ask": {"type": "agent", "agent": "clerk", "prompt": "What does tea cost?",
-                          "model": {"provider": "local", "name": "smollm2", "max_tokens": 60}}},
+                          "model": {"max_tokens": 60}}},
         "edges": ["start -> ask -> end"],
         "outputs": {"answer": "{{ nodes.ask.text }}"},
     }  # fmt: skip
