@@ -54,3 +54,9 @@ class PermanentContextTooLong(Permanent):
     """The prompt does not fit the model's window; names both sizes."""
 
     code = "context_too_long"
+
+
+class PermanentModelQuota(Permanent):
+    """The account at the model's provider has no quota or no money left."""
+
+    code = "model_quota"
