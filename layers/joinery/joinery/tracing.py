@@ -1,0 +1,126 @@
+"""Where spans go: one for a run, one for each attempt of a node, one for each call in it.
+
+`joinery.telemetry` sends them to an OpenTelemetry collector where the environment names
+one. Nowhere else is anything of OpenTelemetry imported.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from joinery.compiler.plan import PlanNode
+    from joinery.errors import NodeError
+    from joinery.llm.types import Finished, ModelRequest
+    from joinery.runs.model import RunRecord
+
+
+class CallSpan(Protocol):
+    """The span of one call of a model."""
+
+    def began(self) -> None:
+        """The first piece of the answer has come; later ones change nothing."""
+        ...
+
+    def answered(self, text: str, finished: Finished) -> None:
+        """The answer is whole."""
+        ...
+
+
+class Trace(Protocol):
+    """The span of one attempt of a node. An exception ends a call's span as failed."""
+
+    def call(
+        self, provider: str, request: ModelRequest, number: int
+    ) -> AbstractContextManager[CallSpan]:
+        """Opens the span of one call of a model.
+
+        Args:
+            provider: Who is asked.
+            request: What is asked.
+            number: Which call of the node this is, over all attempts, from 1.
+        """
+        ...
+
+    def tool(self, name: str, call_id: str = "") -> AbstractContextManager[object]:
+        """Opens the span of one call of a tool."""
+        ...
+
+    def end(self, error: NodeError | None) -> None:
+        """Ends the attempt's span."""
+        ...
+
+
+class Tracer(Protocol):
+    """Makes spans. All spans of a run are one trace, whichever process makes them."""
+
+    def attempt(self, run: RunRecord, node: PlanNode, path: str, attempt: int) -> Trace:
+        """Begins the span of one attempt of a node."""
+        ...
+
+    def ended(
+        self, run: RunRecord, status: str, at: float, error: Mapping[str, Any] | None = None
+    ) -> None:
+        """Makes the span of a run, which all others are below, when it ends.
+
+        Args:
+            run: The run, as it was before it ended.
+            status: How it ended.
+            at: When, in epoch seconds.
+            error: What stopped it.
+        """
+        ...
+
+    def flush(self, timeout_s: float) -> None:
+        """Sends what was made; gives up after so many seconds."""
+        ...
+
+
+class _NoSpan:
+    def began(self) -> None:
+        pass
+
+    def answered(self, text: str, finished: Finished) -> None:
+        pass
+
+
+class NoTrace:
+    """Implements `Trace`: goes nowhere."""
+
+    def call(
+        self, provider: str, request: ModelRequest, number: int
+    ) -> AbstractContextManager[CallSpan]:
+        """See `Trace.call`."""
+        return nullcontext(_NO_SPAN)
+
+    def tool(self, name: str, call_id: str = "") -> AbstractContextManager[object]:
+        """See `Trace.tool`."""
+        return nullcontext()
+
+    def end(self, error: NodeError | None) -> None:
+        """See `Trace.end`."""
+
+
+class NoTracer:
+    """Implements `Tracer`: goes nowhere."""
+
+    def attempt(self, run: RunRecord, node: PlanNode, path: str, attempt: int) -> Trace:
+        """See `Tracer.attempt`."""
+        return NO_TRACE
+
+    def ended(
+        self, run: RunRecord, status: str, at: float, error: Mapping[str, Any] | None = None
+    ) -> None:
+        """See `Tracer.ended`."""
+
+    def flush(self, timeout_s: float) -> None:
+        """See `Tracer.flush`."""
+
+
+_NO_SPAN = _NoSpan()
+NO_TRACE = NoTrace()
+NO_TRACER = NoTracer()
