@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import platform
 import shlex
 import time
@@ -58,6 +59,13 @@ class Release:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+_FROM_ENVIRONMENT: Final = {
+    "ModelLimits": "JOINERY_MODEL_LIMITS",
+    "ModelBreakerFailures": "JOINERY_BREAKER_FAILURES",
+}
+"""Parameters that the laptop's stack takes from the environment, where it has them."""
+
+
 def package(project: Path, progress: Callable[[str, str], None]) -> dict[str, Bundle]:
     """Builds all functions for this machine, side by side; returns them by logical id."""
     target = Target.for_this_machine()
@@ -93,6 +101,11 @@ def prepare(
             "ModelBaseUrl": stack.model_base_url,
             "ModelName": stack.model_name,
             "ModelApiKey": model_api_key,
+            **{
+                parameter: os.environ[variable]
+                for parameter, variable in _FROM_ENVIRONMENT.items()
+                if os.environ.get(variable)
+            },
         },
     )
 

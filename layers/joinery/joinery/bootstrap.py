@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from joinery.catalog.child_runs import PublishedChildRuns
     from joinery.catalog.ports import Executions, Machines
     from joinery.compiler.plan import Plan
+    from joinery.llm.calls import Calls
     from joinery.nodes.base import Models
     from joinery.runs.deps import Deps
     from joinery.sandbox.types import CodeRunner
@@ -71,6 +72,8 @@ class Settings:
     publisher_function: str = ""
     retention_days: str = ""
     delta_ms: str = ""
+    model_limits: str = ""
+    breaker_failures: str = ""
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> Settings:
@@ -240,26 +243,47 @@ def child_runs(*, wakes: bool) -> PublishedChildRuns:
     return PublishedChildRuns(catalog(), executions(), tokens)
 
 
+@cache
+def calls() -> Calls:
+    """Returns what all calls of models share, with all other functions of the installation."""
+    from joinery.aws.dynamo_limits import DynamoBreakers, DynamoRates
+    from joinery.llm.breaker import FAILURES, Breaker
+    from joinery.llm.calls import Calls
+    from joinery.llm.rates import parse_limits
+
+    client, table = clients().dynamodb, settings().catalog_table
+    failures = int(settings().breaker_failures or FAILURES)
+    breaker = Breaker(DynamoBreakers(client, table), failures=failures, clock=time.time)
+    limits = parse_limits(settings().model_limits)
+    return Calls(DynamoRates(client, table), breaker, limits)
+
+
 # -- what the handlers use ---------------------------------------------------------------
 
 
 def run_deps(models: Models | None = None) -> Deps:
     """Returns what running needs; without models where no node runs."""
-    return _deps(models or _NoModels(), wakes=models is not None)
+    return _deps(models, wakes=models is not None)
 
 
 def closing_deps() -> Deps:
     """Returns what closing runs needs, with the right to wake nodes that wait for them."""
-    return _deps(_NoModels(), wakes=True)
+    return _deps(None, wakes=True)
 
 
-def _deps(models: Models, *, wakes: bool) -> Deps:
+def _deps(models: Models | None, *, wakes: bool) -> Deps:
+    from joinery.llm.calls import Calls
     from joinery.runs.deps import Deps
 
     delta_s = float(settings().delta_ms) / 1000 if settings().delta_ms else DELTA_INTERVAL_S
-    children = child_runs(wakes=wakes)
     return Deps(
-        store(), publisher(), models, delta_s=delta_s, code=code_runner(), children=children
+        store(),
+        publisher(),
+        models or _NoModels(),
+        delta_s=delta_s,
+        code=code_runner(),
+        children=child_runs(wakes=wakes),
+        calls=calls() if models else Calls(),
     )
 
 

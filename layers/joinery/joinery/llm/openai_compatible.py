@@ -110,7 +110,7 @@ class OpenAICompatible:
         """
         inbox: SimpleQueue[Chunk | Exception | None] = SimpleQueue()
         loop, client = self._opened()
-        work = loop.submit(self._call(client, request, call.deadline, inbox.put))
+        work = loop.submit(self._call(client, request, call, inbox.put))
         work.add_done_callback(lambda _: inbox.put(None))
         finished = False
         try:
@@ -202,12 +202,12 @@ class OpenAICompatible:
     # -- the event loop ------------------------------------------------------------
 
     async def _call(
-        self, client: httpx.AsyncClient, request: ModelRequest, deadline: float, emit: Emit
+        self, client: httpx.AsyncClient, request: ModelRequest, call: CallContext, emit: Emit
     ) -> None:
         """Makes one call and emits its chunks, or the error that ended it."""
         classifier = Classifier(self.name, request.model, self._base_url, self._api_key)
         reader = AnswerReader(request, classifier)
-        limits = _Limits(self._timeouts, deadline)
+        limits = _Limits(self._timeouts.with_(call.timeouts), call.deadline)
         try:
             try:
                 async with asyncio.timeout_at(limits.at) as clock:
@@ -235,7 +235,10 @@ class OpenAICompatible:
         answering = False
         try:
             async with client.stream(
-                "POST", f"{self._base_url}/chat/completions", content=self._body(request)
+                "POST",
+                f"{self._base_url}/chat/completions",
+                content=self._body(request),
+                timeout=httpx.Timeout(None, connect=limits.timeouts.connect),
             ) as response:
                 answering = True
                 await self._check(response, reader)
@@ -309,7 +312,7 @@ class _Limits:
     clock: asyncio.Timeout
 
     def __init__(self, timeouts: Timeouts, deadline: float) -> None:
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._deadline = deadline
         self._started = False
         self.at = min(deadline, time.monotonic() + timeouts.first_token)
@@ -317,20 +320,20 @@ class _Limits:
     def token(self) -> None:
         """A token has come: the time for the next one begins."""
         self._started = True
-        self._move(self._timeouts.idle)
+        self._move(self.timeouts.idle)
 
     def ending(self) -> None:
         """The answer is complete: only the end of the stream is awaited."""
-        self._move(self._timeouts.ending)
+        self._move(self.timeouts.ending)
 
     def error(self, provider: str) -> TransientModelTimeout:
         """Returns the error for the limit that was passed."""
         if time.monotonic() >= self._deadline:
             phase, text = "deadline", "did not end its answer in the time that the node has"
         elif self._started:
-            phase, text = "idle", f"sent no further token for {self._timeouts.idle:g} s"
+            phase, text = "idle", f"sent no further token for {self.timeouts.idle:g} s"
         else:
-            phase, text = "first_token", f"sent no token within {self._timeouts.first_token:g} s"
+            phase, text = "first_token", f"sent no token within {self.timeouts.first_token:g} s"
         return TransientModelTimeout(f"{provider} {text}", phase=phase)
 
     def _move(self, seconds: float) -> None:

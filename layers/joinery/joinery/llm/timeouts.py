@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 # A host that does not accept a connection in this time is down, not busy.
 CONNECT_TIMEOUT_S = 5.0
@@ -46,3 +47,7 @@ class Timeouts:
     idle: float = IDLE_TIMEOUT_S
     ending: float = ENDING_TIMEOUT_S
     question: float = QUESTION_TIMEOUT_S
+
+    def with_(self, said: Mapping[str, float]) -> Timeouts:
+        """Returns the limits with those of a call in place of these."""
+        return replace(self, **said) if said else self

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from joinery.llm.calls import Calls
 from joinery.llm.types import Usage
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
+from joinery.tracing import NO_TRACE, Trace
 
 if TYPE_CHECKING:
     from joinery.compiler.plan import Plan, PlanNode
@@ -33,6 +35,29 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """How the attempt before ended, where it told.
+
+    Attributes:
+        error: Its error, as it was stored; None before the first attempt.
+        texts: Returns the text that an attempt, by its number, streamed as `text`.
+    """
+
+    error: Mapping[str, Any] | None = None
+    texts: Callable[[int], str] = lambda _: ""
+
+    @property
+    def code(self) -> str:
+        """The code of its error; `""` where there is none."""
+        return str((self.error or {}).get("code") or "")
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """The facts of its error."""
+        return (self.error or {}).get("details") or {}
+
+
+@dataclass(frozen=True, slots=True)
 class NodeContext:
     """One attempt of one node.
 
@@ -50,6 +75,9 @@ class NodeContext:
         emit: Stores and publishes an event of this node: `(name, data)`.
         code: Runs code that users write.
         calls_before: Model calls of earlier attempts, as far as they were recorded.
+        calls: What all calls of models share.
+        before: How the attempt before ended.
+        trace: Where spans of this attempt are opened.
     """
 
     plan: Plan
@@ -65,6 +93,9 @@ class NodeContext:
     emit: Callable[[str, Mapping[str, Any]], None]
     code: CodeRunner = field(default_factory=NoCodeRunner)
     calls_before: int = 0
+    calls: Calls = field(default_factory=Calls)
+    before: Before = Before()
+    trace: Trace = NO_TRACE
 
     def next_call(self) -> int:
         """Counts another model call; returns its number over all attempts, from 1.

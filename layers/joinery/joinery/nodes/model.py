@@ -8,16 +8,37 @@ from typing import Any
 
 from joinery.errors import TransientOutputInvalid
 from joinery.llm.types import Message
+from joinery.model_errors import PermanentContextTooLong
 from joinery.nodes.asking import Answer, Question, ask_model
 from joinery.nodes.base import NodeContext, NodeResult
 from joinery.workflow.expressions import parse_template
 
+PROBLEMS_TOLD = 5
+"""Most problems of an answer that are told."""
+
+PROBLEM_CHARS = 300
+
 
 def ask(context: NodeContext) -> NodeResult:
-    """Sends persona and prompt to the model, streams the answer, parses it by its schema."""
+    """Sends persona and prompt to the model, streams the answer, parses it by its schema.
+
+    Where the attempt before got an answer that does not match, the model is shown it and
+    told what is wrong with it.
+    """
     spec = context.node.spec
-    question = Question(spec["model"], _messages(spec, context), spec["fit"], spec["schema"])
-    return _result(ask_model(context, question), spec["schema"])
+    asked = _messages(spec, context)
+    again = (*asked, *correction(context)) if spec["schema"] is not None else asked
+    try:
+        answer = ask_model(context, Question(spec["model"], again, spec["fit"], spec["schema"]))
+    except PermanentContextTooLong:
+        if again == asked:
+            raise
+        # The wrong answer takes the room: the model is asked as it was at first.
+        answer = ask_model(context, Question(spec["model"], asked, spec["fit"], spec["schema"]))
+    result: dict[str, Any] = {"text": answer.text}
+    if spec["schema"] is not None:
+        result["output"] = parse_output(context, answer, spec["schema"])
+    return NodeResult(result)
 
 
 def _messages(spec: Mapping[str, Any], context: NodeContext) -> tuple[Message, ...]:
@@ -26,25 +47,57 @@ def _messages(spec: Mapping[str, Any], context: NodeContext) -> tuple[Message, .
     return (Message("system", spec["system"]), user) if spec["system"] else (user,)
 
 
-def _result(answer: Answer, schema: Mapping[str, Any] | None) -> NodeResult:
-    result: dict[str, Any] = {"text": answer.text}
-    if schema is not None:
-        result["output"] = _parse(answer, schema)
-    return NodeResult(result)
+def correction(context: NodeContext) -> tuple[Message, ...]:
+    """Returns what a model is told after an answer of the attempt before was rejected.
+
+    Returns:
+        Its answer, and what was wrong with it; nothing where none was rejected.
+    """
+    before = context.before
+    if before.code != TransientOutputInvalid.code:
+        return ()
+    problems = before.details.get("problems")
+    text = before.texts(int(before.details.get("attempt") or 0))
+    if not problems or not text.strip():
+        return ()
+    listed = "\n".join(f"- {problem}" for problem in problems)
+    told = (
+        f"Your answer was rejected:\n{listed}\n"
+        "Answer again, in full, with nothing but JSON that matches the schema."
+    )
+    return Message("assistant", text), Message("user", told)
 
 
-def _parse(answer: Answer, schema: Mapping[str, Any]) -> Any:
+def parse_output(context: NodeContext, answer: Answer, schema: Mapping[str, Any]) -> Any:
+    """Returns the value of an answer that must be JSON and match a schema.
+
+    Raises:
+        TransientOutputInvalid: It is not, or does not; an event says what is wrong.
+    """
+    problems, value = _problems(answer.text, schema)
+    if not problems:
+        return value
+    data = {"attempt": context.attempt, "problems": problems, "reason": answer.reason}
+    context.emit("output.rejected", data)
+    hint = " (the answer was cut at max_tokens)" if answer.reason == "length" else ""
+    raise TransientOutputInvalid(
+        f"the answer does not match: {'; '.join(problems)}{hint}",
+        problems=problems,
+        attempt=context.attempt,
+    )
+
+
+def _problems(text: str, schema: Mapping[str, Any]) -> tuple[list[str], Any]:
     try:
-        value = json.loads(answer.text)
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        hint = " (the answer was cut at max_tokens)" if answer.reason == "length" else ""
-        raise TransientOutputInvalid(f"the answer is not JSON: {error}{hint}") from error
+        return [f"the answer is not JSON: {error}"], None
     from jsonschema import Draft202012Validator
 
-    wrong = [
-        f"{'/'.join(str(part) for part in error.absolute_path) or 'answer'}: {error.message}"
-        for error in Draft202012Validator(dict(schema)).iter_errors(value)
-    ]
-    if wrong:
-        raise TransientOutputInvalid(f"the answer does not match: {'; '.join(wrong[:5])}")
-    return value
+    wrong = []
+    for one in Draft202012Validator(dict(schema)).iter_errors(value):
+        place = "/".join(str(part) for part in one.absolute_path) or "answer"
+        wrong.append(f"{place}: {one.message}"[:PROBLEM_CHARS])
+        if len(wrong) == PROBLEMS_TOLD:
+            break
+    return wrong, value

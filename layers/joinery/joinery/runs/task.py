@@ -24,7 +24,7 @@ from joinery.errors import (
 )
 from joinery.events.make import Event
 from joinery.events.streams import TextStreams
-from joinery.nodes.base import Meter, NodeContext, NodeResult
+from joinery.nodes.base import Before, Meter, NodeContext, NodeResult
 from joinery.nodes.registry import executor
 from joinery.runs.children import abandon, attach, begin
 from joinery.runs.dead_paths import after_skip, is_taken
@@ -63,6 +63,7 @@ from joinery.workflow.graph import END, START
 
 if TYPE_CHECKING:
     from joinery.runs.walk import Pace
+    from joinery.tracing import Trace
 
 log = logging.getLogger(__name__)
 
@@ -300,14 +301,16 @@ class _Runner(Invocation):
         watch.start(streams)
         meter = Meter()
         result: NodeResult | NodeError
+        trace = self.deps.tracer.attempt(self.run, self.node, self.path, record.attempt)
         try:
-            context = self._context(record, streams, watch, meter)
+            context = self._context(record, streams, watch, meter, trace)
             result = executor(self.node.type)(context)
         except NodeError as error:
             result = error
         except Exception as error:
             log.exception("node %s of run %s", self.node.id, self.run_id)
             result = PermanentInternal(f"{type(error).__name__} in node '{self.node.id}'")
+        trace.end(result if isinstance(result, NodeError) else None)
         watch.stop()
         self.head = max(self.head, watch.head)
         summary: dict[str, Any] = {}
@@ -356,6 +359,7 @@ class _Runner(Invocation):
         streams: TextStreams,
         watch: Watch,
         meter: Meter,
+        trace: Trace,
     ) -> NodeContext:
         left = record.started_at + self.node.timeout_s - self.deps.clock()
         records = seen_records(self.plan, self.node, self.path, self.loaded)
@@ -375,7 +379,14 @@ class _Runner(Invocation):
             emit=self.append,
             code=self.deps.code,
             calls_before=int(record.usage.get("model_calls", 0)),
+            calls=self.deps.calls,
+            before=Before(record.error, self._said),
+            trace=trace,
         )
+
+    def _said(self, attempt: int) -> str:
+        pieces = self.deps.store.texts_of(self.run_id, self.key, attempt)
+        return "".join(piece.text for piece in pieces if piece.stream == "text")
 
 
 def _spend(before: Mapping[str, Any], meter: Meter) -> dict[str, Any]:

@@ -23,6 +23,8 @@ class ModelOptions(TypedDict, total=False):
     max_tokens: int
     stop: list[str]
     seed: int
+    timeouts: Mapping[str, Duration]
+    limit: Mapping[str, int]
 
 
 class RetryOptions(TypedDict, total=False):
@@ -82,7 +84,9 @@ _TYPES: Final[Mapping[object, str]] = {
     list: "array",
 }
 
-_MODEL_KEYS: Final = ("provider", "model", "temperature", "top_p", "max_tokens", "stop", "seed")
+_MODEL_KEYS: Final = (
+    "provider", "model", "temperature", "top_p", "max_tokens", "stop", "seed", "timeouts", "limit"
+)  # fmt: skip
 
 _UNITS: Final = (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000))
 """Units of a duration in microseconds."""
@@ -98,6 +102,8 @@ def type_name(kind: object) -> object:
 def model_data(options: dict[str, Any]) -> dict[str, Any]:
     """Takes the model's options out of `options` and returns them as a file's `model`."""
     found = {key: options.pop(key) for key in _MODEL_KEYS if key in options}
+    if isinstance(found.get("timeouts"), Mapping):
+        found["timeouts"] = {name: _duration(value) for name, value in found["timeouts"].items()}
     return {("name" if key == "model" else key): value for key, value in found.items()}
 
 

@@ -65,6 +65,21 @@ class InputSpec(_Strict):
     default: Any = None
 
 
+class ModelTimeouts(_Strict):
+    """How long a model may take: to be reached, for its first token and between two."""
+
+    connect: Seconds | None = None
+    first_token: Seconds | None = None
+    idle: Seconds | None = None
+
+
+class ModelLimit(_Strict):
+    """What a model may be sent in a minute, by all runs together."""
+
+    requests: Annotated[int, Field(ge=1)] | None = None
+    tokens: Annotated[int, Field(ge=1)] | None = None
+
+
 class ModelRef(_Strict):
     """Which model answers, and how it samples. Unset fields come from the defaults."""
 
@@ -75,6 +90,8 @@ class ModelRef(_Strict):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     stop: list[str] | None = None
     seed: int | None = None
+    timeouts: ModelTimeouts | None = None
+    limit: ModelLimit | None = None
 
 
 class Agent(_Strict):

@@ -66,6 +66,11 @@ _PARTS: Final[Mapping[Location, type[BaseModel]]] = {
     ("defaults",): m.Defaults,
     ("defaults", "model"): m.ModelRef,
     ("defaults", "retry"): m.Retry,
+    **{
+        (*place, "model", key): part
+        for place in (("agents", "*"), ("defaults",), ("nodes", "*"))
+        for key, part in (("timeouts", m.ModelTimeouts), ("limit", m.ModelLimit))
+    },
     ("nodes", "*", "model"): m.ModelRef,
     ("nodes", "*", "retry"): m.Retry,
     **{place: part for place, (_, part) in _CHOICES.items() if part is not None},
