@@ -86,7 +86,7 @@ export const REQUIRED = Object.freeze({
   ],
   "model.waiting": [
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.attempt",
-    "data.provider", "data.model", "data.wait_ms",
+    "data.provider", "data.model", "data.wait_ms", "data.reason",
   ],
   "model.fallback": [
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.attempt",
@@ -493,7 +493,7 @@ export const REQUIRED = Object.freeze({
  */
 
 /**
- * A model's limit of calls or tokens a minute is used up.
+ * A call of a model waits before it is made.
  *
  * @typedef {Object} ModelWaiting
  * @property {1} v
@@ -506,7 +506,8 @@ export const REQUIRED = Object.freeze({
  * @property {string} path
  * @property {string} [node_name]
  * @property {"model.waiting"} event
- * @property {{attempt: number, provider: string, model: string, wait_ms: number}} data
+ * @property {{attempt: number, provider: string, model: string, wait_ms: number, reason: "limit"
+ *   | "asked"}} data
  */
 
 /**

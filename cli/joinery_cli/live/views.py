@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from joinery_cli.live.state import RunState
-from joinery_cli.live.words import label, seconds
+from joinery_cli.live.words import label, seconds, trouble
 from joinery_cli.output import clean, is_live, say
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _lines(state: RunState, event: Event) -> list[str]:
             return [f"{who} waits for {data['workflow']['name']}, {visit.note}"]
         case "input.cut":
             return [f"{who}: {visit.note}"]
-    return []
+    return [f"{who}: {told}"] if (told := trouble(name, data)) else []
 
 
 class LiveView:

@@ -62,6 +62,8 @@ class Release:
 _FROM_ENVIRONMENT: Final = {
     "ModelLimits": "JOINERY_MODEL_LIMITS",
     "ModelBreakerFailures": "JOINERY_BREAKER_FAILURES",
+    "OtlpEndpoint": "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OtlpHeaders": "OTEL_EXPORTER_OTLP_HEADERS",
 }
 """Parameters that the laptop's stack takes from the environment, where it has them."""
 

@@ -35,10 +35,14 @@ if TYPE_CHECKING:
     from joinery.runs.deps import Deps
     from joinery.sandbox.types import CodeRunner
     from joinery.sockets.ports import SocketServices
+    from joinery.tracing import Tracer
 
 PREFIX: Final = "JOINERY_"
 
 DAY_S: Final = 86_400.0
+
+FLUSH_S: Final = 3.0
+"""Longest time for spans, which nobody waits for."""
 
 DRAIN_S: Final = 10.0
 """Longest wait for messages on their way out, before Lambda freezes the process."""
@@ -258,6 +262,14 @@ def calls() -> Calls:
     return Calls(DynamoRates(client, table), breaker, limits)
 
 
+@cache
+def tracer() -> Tracer:
+    """Returns what makes spans, where the environment names a collector."""
+    from joinery.tracing import tracer_of
+
+    return tracer_of(os.environ, settings().stage)
+
+
 # -- what the handlers use ---------------------------------------------------------------
 
 
@@ -284,6 +296,7 @@ def _deps(models: Models | None, *, wakes: bool) -> Deps:
         code=code_runner(),
         children=child_runs(wakes=wakes),
         calls=calls() if models else Calls(),
+        tracer=tracer(),
     )
 
 
@@ -371,9 +384,13 @@ def preload() -> None:
 
 
 def drain(timeout_s: float = DRAIN_S) -> None:
-    """Waits for messages on their way out; call it before a handler returns."""
-    if publisher.cache_info().currsize:
-        publisher().drain(timeout_s)
+    """Waits for messages on their way out, then for spans; call it before a handler returns."""
+    try:
+        if publisher.cache_info().currsize:
+            publisher().drain(timeout_s)
+    finally:
+        if tracer.cache_info().currsize:
+            tracer().flush(FLUSH_S)
 
 
 class _NoModels:

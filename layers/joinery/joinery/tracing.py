@@ -6,17 +6,23 @@ one. Nowhere else is anything of OpenTelemetry imported.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
     from joinery.compiler.plan import PlanNode
     from joinery.errors import NodeError
     from joinery.llm.types import Finished, ModelRequest
     from joinery.runs.model import RunRecord
+
+log = logging.getLogger(__name__)
+
+ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+"""`true` puts prompts and answers into spans."""
 
 
 class CallSpan(Protocol):
@@ -119,6 +125,31 @@ class NoTracer:
 
     def flush(self, timeout_s: float) -> None:
         """See `Tracer.flush`."""
+
+
+def tracer_of(environ: Mapping[str, str], stage: str = "") -> Tracer:
+    """Returns what makes spans: for the collector that the environment names, else for nobody.
+
+    The variables are those of OpenTelemetry. A tracer that cannot be made stops no run.
+
+    Args:
+        environ: Environment variables.
+        stage: Name of the installation.
+    """
+    if not any(environ.get(name, "").strip() for name in ENDPOINTS):
+        return NO_TRACER
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return NO_TRACER
+    if environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() not in ("", "otlp"):
+        return NO_TRACER
+    try:
+        from joinery import telemetry
+
+        content = environ.get(CONTENT, "").strip().lower() == "true"
+        return telemetry.OtelTracer(telemetry.exporter(environ), stage=stage, content=content)
+    except Exception as error:
+        log.warning("no spans are made: %s: %s", type(error).__name__, error)
+        return NO_TRACER
 
 
 _NO_SPAN = _NoSpan()

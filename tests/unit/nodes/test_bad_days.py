@@ -101,6 +101,7 @@ def test_a_model_that_is_down_is_called_six_times_with_growing_waits() -> None:
     error = ended.run.error
     assert error is not None
     assert error["details"]["cause"]["details"]["breaker"] == "open"
+    assert "HTTP 503" in error["message"]
 
 
 def test_waits_are_spread_from_nothing_to_the_whole() -> None:

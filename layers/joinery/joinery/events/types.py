@@ -360,10 +360,11 @@ class ModelWaitingData(TypedDict):
     provider: str
     model: str
     wait_ms: int
+    reason: Literal["limit", "asked"]
 
 
 class ModelWaiting(_Event, _EventOfNode):
-    """A model's limit of calls or tokens a minute is used up."""
+    """A call of a model waits before it is made."""
 
     event: Literal["model.waiting"]
     data: ModelWaitingData

@@ -12,7 +12,7 @@ from typing import Any
 from joinery.errors import NodeError, Permanent, RunCancelled, Transient
 from joinery.llm import retrying
 from joinery.nodes.base import NodeContext
-from joinery.nodes.calling import OUTPUT_TOKENS_RESERVE, Answer, OneModel, Question
+from joinery.nodes.calling import OUTPUT_TOKENS_RESERVE, Answer, OneModel, Question, tell_wait
 
 __all__ = ["OUTPUT_TOKENS_RESERVE", "Answer", "Question", "ask_model"]
 
@@ -30,7 +30,7 @@ def ask_model(context: NodeContext, question: Question) -> Answer:
             the first; `details.tried` tells of all.
     """
     refs = [question.model, *(question.model.get("fallback") or ())]
-    _sit_out(context, alone=len(refs) == 1)
+    _sit_out(context, refs)
     failures: list[tuple[Mapping[str, Any], NodeError]] = []
     at = 0
     while True:
@@ -48,16 +48,19 @@ def ask_model(context: NodeContext, question: Question) -> Answer:
             at = following
 
 
-def _sit_out(context: NodeContext, *, alone: bool) -> None:
+def _sit_out(context: NodeContext, refs: Sequence[Mapping[str, Any]]) -> None:
     """Waits until the time that a server named in the attempt before, as far as there is time.
 
     A Retry of Step Functions comes after its own backoff, whatever a server asks for.
     """
-    if not alone or context.meter.model_calls:
+    if len(refs) > 1 or context.meter.model_calls:
         return
     wait = float(context.before.details.get("retry_at") or 0.0) - context.calls.clock()
-    left = context.deadline - context.calls.now() - retrying.ROOM_S
-    if 0 < wait < left and not context.calls.pause(wait, context.cancelled):
+    if not 0 < wait < context.deadline - context.calls.now() - retrying.ROOM_S:
+        return
+    provider, name = context.models.resolve(refs[0])
+    tell_wait(context, provider.name, name, wait, "asked")
+    if not context.calls.pause(wait, context.cancelled):
         raise RunCancelled("the run was cancelled before the model was asked")
 
 
@@ -103,12 +106,21 @@ def _told(failures: Sequence[tuple[Mapping[str, Any], NodeError]]) -> NodeError:
 
 
 def _dated(context: NodeContext, error: NodeError) -> NodeError:
-    """Returns the error with the moment at which its server may be asked again."""
+    """Returns the error as the next attempt needs it, and a person who reads it.
+
+    It has the moment at which its server may be asked again, and where nobody was asked
+    at all, because a breaker was open, what had gone wrong before.
+    """
     asked = retrying.asked_wait(error)
     if asked is None or not isinstance(error, Transient):
         return error
-    at = round(context.calls.clock() + asked, 3)
-    return type(error)(error.message, **{**error.details, "retry_at": at})
+    details = {**error.details, "retry_at": round(context.calls.clock() + asked, 3)}
+    message = error.message
+    before = context.before.details.get("before") or (context.before.error or {}).get("message")
+    if error.details.get("breaker") and before:
+        details["before"] = before
+        message = f"{message}. Before: {before}"
+    return type(error)(message, **details)
 
 
 def _tell(

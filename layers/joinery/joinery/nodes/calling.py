@@ -37,7 +37,7 @@ EMPTY_AGAIN: Final = 3
 """How often a model that answered nothing is asked the same again."""
 
 TOLD_WAIT_S: Final = 1.0
-"""A wait for a limit that is shorter is not told to viewers."""
+"""A shorter wait is not told to viewers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,16 +249,7 @@ class OneModel:
         wait = self._calls.place(
             provider, request.model, self._own_limit, self._tokens(request), self._most_s
         )
-        if wait >= TOLD_WAIT_S:
-            self._context.emit(
-                "model.waiting",
-                {
-                    "attempt": self._context.attempt,
-                    "provider": provider,
-                    "model": request.model,
-                    "wait_ms": round(wait * 1000),
-                },
-            )
+        tell_wait(self._context, provider, request.model, wait, "limit")
         self._pause(wait)
 
     def _tokens(self, request: ModelRequest) -> int:
@@ -326,6 +317,21 @@ class OneModel:
             provider=provider.name,
             model=request.model,
         )
+
+
+def tell_wait(
+    context: NodeContext, provider: str, model: str, wait: float, reason: Literal["limit", "asked"]
+) -> None:
+    """Tells viewers of a wait that is long enough to be noticed."""
+    if wait >= TOLD_WAIT_S:
+        data = {
+            "attempt": context.attempt,
+            "provider": provider,
+            "model": model,
+            "wait_ms": round(wait * 1000),
+            "reason": reason,
+        }
+        context.emit("model.waiting", data)
 
 
 def _nothing(provider: str, model: str, answer: Answer, times: int) -> TransientOutputInvalid:

@@ -65,6 +65,7 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
     )
     if stored:
         deps.publisher.publish(run.run_id, stored)
+        deps.tracer.ended(run, "completed", now)
     after_close(deps, run, nodes)
 
 
@@ -108,6 +109,7 @@ def close_failed(
     )
     if stored:
         deps.publisher.publish(run.run_id, stored)
+        deps.tracer.ended(run, status, now, shown)
     after_close(deps, run, records)
 
 
