@@ -30,6 +30,7 @@ from kit.model_server import model_server
 from kit.models import Says
 
 from joinery.compiler.plan import Plan
+from joinery.llm.breaker import FAILURES
 from joinery.llm.rates import Limit
 from joinery.llm.registry import ModelSettings, Registry
 from joinery.model_errors import TransientModelRateLimited, TransientModelUnavailable
@@ -268,6 +269,27 @@ def test_what_was_shown_is_never_followed_by_another_models_text() -> None:
     assert (ended.outputs, seen(ended)) == ({"x": "all is well"}, "all is well")
     assert second.calls == []
     assert [m["data"]["attempt"] for m in ended.listener.named("node.retrying")] == [1]
+
+
+def test_a_prompt_that_is_too_long_goes_to_a_model_with_a_larger_window() -> None:
+    first, second = Says(lambda *_: "no", window=20), Says(lambda *_: "well", window=4_000)
+    plan = with_fallback(one_model(prompt="word " * 200))
+    ended = play(plan, Two(first, second), patience(Clock()))
+    assert (ended.outputs, first.calls) == ({"x": "well"}, [])
+    (told,) = ended.listener.named("model.fallback")
+    assert told["data"]["reason"] == "context_too_long"
+    smaller = Says(lambda *_: "no", window=10)
+    ended = play(plan, Two(first, smaller), patience(Clock()))
+    assert (ended.status, smaller.calls) == ("failed", [])
+
+
+def test_a_timeout_of_the_workflow_says_nothing_about_the_server() -> None:
+    calls = patience(Clock())
+    plan = one_model(model=SHORT, retry={"attempts": 1})
+    with model_server(script(*[opens_and(hangs)] * (FAILURES + 1), says("well"))) as server:
+        for _ in range(FAILURES + 1):
+            assert ask_server(server.url, plan, calls).status == "failed"
+        assert ask_server(server.url, plan, calls).status == "completed"
 
 
 # -- limits ----------------------------------------------------------------------------------
