@@ -8,16 +8,16 @@ export const PROTOCOL_VERSION = 1;
 export const EVENT_NAMES = Object.freeze([
   "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out", "run.paused",
   "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
-  "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "input.cut",
-  "model.retrying", "model.waiting", "model.fallback", "output.rejected", "usage.recorded",
-  "void",
+  "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "input.requested",
+  "input.received", "input.taken", "input.cut", "model.retrying", "model.waiting",
+  "model.fallback", "output.rejected", "usage.recorded", "void",
 ]);
 
 export const DELTA_NAMES = Object.freeze(["text.delta"]);
 
 export const FRAME_NAMES = Object.freeze(["ack", "error", "pong", "resync", "hint"]);
 
-export const ACTIONS = Object.freeze(["subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume"]);
+export const ACTIONS = Object.freeze(["subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume", "input"]);
 
 /** What each message must have, `data.` before what is in its data. */
 export const REQUIRED = Object.freeze({
@@ -76,6 +76,17 @@ export const REQUIRED = Object.freeze({
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.round",
     "data.path", "data.max_rounds",
   ],
+  "input.requested": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.prompt",
+    "data.expires_at",
+  ],
+  "input.received": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.kind", "data.value",
+  ],
+  "input.taken": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.turn",
+    "data.input_ids",
+  ],
   "input.cut": [
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data",
     "data.kept_chars", "data.total_chars",
@@ -120,6 +131,7 @@ export const REQUIRED = Object.freeze({
   cancel: ["action", "request_id", "run_id"],
   pause: ["action", "request_id", "run_id"],
   resume: ["action", "request_id", "run_id"],
+  input: ["action", "request_id", "run_id", "value"],
 });
 
 /**
@@ -458,6 +470,58 @@ export const REQUIRED = Object.freeze({
  */
 
 /**
+ * A question waits for its answer.
+ *
+ * @typedef {Object} InputRequested
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"input.requested"} event
+ * @property {{prompt: string, options?: Record<string, string>, schema?: Record<string, any>,
+ *   default?: any, expires_at: string}} data
+ */
+
+/**
+ * Somebody has answered a question, or told the run's agents something.
+ *
+ * @typedef {Object} InputReceived
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"input.received"} event
+ * @property {string} [node_id]
+ * @property {string} [path]
+ * @property {string} [node_name]
+ * @property {{kind: "answer" | "message", value: any, input_id?: string, to?: string}} data
+ */
+
+/**
+ * An agent reads messages of the user.
+ *
+ * @typedef {Object} InputTaken
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"input.taken"} event
+ * @property {{turn: number, input_ids: (string)[]}} data
+ */
+
+/**
  * A prompt did not fit the model's window and was cut, because the node says `fit.
  *
  * @typedef {Object} InputCut
@@ -600,7 +664,8 @@ export const REQUIRED = Object.freeze({
  * @property {string} [run_id]
  * @property {number} [head]
  * @property {{request_id: string, action: string, status?: string, created?: boolean, live?:
- *   boolean, events?: number, deltas?: number}} data
+ *   boolean, events?: number, deltas?: number, kind?: "answer" | "message", node_id?: string,
+ *   path?: string, input_id?: string}} data
  */
 
 /**
@@ -719,4 +784,16 @@ export const REQUIRED = Object.freeze({
  * @property {"resume"} action
  * @property {string} request_id
  * @property {string} run_id
+ */
+
+/**
+ * Answer a question that waits, or tell the run's agents something.
+ *
+ * @typedef {Object} InputCommand
+ * @property {"input"} action
+ * @property {string} request_id
+ * @property {string} run_id
+ * @property {string} [node_id]
+ * @property {string} [path]
+ * @property {any} value
  */

@@ -12,7 +12,7 @@ import typer
 from joinery_cli import exits
 from joinery_cli.guard import guarded, guarded_outside
 from joinery_cli.main_local import AllowLocalCode, Json, local_app
-from joinery_cli.main_runs import add_run_commands
+from joinery_cli.main_runs import Detach, RunId, add_run_commands
 
 app = typer.Typer(
     name="joinery",
@@ -165,20 +165,21 @@ def run_(
     ] = None,
     opt: Annotated[int | None, _OPT] = None,
     allow_local_code: AllowLocalCode = False,
+    detach: Detach = False,
     json: Json = False,
 ) -> None:
     """Run a workflow and show its outputs.
 
     Exit code 0 when the run completed, 1 when it failed, 2 when the file or an input is
-    wrong, 3 when it waits for a person, 4 when it goes on without you, 130 when it was
-    cancelled.
+    wrong, 3 when it waits for a person or is paused, 4 when you left it with Ctrl-C and it
+    goes on, 130 when it was cancelled. With --detach 0 says that it was started.
     """
 
     def body() -> int:
         from joinery_cli.commands.run import Request, run_command
 
         request = Request(
-            file, tuple(inputs or ()), engine, scripted, model, allow_local_code, json, opt
+            file, tuple(inputs or ()), engine, scripted, model, allow_local_code, json, opt, detach
         )
         return run_command(request)
 
@@ -186,10 +187,11 @@ def run_(
 
 
 @app.command()
-def watch(run_id: Annotated[str, typer.Argument(metavar="RUN_ID")], json: Json = False) -> None:
-    """Watch a run on the local stack.
+def watch(run_id: RunId, json: Json = False) -> None:
+    """Follow a run, from any terminal and at any time.
 
-    Ends when the run does; Ctrl-C stops the watching, not the run.
+    Shows it from its beginning and ends when the run does; Ctrl-C stops the watching, not
+    the run.
     """
 
     def body() -> int:

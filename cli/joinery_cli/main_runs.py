@@ -9,12 +9,13 @@ import typer
 from joinery_cli.guard import guarded
 from joinery_cli.main_local import Json
 
-RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
+RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="As `joinery runs` lists it.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Start it and return; do not watch it.")]
 
 
 def add_run_commands(app: typer.Typer) -> None:
-    """Adds `runs`, `show`, `cancel`, `pause`, `resume`, `fork` and `delete`."""
-    for command in (runs, show, cancel, pause, resume, fork, delete):
+    """Adds `runs`, `show`, `answer`, `cancel`, `pause`, `resume`, `fork` and `delete`."""
+    for command in (runs, show, answer, cancel, pause, resume, fork, delete):
         app.command()(command)
 
 
@@ -67,15 +68,36 @@ def pause(run_id: RunId, json: Json = False) -> None:
 
 def resume(
     run_id: RunId,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not watch it.")] = False,
+    detach: Detach = False,
     json: Json = False,
 ) -> None:
-    """Go on with a run that is paused, or from the node at which it failed."""
+    """Go on with a paused run, or with a failed one where it failed."""
 
     def body() -> int:
         from joinery_cli.commands.runs import resume_command
 
         return resume_command(run_id, detach=detach, json=json)
+
+    raise typer.Exit(guarded(body))
+
+
+def answer(
+    run_id: RunId,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NODE[@PATH]] VALUE",
+            help="The answer; where several questions wait, after the one that it answers.",
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Answer a question of a run that waits, or tell its agents something."""
+
+    def body() -> int:
+        from joinery_cli.commands.runs import answer_command
+
+        return answer_command(run_id, tuple(words), json=json)
 
     raise typer.Exit(guarded(body))
 
@@ -95,7 +117,7 @@ def fork(
         list[str] | None,
         typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input that changes."),
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not watch it.")] = False,
+    detach: Detach = False,
     json: Json = False,
 ) -> None:
     """Start a new run that keeps what another one did before a node."""
@@ -111,12 +133,13 @@ def fork(
 def delete(
     run_id: RunId,
     force: Annotated[bool, typer.Option("--cancel", help="Cancel it first if needed.")] = False,
+    json: Json = False,
 ) -> None:
     """Delete all that is stored of a run."""
 
     def body() -> int:
         from joinery_cli.commands.runs import delete_command
 
-        return delete_command(run_id, cancel=force)
+        return delete_command(run_id, cancel=force, json=json)
 
     raise typer.Exit(guarded(body))

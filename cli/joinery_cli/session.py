@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from joinery_cli import exits
+from joinery_cli.asking import Asker
 from joinery_cli.engines.base import Engine, Feed
 from joinery_cli.interrupts import Interrupts
 from joinery_cli.live.state import RunState
@@ -15,6 +16,9 @@ from joinery_cli.live.views import FRAME_S, View, restore_terminal
 
 PROMPT_S: Final = 3.0
 """How long a second Ctrl-C counts as the answer to the first."""
+
+WAITS_S: Final = 1.0
+"""How long nothing but questions must be open before a command without a terminal ends."""
 
 IMPATIENT: Final = 2
 """After this many more, the process ends at once, whatever is still under way."""
@@ -30,15 +34,20 @@ class Session:
         cancellable: Whether a second Ctrl-C cancels the run; the first only detaches.
         patient: Whether the first Ctrl-C waits for a second one; pointless without a terminal
             for a run that dies with the command.
+        asker: Asks the person what the run asks; None where nobody is there to ask.
     """
 
     engine: Engine
     view: View
     cancellable: bool = True
     patient: bool = True
+    asker: Asker | None = None
+    _waits_since: float = 0.0
 
     def run(self, state: RunState | None = None) -> RunState:
-        """Follows the run; returns its state, which has ended unless the person detached.
+        """Follows the run; returns its state.
+
+        It has ended unless the person detached, or it waits for an answer and nobody is there.
 
         Raises:
             JoineryError: The run could not be followed.
@@ -58,9 +67,19 @@ class Session:
             for message in feed.get(FRAME_S):
                 events = state.apply(message)
                 self.view.heard(state, message, events)
-            if wish.to_leave(time.monotonic()):
+            now = time.monotonic()
+            if wish.to_leave(now) or self._is_left(state, now):
                 return
-            self.view.draw(state)
+            if self.asker is None or not self.asker.ask(state):
+                self.view.draw(state)
+
+    def _is_left(self, state: RunState, now: float) -> bool:
+        """Whether the run has only waited for a while, for somebody who is not here."""
+        if self.asker is not None or not state.waits:
+            self._waits_since = 0.0
+            return False
+        self._waits_since = self._waits_since or now
+        return now - self._waits_since >= WAITS_S
 
 
 class _Wish:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,13 @@ from joinery.errors import Conflict
 from joinery.llm.breaker import Breaker, MemoryBreakers
 from joinery.llm.calls import Calls
 from joinery.llm.rates import parse_limits
+from joinery.runs.answers import Given
 from joinery.runs.deps import Deps
 from joinery.runs.ids import workflow_id_for
 from joinery.runs.inline_children import InlineChildRuns
 from joinery.runs.interpreter import run_inline
 from joinery.runs.memory_store import MemoryStore
+from joinery.runs.say import give_input
 from joinery.runs.start import cancel_run, create_run
 from joinery.runs.views import run_view
 from joinery.sandbox.types import NoCodeRunner
@@ -134,6 +137,11 @@ class InlineEngine:
             cancel_run(self._deps, self._store.get_run(self.run_id))
         except Conflict:
             return  # it has just ended by itself
+
+    def answer(self, node_id: str, path: str, value: Any) -> None:
+        """See `Engine.answer`."""
+        given = Given(uuid.uuid4().hex, value, node_id, path)
+        give_input(self._deps, self._store.get_run(self.run_id), given)
 
     def result(self) -> dict[str, Any]:
         """See `Engine.result`."""

@@ -65,6 +65,8 @@ class Painter:
 
     def _footer(self, state: RunState, width: int, now: float, notice: str) -> Text:
         left = Text(f" {self._glyphs.dot} ".join(footer_parts(state, now)), style="dim")
+        if state.status == "paused":
+            notice = notice or f"go on with: joinery resume {state.run_id}"
         return _sides(left, Text(notice, style="bold yellow" if notice else ""), width)
 
     # -- text --------------------------------------------------------------------------

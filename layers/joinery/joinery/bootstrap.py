@@ -362,6 +362,7 @@ def socket_services() -> SocketServices:
 
     return SocketServices(
         deps=run_deps(),
+        waking=closing_deps(),
         subscribers=store(),
         connections=connections(),
         watches=watches(),

@@ -18,11 +18,17 @@ INPUTS_TOTAL_BYTES: Final = 4 * 1_048_576
 NODE_ID_CHARS: Final = 64
 """A state name may have 80 characters; boxes around a node need room for theirs."""
 
+NODE_NAME_CHARS: Final = 1_000
+"""Each event of a node carries its `name`."""
+
 LOOP_ROUNDS_MAX: Final = 100
 """Hard cap of `max_rounds`."""
 
 ITERATE_ITEMS_MAX: Final = 1_000
 """Hard cap of `max_items`."""
+
+ITERATE_CONCURRENCY_MAX: Final = 1_000
+"""Hard cap of `concurrency`: as many as there are items at most."""
 
 ITERATE_DEPTH_MAX: Final = 20
 """Iterate nodes in iterate nodes; two items in each would be a million."""
@@ -38,6 +44,25 @@ WAIT_TIMEOUT_S: Final = 365 * 24 * 3_600
 
 CHILD_TIMEOUT_S: Final = 24 * 3_600
 """Longest child run of a node that says nothing itself: `defaults.timeout` is for work."""
+
+QUESTION_TIMEOUT_S: Final = 7 * 24 * 3_600
+"""How long a question waits that says nothing itself."""
+
+QUESTION_BYTES: Final = 32_768
+"""Largest question, its expressions filled in: its event goes over sockets in one frame."""
+
+QUESTION_OPTIONS_MAX: Final = 50
+"""Most options of a question."""
+
+ANSWER_BYTES: Final = 65_536
+"""Largest answer, or message to a running agent, in bytes of UTF-8 (text) or of JSON: its
+event goes over sockets, which carry 128 KB."""
+
+INBOX_PENDING_MAX: Final = 20
+"""Most messages to a run's agents that none has taken."""
+
+INBOX_RUN_MAX: Final = 1_000
+"""Most messages to the agents of one run: each look reads all of them."""
 
 NODES_MAX: Final = 2_000
 """Largest workflow."""
@@ -71,6 +96,7 @@ SFN_HISTORY_EVENTS: Final = 25_000
 SFN_DEFINITION_BYTES: Final = 1_048_576
 SFN_NAME_CHARS: Final = 80
 SFN_INLINE_MAP_WIDTH: Final = 40
+SFN_MAP_RUNS_OPEN: Final = 1_000
 SFN_HISTORY_WARN: Final = 0.6
 SFN_HISTORY_REFUSE: Final = 0.8
 
@@ -86,6 +112,10 @@ SFN_EVENTS_PARALLEL: Final = 4
 
 # https://aws.amazon.com/step-functions/pricing/
 SFN_USD_PER_TRANSITION: Final = 25e-6
+
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-transitions.html
+SFN_TRANSITIONS_CHILD_START: Final = 1
+"""A distributed Map pays for each execution that it starts as for a transition."""
 
 # -- Lambda ------------------------------------------------------------------------------
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -173,6 +203,10 @@ RUN_POSTS_PER_SECOND: Final = 50
 LIVE_VIEWERS: Final = 20
 """The first viewers of a run get every message; the others are told to pull."""
 DELTA_INTERVAL_S: Final = 0.1
-"""Deltas of one stream are posted at most this often."""
+"""Deltas of one stream are posted at most this often while somebody waits for its beginning."""
+DELTA_FRESH_S: Final = 0.5
+"""So long text is new: afterwards it is ahead of whoever reads it."""
+DELTA_SETTLED: Final = 2
+"""So many intervals lie between two deltas then: ten posts cost what 1.5 s of the function do."""
 DURABLE_INTERVAL_S: Final = 1.0
 """Streamed text is in the table at most this much later."""

@@ -17,13 +17,14 @@ from joinery.aws.run_table import RunPage, RunTable
 from joinery.aws.subscribers import Subscriber, SubscriberTable
 from joinery.aws.table import Table
 from joinery.aws.texts import TextTable
+from joinery.aws.wait_table import WaitTable
 from joinery.events.make import Event
 from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
-from joinery.runs.ports import Loaded, TaskToken, TextPiece
+from joinery.runs.ports import Loaded, TextPiece
 
 
-class DynamoRunStore:
+class DynamoRunStore(WaitTable):
     """Implements `RunStore`; also knows who watches a run, and lists an owner's runs.
 
     Args:
@@ -53,6 +54,7 @@ class DynamoRunStore:
         self._control = ControlTable(state, documents, self._log, clock)
         self._finisher = Finisher(state, documents, self._log)
         self._losers = Losers(state, self._log)
+        WaitTable.__init__(self, state, self._log)
         self._texts = TextTable(state, self._log, clock)
         self._subscribers = SubscriberTable(state, self._log, clock)
 
@@ -183,14 +185,6 @@ class DynamoRunStore:
         """See `RunStore.release`."""
         return self._nodes.release(run_id, record, events, was=was)
 
-    def put_token(self, run_id: str, token: TaskToken) -> None:
-        """See `RunStore.put_token`."""
-        self._nodes.put_token(run_id, token)
-
-    def token(self, run_id: str, key: NodeKey) -> TaskToken | None:
-        """See `RunStore.token`."""
-        return self._nodes.token(run_id, key)
-
     def finish(
         self,
         run_id: str,
@@ -212,11 +206,17 @@ class DynamoRunStore:
         """See `RunStore.settle`."""
         return self._losers.settle(run_id, record, events)
 
+    def look_soon(self, run_id: str, at: float) -> None:
+        """See `WaitStore.look_soon`."""
+        self._due.look_soon(run_id, at)
+
     # -- events and text ---------------------------------------------------------------
 
-    def append(self, run_id: str, events: Sequence[Event]) -> list[Event]:
+    def append(
+        self, run_id: str, events: Sequence[Event], *, begins: NodeRecord | None = None
+    ) -> list[Event]:
         """See `RunStore.append`."""
-        return self._log.append(run_id, events) if events else []
+        return self._log.append(run_id, events, begins=begins) if events else []
 
     def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:
         """See `RunStore.events`: what is stored; holes are the reader's matter."""

@@ -26,6 +26,7 @@ TEXTS: Final = "T#"
 SUBSCRIBERS: Final = "S#"
 TOKENS: Final = "W#"
 JOINS: Final = "Q#"
+INBOX: Final = "I#"
 
 PATH_PART_MAX: Final = 99_999
 """Largest loop round or item index that a key holds."""
@@ -147,6 +148,11 @@ def node_sk(node: NodeKey) -> str:
 def token_sk(node: NodeKey) -> str:
     """Returns the sort key of the token that a node waits with."""
     return f"{TOKENS}{node.ord:05d}#{path_key(node.path)}"
+
+
+def input_sk(input_id: str) -> str:
+    """Returns the sort key of a message to a run's agents."""
+    return f"{INBOX}{input_id}"
 
 
 def join_sk(join: NodeKey) -> str:

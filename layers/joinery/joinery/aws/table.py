@@ -114,7 +114,7 @@ class Table:
         return self.take(key) is not None
 
     def delete_if(self, key: Item, **condition: Any) -> None:
-        """Deletes an item under a condition. Raises: ConditionFailed, with what is stored."""
+        """Deletes an item. Raises: ConditionFailed, with what is stored."""
         self._call("delete_item", Key=key, **_telling(condition))
 
     def take(self, key: Item) -> Item | None:

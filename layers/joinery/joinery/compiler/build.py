@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import joinery
 from joinery import limits
@@ -55,6 +55,9 @@ def build_plan(
     order = [name for name in structure.order if name not in (START, END)] + [END]
     incoming: dict[str, list[Link]] = {name: [] for name in order}
     conditions: dict[str, list[str]] = {}
+    leaves_by: dict[str, set[str]] = {}
+    for link in links:
+        leaves_by.setdefault(link.source, set()).add(link.port)
     for link in forward:
         incoming[link.target].append(link)
         if link.when is not None:
@@ -66,6 +69,7 @@ def build_plan(
             tuple(incoming[name]),
             conditions.get(name, []),
             (children or {}).get(name),
+            leaves_by=leaves_by.get(name, ()),
         )
         for ordinal, name in enumerate(order)
     )
@@ -175,8 +179,13 @@ def _node(
     incoming: tuple[Link, ...],
     conditions: list[str],
     child: KnownChild | None,
+    *,
+    leaves_by: Collection[str],
 ) -> PlanNode:
-    """Returns a node by its `(name, ordinal, scope)`; `conditions` are those of its edges."""
+    """Returns a node by its `(name, ordinal, scope)`.
+
+    `conditions` are those of its edges, and `leaves_by` the ports that these use.
+    """
     name, ordinal, scope = place
     if name == END:
         reads, previous = _reads(workflow.outputs)
@@ -199,7 +208,7 @@ def _node(
         spec=spec,
         scope=scope,
         incoming=incoming,
-        ports=ports_of(node),
+        ports=ports_of(node, leaves_by),
         reads=reads,
         previous=previous,
         attempts=retry.attempts,
@@ -214,9 +223,16 @@ def _node(
     )
 
 
+_WAITS_S: Final = {
+    "question": limits.QUESTION_TIMEOUT_S,
+    "workflow": limits.CHILD_TIMEOUT_S,
+}
+"""Longest wait of a node that says nothing itself: `defaults.timeout` is for work."""
+
+
 def _timeout(node: Any, workflow: m.Workflow) -> float:
     if node.timeout is None and node.type in WAITING_TYPES:
-        return float(limits.CHILD_TIMEOUT_S)
+        return float(_WAITS_S[node.type])
     return float(node.timeout or workflow.defaults.timeout)
 
 
@@ -254,6 +270,15 @@ def _spec(node: Any, workflow: m.Workflow, child: KnownChild | None) -> dict[str
                 "workflow_id": "" if child is None else child.workflow_id,
                 "version": (node.version or 0) if child is None else child.version,
                 "inputs": node.inputs,
+            }
+        case "question":
+            from joinery.workflow.answers import options_of
+
+            return {
+                "prompt": node.prompt,
+                "options": options_of(node.options),
+                "schema": node.schema_,
+                **({"default": node.default} if node.has_default else {}),
             }
         case "iterate":
             return {"items": node.items, "max_items": node.max_items}

@@ -6,18 +6,18 @@ what runs in `chances`; which limits are near is said in `headroom`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from joinery import limits
+from joinery.compiler import weights
 from joinery.compiler.chances import expected_rounds
 from joinery.compiler.emit import Emitted
 from joinery.compiler.headroom import Payload, Sizes, largest_payload, near_limits
 from joinery.compiler.plan import MODEL_TYPES, Plan
-from joinery.compiler.ranges import Range, exactly
+from joinery.compiler.ranges import Range
 from joinery.compiler.walk import Walk, Weight, measure
-from joinery.compiler.weights import history_events, model_calls, per_node, prices
+from joinery.compiler.weights import histories, model_calls, per_node, prices
 from joinery.errors import Problem
 
 __all__ = ["Range", "Report", "Weight", "analyse_cost", "expected_rounds", "measure"]
@@ -40,6 +40,8 @@ class Report:
         problems: Limits that are near (`warning`) or would be passed (`error`).
         notes: What else is worth saying.
         children: What the child workflows add, a line for each.
+        items_apart: The iterate nodes whose items are executions of their own, with the
+            events in the history of one.
     """
 
     states: int
@@ -54,6 +56,7 @@ class Report:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = field(default=())
     children: tuple[str, ...] = ()
+    items_apart: Mapping[str, Range] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -74,23 +77,24 @@ class Report:
             "plan_bytes": self.plan_bytes,
             "warnings": list(self.warnings),
             "children": list(self.children),
+            "items_apart": {name: each.rounded() for name, each in self.items_apart.items()},
         }
 
 
 def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
     """Returns the figures of a compiled plan, with a warning for each limit that is near."""
     walk = Walk(plan, emitted)
-    transitions = walk.sum(lambda _name, _info: 1.0)
-    events = walk.sum(history_events(plan)) + exactly(limits.SFN_EVENTS_EXECUTION)
+    transitions = walk.sum(weights.transitions(plan))
+    events = histories(walk)
     by_service = prices(walk, transitions)
     total = Range()
     for part in by_service.values():
         total += part
-    sizes = Sizes.of(plan, emitted, events.max)
+    sizes = Sizes.of(plan, emitted, {name: each.max for name, each in events.items()})
     return Report(
         states=len(emitted.info),
         transitions=transitions,
-        history_events=events,
+        history_events=events[""],
         model_calls=walk.sum(per_node(walk, model_calls)),
         price_usd=total,
         price_by_service=by_service,
@@ -98,7 +102,8 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
         plan_bytes=sizes.plan,
         payload=largest_payload(plan, emitted),
         problems=tuple(near_limits(plan, emitted, sizes)),
-        notes=tuple(_notes(plan)),
+        notes=(*_notes(plan), *_notes_on_items(plan, events)),
+        items_apart={name: each for name, each in events.items() if name},
     )
 
 
@@ -110,6 +115,30 @@ def _notes(plan: Plan) -> list[str]:
             if n.type in MODEL_TYPES
         }
     )
-    if not models:
-        return []
-    return [f"model fees are not in the price: no price is known for {', '.join(models)}"]
+    fees = f"model fees are not in the price: no price is known for {', '.join(models)}"
+    waits = [
+        f"'{node.id}' may wait {duration(node.timeout_s)} for an answer; waiting costs nothing"
+        for node in plan.nodes
+        if node.type == "question"
+    ]
+    return [*([fees] if models else []), *waits]
+
+
+def _notes_on_items(plan: Plan, events: Mapping[str, Range]) -> Iterator[str]:
+    for name, each in events.items():
+        if not name:
+            continue
+        iterate = plan.iterate_of[name]
+        yield (
+            f"each item of '{name}' is an execution of its own, {iterate.at_once:,} at once, "
+            f"with a history of up to {each.max:,.0f} events; starting it costs a transition"
+        )
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in the largest unit that it is a whole number of: `7 days`, `90 s`."""
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        count, rest = divmod(seconds, size)
+        if count and not rest:
+            return f"{count:.0f} {unit}{'' if count == 1 else 's'}"
+    return f"{seconds:g} s"

@@ -28,6 +28,11 @@ MODEL_TYPES = frozenset({"agent", "llm"})
 """Nodes that call a model once an attempt."""
 
 
+def takes_inputs(node: PlanNode) -> bool:
+    """Whether a node takes what the user says while it works: an agent with turns does."""
+    return node.type == "agent" and bool(node.spec.get("tools"))
+
+
 CODE_TYPES = frozenset({"code", "tool"})
 """Nodes that run code that users write, in a function of its own."""
 
@@ -130,6 +135,7 @@ class PlanIterate:
         max_items: Most items.
         concurrency: Most items that run at the same time.
         expected_items: So many items a run is expected to have, or None.
+        distributed: Whether each item is an execution of its own, in a distributed Map.
     """
 
     iterate: str
@@ -139,12 +145,18 @@ class PlanIterate:
     max_items: int
     concurrency: int
     expected_items: int | None = None
+    distributed: bool = False
+
+    @property
+    def at_once(self) -> int:
+        """Most items that can run at the same time."""
+        return min(self.concurrency, self.max_items)
 
     def to_row(self) -> list[Any]:
         """Returns it as JSON-ready data."""
         return [
             self.iterate, list(self.body), list(self.entries), self.parent, self.max_items,
-            self.concurrency, self.expected_items,
+            self.concurrency, self.expected_items, *([True] if self.distributed else []),
         ]  # fmt: skip
 
     @staticmethod

@@ -41,11 +41,32 @@ def history_events(plan: Plan) -> Callable[[str, StateInfo], Range]:
                 items = len(info.nodes)
                 return exactly(limits.SFN_EVENTS_MAP + limits.SFN_EVENTS_MAP_ITEM * items)
             case "iterate":
+                map_ = exactly(limits.SFN_EVENTS_MAP)
+                if plan.iterate_of[info.nodes[0]].distributed:
+                    return map_  # what its items write is in histories of their own
                 items_ = Range(*items_of(plan, info.nodes[0]))
-                return exactly(limits.SFN_EVENTS_MAP) + items_.scaled(limits.SFN_EVENTS_MAP_ITEM)
+                return map_ + items_.scaled(limits.SFN_EVENTS_MAP_ITEM)
             case "parallel":
                 return exactly(limits.SFN_EVENTS_PARALLEL)
         return exactly(limits.SFN_EVENTS_PLAIN)
+
+    return weight
+
+
+def histories(walk: Walk) -> dict[str, Range]:
+    """Returns the events in the histories of a run's executions; see `Walk.sums_apart`."""
+    sums = walk.sums_apart(history_events(walk.plan))
+    return {name: events + exactly(limits.SFN_EVENTS_EXECUTION) for name, events in sums.items()}
+
+
+def transitions(plan: Plan) -> Callable[[str, StateInfo], Range]:
+    """Returns what weighs the transitions of entering a state, and of the executions it starts."""
+
+    def weight(_name: str, info: StateInfo) -> Range:
+        if info.kind == "iterate" and plan.iterate_of[info.nodes[0]].distributed:
+            starts = Range(*items_of(plan, info.nodes[0]))
+            return exactly(1.0) + starts.scaled(limits.SFN_TRANSITIONS_CHILD_START)
+        return exactly(1.0)
 
     return weight
 
@@ -172,7 +193,9 @@ def websocket_usd(node: PlanNode) -> float:
     """Two events, and of a model's text one post an interval."""
     posts = 2.0
     if node.type in MODEL_TYPES:
-        posts += seconds(node) / limits.DELTA_INTERVAL_S
+        fresh = min(seconds(node), limits.DELTA_FRESH_S)
+        settled = (seconds(node) - fresh) / limits.DELTA_SETTLED
+        posts += (fresh + settled) / limits.DELTA_INTERVAL_S
     return posts * limits.ASSUMED_VIEWERS * limits.WEBSOCKET_USD_PER_MESSAGE
 
 

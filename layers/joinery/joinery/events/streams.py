@@ -46,7 +46,8 @@ class TextStreams:
         post: Sends a delta to the people watching.
         store: Stores a piece; raising ends the attempt (`failure`).
         background: Post and store from threads of their own, at intervals.
-        delta_s: Least time between two posts of a stream, in seconds.
+        delta_s: Least time between two posts of a stream while its text is new, in
+            seconds; `DELTA_SETTLED` times as much afterwards.
         pace: Returns how many seconds a post of one stream takes of what may be posted.
         durable_s: Most time that text is not yet stored, in seconds.
     """
@@ -131,15 +132,21 @@ class TextStreams:
 
     def _post_loop(self, interval: float) -> None:
         """Posts the first text at once, then whatever has come, at intervals."""
+        fresh_until = 0.0
         while True:
+            asked = time.monotonic()
             with self._lock:
                 while not self._ending and not any(s.unposted for s in self._streams.values()):
                     self._more.wait()
                 if self._ending:
                     return
             started = time.monotonic()
+            if not fresh_until or started - asked >= limits.DELTA_FRESH_S:
+                # It begins, or comes again after a silence: somebody waits for it.
+                fresh_until = started + limits.DELTA_FRESH_S
             posts = self._flush_posts()
-            rest = max(interval, posts * self._pace()) - (time.monotonic() - started)
+            every = interval * (1 if started < fresh_until else limits.DELTA_SETTLED)
+            rest = max(every, posts * self._pace()) - (time.monotonic() - started)
             with self._lock:
                 if rest > 0 and not self._ending:
                     # New text notifies too; only the end cuts the wait short.

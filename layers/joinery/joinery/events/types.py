@@ -10,14 +10,14 @@ from typing import Any, Final, Literal, NotRequired, TypedDict
 EVENT_NAMES: Final = (
     "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out", "run.paused",
     "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
-    "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "input.cut",
-    "model.retrying", "model.waiting", "model.fallback", "output.rejected", "usage.recorded",
-    "void",
+    "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "input.requested",
+    "input.received", "input.taken", "input.cut", "model.retrying", "model.waiting",
+    "model.fallback", "output.rejected", "usage.recorded", "void",
 )  # fmt: skip
 DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
 FRAME_NAMES: Final = ("ack", "error", "pong", "resync", "hint",)  # fmt: skip
 ACTIONS: Final = (
-    "subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume",
+    "subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume", "input",
 )  # fmt: skip
 
 
@@ -320,6 +320,56 @@ class LoopRound(_Event, _EventOfNode):
     data: LoopRoundData
 
 
+class InputRequestedData(TypedDict):
+    """`data` of `input.requested`."""
+
+    prompt: str
+    options: NotRequired[dict[str, str]]
+    schema: NotRequired[dict[str, Any]]
+    default: NotRequired[Any]
+    expires_at: str
+
+
+class InputRequested(_Event, _EventOfNode):
+    """A question waits for its answer."""
+
+    event: Literal["input.requested"]
+    data: InputRequestedData
+
+
+class InputReceivedData(TypedDict):
+    """`data` of `input.received`."""
+
+    kind: Literal["answer", "message"]
+    value: Any
+    input_id: NotRequired[str]
+    to: NotRequired[str]
+
+
+class InputReceived(_Event):
+    """Somebody has answered a question, or told the run's agents something."""
+
+    event: Literal["input.received"]
+    node_id: NotRequired[str]
+    path: NotRequired[str]
+    node_name: NotRequired[str]
+    data: InputReceivedData
+
+
+class InputTakenData(TypedDict):
+    """`data` of `input.taken`."""
+
+    turn: int
+    input_ids: list[str]
+
+
+class InputTaken(_Event, _EventOfNode):
+    """An agent reads messages of the user."""
+
+    event: Literal["input.taken"]
+    data: InputTakenData
+
+
 class InputCutData(TypedDict):
     """`data` of `input.cut`."""
 
@@ -442,6 +492,10 @@ class AckFrameData(TypedDict):
     live: NotRequired[bool]
     events: NotRequired[int]
     deltas: NotRequired[int]
+    kind: NotRequired[Literal["answer", "message"]]
+    node_id: NotRequired[str]
+    path: NotRequired[str]
+    input_id: NotRequired[str]
 
 
 class AckFrame(_Message):
@@ -567,6 +621,17 @@ class ResumeCommand(TypedDict):
     run_id: str
 
 
+class InputCommand(TypedDict):
+    """Answer a question that waits, or tell the run's agents something."""
+
+    action: Literal["input"]
+    request_id: str
+    run_id: str
+    node_id: NotRequired[str]
+    path: NotRequired[str]
+    value: Any
+
+
 AnyEvent = (
     RunStarted
     | RunCompleted
@@ -583,6 +648,9 @@ AnyEvent = (
     | NodesSkipped
     | NodesCancelled
     | LoopRound
+    | InputRequested
+    | InputReceived
+    | InputTaken
     | InputCut
     | ModelRetrying
     | ModelWaiting
@@ -602,6 +670,7 @@ AnyCommand = (
     | CancelCommand
     | PauseCommand
     | ResumeCommand
+    | InputCommand
 )
 
 AnyMessage = AnyEvent | TextDelta | AnyFrame

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from joinery.compiler.plan import Plan, PlanNode
     from joinery.events.streams import TextStreams
     from joinery.llm.types import Provider
+    from joinery.runs.model import LiveInput
     from joinery.workflow.expressions import Scope
 
 
@@ -23,6 +24,14 @@ class Models(Protocol):
 
     def resolve(self, ref: Mapping[str, Any]) -> tuple[Provider, str]:
         """Returns the provider and the model's name there."""
+        ...
+
+
+class Inbox(Protocol):
+    """Gives a node the messages that are for it."""
+
+    def take(self, turn: int, *, again: bool) -> list[LiveInput]:
+        """See `NodeContext.take_inputs`."""
         ...
 
 
@@ -74,6 +83,7 @@ class NodeContext:
         cancelled: Whether the run was cancelled meanwhile.
         emit: Stores and publishes an event of this node: `(name, data)`.
         code: Runs code that users write.
+        inbox: What people tell the agents of the run while they work.
         calls_before: Model calls of earlier attempts, as far as they were recorded.
         calls: What all calls of models share.
         before: How the attempt before ended.
@@ -96,6 +106,21 @@ class NodeContext:
     calls: Calls = field(default_factory=Calls)
     before: Before = Before()
     trace: Trace = NO_TRACE
+    inbox: Inbox | None = None
+
+    def take_inputs(self, turn: int, *, again: bool = False) -> list[LiveInput]:
+        """Returns what the user has said to this agent since it last asked.
+
+        Call it between two turns with the number of the one that follows. Each message goes
+        to one node and one turn of it: a later attempt that comes to the same turn is given
+        the same messages again, and new ones that have come since.
+
+        Args:
+            turn: The turn that is to see them, from 1.
+            again: The turn's answer is known already and is only replayed: nothing new is
+                taken.
+        """
+        return [] if self.inbox is None else self.inbox.take(turn, again=again)
 
     def next_call(self) -> int:
         """Counts another model call; returns its number over all attempts, from 1.

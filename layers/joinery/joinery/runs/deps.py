@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from joinery import limits
 from joinery.llm.calls import Calls
 from joinery.nodes.base import Models
-from joinery.runs.ports import ChildRuns, Publisher, RunStore
+from joinery.runs.ports import ChildRuns, Publisher, RunStore, Waits
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
 from joinery.tracing import NO_TRACER, Tracer
 
@@ -35,7 +35,7 @@ class Deps:
         models: Finds models.
         clock: Epoch seconds.
         background: Post, store and watch in threads (where those cross a network).
-        delta_s: Least time between two deltas of a stream.
+        delta_s: Least time between two deltas of a stream whose text is new.
         durable_s: Most time that streamed text is not yet stored.
         code: Runs code that users write.
         children: Starts child runs; None where there are none.
@@ -54,3 +54,8 @@ class Deps:
     children: ChildRuns | None = None
     calls: Calls = field(default_factory=Calls)
     tracer: Tracer = NO_TRACER
+
+    @property
+    def waits(self) -> Waits | None:
+        """What ends the waits of Tasks, None where this process may not."""
+        return self.children if self.children and self.children.settles else None

@@ -5,14 +5,13 @@ Held to the same contract tests as the DynamoDB one.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from joinery.errors import NotFound
 from joinery.events.make import Event, with_nodes, without_skips
 from joinery.runs.joins import JoinState
+from joinery.runs.memory_waits import HeldRun, MemoryWaits
 from joinery.runs.model import (
     RUN_OPEN,
     Address,
@@ -28,47 +27,12 @@ from joinery.runs.ports import (
     ClaimLost,
     JoinChanged,
     Loaded,
-    TaskToken,
     TextPiece,
 )
 
 
-@dataclass(slots=True)
-class _Run:
-    record: RunRecord
-    inputs: Mapping[str, Any]
-    extra: Mapping[str, Any]
-    outputs: Mapping[str, Any] | None = None
-    control: Control = field(default_factory=Control)
-    nodes: dict[NodeKey, NodeRecord] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
-    texts: list[TextPiece] = field(default_factory=list)
-    tokens: dict[NodeKey, TaskToken] = field(default_factory=dict)
-    joins: dict[NodeKey, JoinState] = field(default_factory=dict)
-
-
-class MemoryStore:
+class MemoryStore(MemoryWaits):
     """Implements `RunStore` with dictionaries under one lock."""
-
-    def __init__(self) -> None:
-        self._runs: dict[str, _Run] = {}
-        self._lock = threading.RLock()
-
-    def _run(self, run_id: str) -> _Run:
-        try:
-            return self._runs[run_id]
-        except KeyError:
-            raise NotFound(f"no run {run_id}") from None
-
-    def _stamp(self, run: _Run, events: Sequence[Event]) -> list[Event]:
-        head = run.control.head
-        stored = []
-        for event in events:
-            head += 1
-            stored.append({**event, "seq": head, "head": head})
-        run.control = replace(run.control, head=head)
-        run.events.extend(stored)
-        return stored
 
     # -- runs --------------------------------------------------------------------------
 
@@ -83,7 +47,7 @@ class MemoryStore:
         with self._lock:
             if run.run_id in self._runs:
                 return self._runs[run.run_id].record, []
-            held = self._runs[run.run_id] = _Run(run, inputs, extra)
+            held = self._runs[run.run_id] = HeldRun(run, inputs, extra)
             return run, self._stamp(held, events)
 
     def get_run(self, run_id: str) -> RunRecord:
@@ -206,7 +170,7 @@ class MemoryStore:
             return Loaded(run.control, found, held)
 
     @staticmethod
-    def _find(run: _Run, address: Address) -> NodeRecord | None:
+    def _find(run: HeldRun, address: Address) -> NodeRecord | None:
         if not address.last:
             return run.nodes.get(address.key)
         prefix = address.key.parts()
@@ -219,7 +183,7 @@ class MemoryStore:
         return best
 
     @staticmethod
-    def _under(run: _Run, address: Address) -> dict[Address, NodeRecord]:
+    def _under(run: HeldRun, address: Address) -> dict[Address, NodeRecord]:
         prefix = address.key.parts()
         return {
             Address(key): record
@@ -260,7 +224,7 @@ class MemoryStore:
             nodes[key] = record
             return record
 
-    def _mine(self, run: _Run, key: NodeKey, attempt: int) -> NodeRecord:
+    def _mine(self, run: HeldRun, key: NodeKey, attempt: int) -> NodeRecord:
         record = run.nodes.get(key)
         if record is None or record.attempt != attempt or record.terminal:
             raise ClaimLost
@@ -283,18 +247,6 @@ class MemoryStore:
                 raise ClaimLost
             run.nodes[record.key] = record.with_(claim_until=0.0, holder="")
             return self._stamp(run, events)
-
-    def put_token(self, run_id: str, token: TaskToken) -> None:
-        """See `RunStore.put_token`."""
-        with self._lock:
-            tokens = self._run(run_id).tokens
-            held = tokens.get(token.key)
-            if held is None or held.issued_at <= token.issued_at:
-                tokens[token.key] = token
-
-    def token(self, run_id: str, key: NodeKey) -> TaskToken | None:
-        """See `RunStore.token`."""
-        return self._run(run_id).tokens.get(key)
 
     def finish(
         self,
@@ -358,10 +310,16 @@ class MemoryStore:
 
     # -- events and text ---------------------------------------------------------------
 
-    def append(self, run_id: str, events: Sequence[Event]) -> list[Event]:
+    def append(
+        self, run_id: str, events: Sequence[Event], *, begins: NodeRecord | None = None
+    ) -> list[Event]:
         """See `RunStore.append`."""
         with self._lock:
-            return self._stamp(self._run(run_id), events)
+            run = self._run(run_id)
+            if begins is not None:
+                run.control.check()
+                self._mine(run, begins.key, begins.attempt)
+            return self._stamp(run, events)
 
     def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:
         """See `RunStore.events`."""

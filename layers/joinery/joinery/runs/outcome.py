@@ -124,9 +124,9 @@ def _complete(
         data["reason"] = record.reason
     if record.items is not None:
         data["items"] = record.items
-    events = [inv.event("node.completed", data)]
+    events = [*inv.prior, inv.event("node.completed", data)]
     if record.usage.get("model_calls"):
-        events.insert(0, inv.event("usage.recorded", record.usage))
+        events.insert(len(inv.prior), inv.event("usage.recorded", record.usage))
     if result.repeat:
         rounds = {"round": int(record.next_path.split(".")[-1]), "path": record.next_path,
                   "max_rounds": inv.plan.loop_of[inv.node.id].max_rounds}  # fmt: skip
@@ -253,7 +253,7 @@ def _fail_at_edge(inv: Invocation, record: NodeRecord, error: PermanentExpressio
     )
     policy = "contained" if contained else "fail"
     data = {"attempt": record.attempt, "error": shown, "on_error": policy}
-    done = _finish(inv, ended, [inv.event("node.failed", data)])
+    done = _finish(inv, ended, [*inv.prior, inv.event("node.failed", data)])
     if not contained:
         raise error
     return done

@@ -13,12 +13,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from joinery.compiler.plan import Plan, PlanNode
+from joinery.compiler.plan import WAITING_TYPES, Plan, PlanNode
 from joinery.errors import (
     NodeError,
     PermanentInternal,
-    RunCancelled,
-    RunSuspended,
     TransientClaimed,
     TransientStore,
 )
@@ -26,11 +24,13 @@ from joinery.events.make import Event
 from joinery.events.streams import TextStreams
 from joinery.nodes.base import Before, Meter, NodeContext, NodeResult
 from joinery.nodes.registry import executor
-from joinery.runs.children import abandon, attach, begin
+from joinery.runs.child_end import abandon
 from joinery.runs.dead_paths import after_skip, is_taken
 from joinery.runs.deps import LEASE_S, Deps
 from joinery.runs.end import close_completed
+from joinery.runs.inbox import NodeInbox
 from joinery.runs.invocation import Invocation, Waker
+from joinery.runs.item_failure import raise_item_failure
 from joinery.runs.joins import EMPTY
 from joinery.runs.lists import seen_records
 from joinery.runs.model import (
@@ -58,6 +58,7 @@ from joinery.runs.quorum import (
 )
 from joinery.runs.races import races_of
 from joinery.runs.scope import build_scope
+from joinery.runs.waiting import attach, begin
 from joinery.runs.watch import Watch
 from joinery.workflow.graph import END, START
 
@@ -78,6 +79,7 @@ def run_task(
     deadline: float,
     quorum: Sequence[str] = (),
     token: str = "",
+    failed: bool = False,
 ) -> dict[str, Any]:
     """Runs a node, with the nodes folded into its Task, and returns what the machine needs.
 
@@ -90,6 +92,7 @@ def run_task(
         deadline: `time.monotonic()` at which this invocation ends.
         quorum: The joins whose decision the machine catches around the Task.
         token: What wakes the Task, where it waits for that and not for this invocation.
+        failed: An execution of an item of this iterate node has failed: raise why.
 
     Returns:
         `{port, path}`: the port taken, and for a loop that repeats the next round's path.
@@ -98,6 +101,8 @@ def run_task(
     Raises:
         NodeError: By its class name, what Retry and Catch of the state match on.
     """
+    if failed:
+        raise_item_failure(deps, plan, run, (head, path), quorum)
     # Nothing else is at work when a run ends, or where one invocation runs all of it.
     alone = head in (START, END)
     deps.publisher.begin(run.run_id, 1 if alone else plan.width)
@@ -192,10 +197,7 @@ class _Runner(Invocation):
             if record.child:
                 abandon(self.deps, record)
             return again(self, record)
-        if read.control.cancel:
-            raise RunCancelled("the run was cancelled")
-        if read.control.pause:
-            raise RunSuspended("the run is paused")
+        read.control.check()
         lost = over_by(self)
         if lost:
             ended = stand_down(self, lost)
@@ -291,8 +293,8 @@ class _Runner(Invocation):
         missed = not_reached(self)
         if missed is not None:
             return fail(self, record, missed, {})
-        self.append("node.started", {"attempt": record.attempt, "type": self.node.type})
-        if self.node.type == "workflow":
+        self.begin(record)
+        if self.node.type in WAITING_TYPES:
             return begin(self, record)
         races = races_of(self.plan)
         around = [races.key(join, self.path) for join in races.around.get(self.node.id, ())]
@@ -354,12 +356,7 @@ class _Runner(Invocation):
         )
 
     def _context(
-        self,
-        record: NodeRecord,
-        streams: TextStreams,
-        watch: Watch,
-        meter: Meter,
-        trace: Trace,
+        self, record: NodeRecord, streams: TextStreams, watch: Watch, meter: Meter, trace: Trace
     ) -> NodeContext:
         left = record.started_at + self.node.timeout_s - self.deps.clock()
         records = seen_records(self.plan, self.node, self.path, self.loaded)
@@ -380,13 +377,10 @@ class _Runner(Invocation):
             code=self.deps.code,
             calls_before=int(record.usage.get("model_calls", 0)),
             calls=self.deps.calls,
-            before=Before(record.error, self._said),
+            before=Before(record.error, self.said),
             trace=trace,
+            inbox=NodeInbox(self),
         )
-
-    def _said(self, attempt: int) -> str:
-        pieces = self.deps.store.texts_of(self.run_id, self.key, attempt)
-        return "".join(piece.text for piece in pieces if piece.stream == "text")
 
 
 def _spend(before: Mapping[str, Any], meter: Meter) -> dict[str, Any]:

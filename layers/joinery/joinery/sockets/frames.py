@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from joinery import limits
 from joinery.catalog.launch import Order, read_order
@@ -13,9 +14,14 @@ from joinery.events.make import PROTOCOL_VERSION, Event, timestamp
 from joinery.events.types import ACTIONS
 from joinery.strictjson import parse_json
 
+if TYPE_CHECKING:
+    from joinery.runs.answers import Given
+
 REQUEST_ID_CHARS: Final = 64
 START_ID_CHARS: Final = 8
 SEQ_MAX: Final = 9_999_999_999
+
+_PATH: Final = r"(\d{1,5}(\.\d{1,5})*)?"
 
 
 class UnknownAction(InvalidRequest):
@@ -37,6 +43,7 @@ class Command:
             by `<node_id>|<path>|<attempt>|<stream>`.
         order: With `start`: what to start.
         subscribe: With `start`: whether to watch the run from its first event on.
+        given: With `input`: what is said, and to which node.
     """
 
     action: str
@@ -46,6 +53,7 @@ class Command:
     offsets: Mapping[str, int] = field(default_factory=dict)
     order: Order | None = None
     subscribe: bool = True
+    given: Given | None = None
 
 
 def read_message(body: str) -> Mapping[str, Any]:
@@ -95,6 +103,8 @@ def read_command(message: Mapping[str, Any]) -> Command:
         return Command(action, request_id)
     if not isinstance(run_id, str):
         raise InvalidRequest("run_id is needed: a text")
+    if action == "input":
+        return Command(action, request_id, run_id, given=_given(message, request_id))
     if action != "subscribe":
         return Command(action, request_id, run_id)
     after_seq = message.get("after_seq", 0)
@@ -114,6 +124,24 @@ def _start(message: Mapping[str, Any], request_id: str) -> Command:
     if not isinstance(watch, bool):
         raise InvalidRequest("subscribe must be true or false")
     return Command("start", request_id, order=read_order(message), subscribe=watch)
+
+
+def _given(message: Mapping[str, Any], request_id: str) -> Given:
+    from joinery.runs.answers import Given
+
+    if len(request_id) < START_ID_CHARS:
+        raise InvalidRequest(
+            "an input's request_id is its idempotency key: choose it at random, "
+            f"{START_ID_CHARS} to {REQUEST_ID_CHARS} characters"
+        )
+    if "value" not in message:
+        raise InvalidRequest("value is needed: what is said")
+    node_id, path = message.get("node_id"), message.get("path")
+    if node_id is not None and (not isinstance(node_id, str) or not 0 < len(node_id) <= 64):
+        raise InvalidRequest("node_id must be a node's id, or be left out")
+    if path is not None and not (isinstance(path, str) and re.fullmatch(_PATH, path)):
+        raise InvalidRequest("path must be loop rounds and item indexes such as '2.0'")
+    return Given(request_id, message["value"], node_id, path)
 
 
 def _offsets(given: Any) -> dict[str, int]:

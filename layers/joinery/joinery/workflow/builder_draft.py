@@ -52,7 +52,9 @@ class Draft:
         entries = self.data.setdefault(section, {})
         pointer = f"/{section}/{escape_pointer(str(name))}"
         if name in entries:
-            self.note("builder.duplicate", f"'{name}' stands in {section} already", pointer,
+            label = entries[name].get("name") if section == "nodes" else None
+            known = f", for '{label}'" if label else ""
+            self.note("builder.duplicate", f"'{name}' stands in {section} already{known}", pointer,
                       hint="give each its own name; the first one counts")  # fmt: skip
             return
         entries[str(name)] = self.plain(value, pointer)

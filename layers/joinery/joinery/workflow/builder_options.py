@@ -60,6 +60,12 @@ class AnswerOptions(NodeOptions, ModelOptions, total=False):
     fit: Literal["fail", "cut"]
 
 
+class QuestionOptions(NodeOptions, total=False):
+    """What a question takes besides: the answer when nobody answers in time."""
+
+    default: Any
+
+
 class DefaultOptions(ModelOptions, total=False):
     """What a workflow says for all nodes."""
 

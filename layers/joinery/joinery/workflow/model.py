@@ -7,45 +7,19 @@ command line, the HTTP API), never where nodes run: those read the compiled plan
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from joinery import limits
+from joinery.workflow.durations import Seconds
 
 NODE_ID = r"^[A-Za-z_][A-Za-z0-9_]*$"
 RESERVED_IDS = frozenset({"start", "end"})
 
 NodeId = Annotated[str, StringConstraints(pattern=NODE_ID, max_length=limits.NODE_ID_CHARS)]
 PortName = Annotated[str, StringConstraints(pattern=NODE_ID, max_length=limits.NODE_ID_CHARS)]
-
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_duration(value: Any) -> float:
-    """Returns seconds from `30s`, `5m`, `1.5h`, `250ms` or `7d`.
-
-    Raises:
-        ValueError: The text is not a duration, or not above zero.
-    """
-    if isinstance(value, str) and (match := _DURATION.match(value.strip())):
-        seconds = float(match.group(1)) * _UNIT_SECONDS[match.group(2)]
-        if seconds > 0:
-            return seconds
-    raise ValueError("must be a duration such as 30s, 5m, 2h or 7d")
-
-
-def _duration(value: Any) -> Any:
-    # A model that was dumped holds seconds already.
-    return float(value) if isinstance(value, float) and value > 0 else parse_duration(value)
-
-
-Seconds = Annotated[
-    float,
-    BeforeValidator(_duration, json_schema_input_type=str),
-]
-
 
 Probability = Annotated[float, Field(ge=0, le=1, strict=False)]
 
@@ -143,7 +117,7 @@ Prompt = str | PromptFile
 class _NodeBase(_Strict):
     """What every node may say."""
 
-    name: str = ""
+    name: Annotated[str, Field(max_length=limits.NODE_NAME_CHARS)] = ""
     description: str = ""
     join: Literal["all", "any"] | AtLeast = "all"
     on_error: Literal["fail", "continue", "route"] | DefaultOutput = "fail"
@@ -276,7 +250,7 @@ class IterateNode(_NodeBase):
 
     type: Literal["iterate"]
     items: str | list[Any]
-    concurrency: Annotated[int, Field(ge=1, le=limits.SFN_INLINE_MAP_WIDTH)] = 10
+    concurrency: Annotated[int, Field(ge=1, le=limits.ITERATE_CONCURRENCY_MAX)] = 10
     max_items: Annotated[int, Field(ge=1, le=limits.ITERATE_ITEMS_MAX)] = 100
     expected_items: Annotated[int, Field(ge=0)] | None = None
     on_item_error: Literal["fail", "continue"] = "fail"
@@ -291,6 +265,24 @@ class WorkflowNode(_NodeBase):
     inputs: dict[NodeId, Any] = {}
 
 
+class QuestionNode(_NodeBase):
+    """Asks the user, and waits for the answer, which is its `output`.
+
+    The answer is one of `options`, or matches `schema`, or is text.
+    """
+
+    type: Literal["question"]
+    prompt: Prompt
+    options: list[str] | dict[str, str] | None = None
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    default: Any = None
+
+    @property
+    def has_default(self) -> bool:
+        """Whether there is an answer when nobody answers in time; it may be null."""
+        return "default" in self.model_fields_set
+
+
 Node = Annotated[
     AgentNode
     | LlmNode
@@ -302,22 +294,26 @@ Node = Annotated[
     | SwitchNode
     | LoopNode
     | IterateNode
-    | WorkflowNode,
+    | WorkflowNode
+    | QuestionNode,
     Field(discriminator="type"),
 ]
 
 NODE_TYPES = (
-    "agent", "code", "condition", "iterate", "llm", "loop", "switch", "template", "tool",
-    "transform", "workflow",
+    "agent", "code", "condition", "iterate", "llm", "loop", "question", "switch", "template",
+    "tool", "transform", "workflow",
 )  # fmt: skip
 """Types that this release runs."""
 
 PLANNED_NODE_TYPES = (
     "callback", "extract", "fact_check", "http", "knowledge", "lambda", "memory_read",
-    "memory_write", "message", "question", "review", "summarize_history", "table", "team",
-    "vote", "wait",
+    "memory_write", "message", "review", "summarize_history", "table", "team", "vote", "wait",
 )  # fmt: skip
 """Types that the format reserves; using one is an error that says so."""
+
+
+WAITING_NODE_TYPES = frozenset({"question", "workflow"})
+"""Types whose nodes wait for somebody, at no cost."""
 
 
 class Edge(_Strict):
@@ -386,8 +382,14 @@ def parse_edge(text: str) -> list[Edge]:
     return edges
 
 
-def ports_of(node: Any) -> tuple[str, ...]:
-    """Returns the ports of a node; `""` is the one port of a node that decides nothing."""
+def ports_of(node: Any, leaves_by: Collection[str] = ()) -> tuple[str, ...]:
+    """Returns the ports of a node; `""` is the one port of a node that decides nothing.
+
+    Args:
+        node: The node.
+        leaves_by: The ports that edges leave it by: the options of a question are ports
+            where an edge uses one of them.
+    """
     base: tuple[str, ...]
     match node:
         case ConditionNode():
@@ -398,6 +400,8 @@ def ports_of(node: Any) -> tuple[str, ...]:
             base = ("repeat", "done")
         case IterateNode():
             base = ("item", "done")
+        case QuestionNode() if node.options and set(leaves_by) - {"", "error"}:
+            base = tuple(node.options)
         case _:
             base = ("",)
     return (*base, "error") if node.on_error == "route" else base

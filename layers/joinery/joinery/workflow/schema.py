@@ -52,6 +52,7 @@ _DESCRIPTIONS: Final = {
     "concurrency": "So many items run at the same time at most.",
     "max_items": "A longer list fails the node.",
     "expected_items": "So many items a run has as a rule; what 'joinery plan' reckons with.",
+    "options": "What may be answered: names, or names with what each says. Names can be ports.",
     "on_item_error": "What follows when a node fails for an item: the run fails, or others go on.",
     "expected_rounds": "How many rounds are usual, 1 to max_rounds; for joinery plan alone.",
     "probabilities": "How often each port is taken, 0 to 1; for joinery plan alone.",
@@ -71,6 +72,10 @@ def json_schema() -> dict[str, Any]:
     cleaned["$defs"]["CodeNode"]["properties"]["inputs"]["description"] = (
         "Arguments of the function, with expressions."
     )
+    asks = cleaned["$defs"]["QuestionNode"]["properties"]
+    asks["prompt"]["description"] = "The question, with expressions; or a file beside this one."
+    asks["schema"]["description"] = "JSON Schema of the answer; text when unset."
+    asks["default"]["description"] = "The answer when nobody answers in time."
     for form in cleaned["properties"]["edges"]["items"]["anyOf"]:
         if form.get("type") == "string":
             form["pattern"] = EDGE_PATTERN

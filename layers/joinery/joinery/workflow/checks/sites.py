@@ -58,7 +58,7 @@ def sites(data: Mapping[str, Any], graph: RawGraph, prompts: Mapping[str, str]) 
 def _node_sites(node: RawNode, prompts: Mapping[str, str]) -> Iterator[Site]:
     pointer = node.pointer
     match node.type:
-        case "agent" | "llm":
+        case "agent" | "llm" | "question":
             if node.id in prompts:
                 yield Site(prompts[node.id], f"{pointer}/prompt", node.id)
             else:

@@ -31,6 +31,7 @@ NODE_CLASSES: Final[Mapping[str, type[BaseModel]]] = {
     "iterate": m.IterateNode,
     "llm": m.LlmNode,
     "loop": m.LoopNode,
+    "question": m.QuestionNode,
     "switch": m.SwitchNode,
     "template": m.TemplateNode,
     "tool": m.ToolNode,
@@ -54,6 +55,7 @@ _CHOICES: Final[Mapping[Location, tuple[str, type[BaseModel] | None]]] = {
         m.Range,
     ),
     ("nodes", "*", "items"): ("an expression or a list", None),
+    ("nodes", "*", "options"): ("a list of names, or {name: text}", None),
     ("edges", "*"): ("text such as 'a -> b', or {from, to, port, when}", m.Edge),
 }
 
