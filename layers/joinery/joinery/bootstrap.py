@@ -42,8 +42,6 @@ PREFIX: Final = "JOINERY_"
 DAY_S: Final = 86_400.0
 
 FLUSH_S: Final = 3.0
-"""Longest time for spans, which nobody waits for."""
-
 DRAIN_S: Final = 10.0
 """Longest wait for messages on their way out, before Lambda freezes the process."""
 

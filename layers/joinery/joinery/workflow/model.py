@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from joinery import limits
 from joinery.workflow.durations import Seconds
+from joinery.workflow.patience import ModelLimit, ModelTimeouts
 
 NODE_ID = r"^[A-Za-z_][A-Za-z0-9_]*$"
 RESERVED_IDS = frozenset({"start", "end"})
@@ -37,21 +38,6 @@ class InputSpec(_Strict):
     description: str = ""
     required: bool = False
     default: Any = None
-
-
-class ModelTimeouts(_Strict):
-    """How long a model may take: to be reached, for its first token and between two."""
-
-    connect: Seconds | None = None
-    first_token: Seconds | None = None
-    idle: Seconds | None = None
-
-
-class ModelLimit(_Strict):
-    """What a model may be sent in a minute, by all runs together."""
-
-    requests: Annotated[int, Field(ge=1)] | None = None
-    tokens: Annotated[int, Field(ge=1)] | None = None
 
 
 class ModelRef(_Strict):

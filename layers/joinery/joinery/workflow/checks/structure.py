@@ -21,6 +21,7 @@ from joinery.workflow.checks.words import (
     value_hint,
     what,
 )
+from joinery.workflow.patience import ModelLimit, ModelTimeouts
 from joinery.workflow.report import Collector, closest, did_you_mean
 from joinery.workflow.yaml_tree import escape_pointer
 
@@ -71,7 +72,7 @@ _PARTS: Final[Mapping[Location, type[BaseModel]]] = {
     **{
         (*place, "model", key): part
         for place in (("agents", "*"), ("defaults",), ("nodes", "*"))
-        for key, part in (("timeouts", m.ModelTimeouts), ("limit", m.ModelLimit))
+        for key, part in (("timeouts", ModelTimeouts), ("limit", ModelLimit))
     },
     ("nodes", "*", "model"): m.ModelRef,
     ("nodes", "*", "retry"): m.Retry,
