@@ -8,9 +8,10 @@ export const PROTOCOL_VERSION = 1;
 export const EVENT_NAMES = Object.freeze([
   "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out", "run.paused",
   "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
-  "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "input.requested",
-  "input.received", "input.taken", "input.cut", "model.retrying", "model.waiting",
-  "model.fallback", "output.rejected", "usage.recorded", "void",
+  "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "agent.round",
+  "tool.called", "tool.completed", "context.compacted", "input.requested", "input.received",
+  "input.taken", "input.cut", "model.retrying", "model.waiting", "model.fallback",
+  "output.rejected", "usage.recorded", "void",
 ]);
 
 export const DELTA_NAMES = Object.freeze(["text.delta"]);
@@ -75,6 +76,23 @@ export const REQUIRED = Object.freeze({
   "loop.round": [
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.round",
     "data.path", "data.max_rounds",
+  ],
+  "agent.round": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.round",
+    "data.max_rounds", "data.calls",
+  ],
+  "tool.called": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.round",
+    "data.index", "data.call_id", "data.tool", "data.arguments", "data.key",
+  ],
+  "tool.completed": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.round",
+    "data.index", "data.call_id", "data.tool", "data.ok", "data.duration_ms", "data.chars",
+    "data.cut",
+  ],
+  "context.compacted": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.round",
+    "data.exchanges", "data.before_tokens", "data.after_tokens", "data.by",
   ],
   "input.requested": [
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.prompt",
@@ -363,7 +381,7 @@ export const REQUIRED = Object.freeze({
  * @property {string} path
  * @property {string} [node_name]
  * @property {"node.started"} event
- * @property {{attempt: number, type: string}} data
+ * @property {{attempt: number, type: string, kept?: Record<string, number>}} data
  */
 
 /**
@@ -467,6 +485,78 @@ export const REQUIRED = Object.freeze({
  * @property {string} [node_name]
  * @property {"loop.round"} event
  * @property {{round: number, path: string, max_rounds: number}} data
+ */
+
+/**
+ * An agent with tools asks its model.
+ *
+ * @typedef {Object} AgentRound
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"agent.round"} event
+ * @property {{round: number, max_rounds: number, calls: number, last?: "rounds" | "calls" |
+ *   "time"}} data
+ */
+
+/**
+ * A tool begins to work for an agent.
+ *
+ * @typedef {Object} ToolCalled
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"tool.called"} event
+ * @property {{round: number, index: number, call_id: string, tool: string, arguments: string,
+ *   key: string}} data
+ */
+
+/**
+ * A tool's result is stored; the model is told it.
+ *
+ * @typedef {Object} ToolCompleted
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"tool.completed"} event
+ * @property {{round: number, index: number, call_id: string, tool: string, ok: boolean,
+ *   duration_ms: number, chars: number, cut: boolean, code?: string}} data
+ */
+
+/**
+ * An agent's conversation came near to its model's window.
+ *
+ * @typedef {Object} ContextCompacted
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"context.compacted"} event
+ * @property {{round: number, exchanges: number, before_tokens: number, after_tokens: number, by:
+ *   "model" | "list" | "cut"}} data
  */
 
 /**

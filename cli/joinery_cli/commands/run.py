@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from joinery.compiler.build import build_plan
 from joinery.compiler.plan import CODE_TYPES
@@ -23,6 +24,9 @@ from joinery_cli.live.views import View, choose_view
 from joinery_cli.output import print_json, say
 from joinery_cli.session import Session
 from joinery_cli.workflow_file import publishable, read_workflow
+
+LOCAL_STAGE: Final = "local"
+"""The stage of runs in this process, unless `JOINERY_STAGE` names another one."""
 
 if TYPE_CHECKING:
     from joinery.compiler.plan import Plan
@@ -178,11 +182,13 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
     if any(node.type in CODE_TYPES for node in ready.plan.nodes):
         code.require()
     tell = (lambda _: None) if request.json else say
-    children = inline_plans(ready.report)
+    stage = os.environ.get("JOINERY_STAGE", LOCAL_STAGE)
+    plan = ready.plan.for_stage(stage)
+    children = {ref: each.for_stage(stage) for ref, each in inline_plans(ready.report).items()}
     models = inline_models(
-        ready.plan, ready.cassette, ready.model, held, children=children.values(), tell=tell
+        plan, ready.cassette, ready.model, held, children=children.values(), tell=tell
     )
-    return InlineEngine(ready.plan, ready.inputs, models, code, children)
+    return InlineEngine(plan, ready.inputs, models, code, children)
 
 
 def _local_engine(

@@ -23,6 +23,7 @@ from joinery.runs.say import give_input
 from joinery.runs.start import cancel_run, create_run
 from joinery.runs.views import run_view
 from joinery.sandbox.types import NoCodeRunner
+from joinery.tools.services import EnvironmentSecrets, ToolServices
 from joinery.tracing import tracer_of
 from joinery_cli.results import run_result
 
@@ -112,6 +113,8 @@ class InlineEngine:
             children=InlineChildRuns({f"{workflow_id}/0": plan, **(children or {})}),
             calls=_calls(),
             tracer=tracer_of(os.environ, "inline"),
+            # This machine is its owner's, and so is what it can reach.
+            tool_services=ToolServices(EnvironmentSecrets(os.environ), private_addresses=True),
         )
         self._run, _ = create_run(
             self._deps,

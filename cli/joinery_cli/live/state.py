@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from joinery.client import EventCursor, Transcript
 from joinery.events.make import Event
+from joinery_cli.live.tools import AGENT_EVENTS, Rounds
 from joinery_cli.live.words import trouble
 from joinery_cli.output import clean
 
@@ -33,7 +34,7 @@ class Visit:
     """One node at one path. Times are epoch seconds, 0 when not reached.
 
     `status` is a node's status, or `retrying` between two attempts; `child` names the
-    child run of a `workflow` node.
+    child run of a `workflow` node; `said` is what is told of the last event beside its status.
     """
 
     node_id: str
@@ -46,6 +47,8 @@ class Visit:
     note: str = ""
     child: str = ""
     name: str = ""
+    rounds: Rounds = field(default_factory=Rounds)
+    said: str = ""
 
     @property
     def title(self) -> str:
@@ -307,9 +310,11 @@ class RunState:
                 self._spent[visit.node_id, visit.path] = data
                 for key in _USAGE:
                     self.usage[key] = sum(int(spent.get(key, 0)) for spent in self._spent.values())
+            case name if name in AGENT_EVENTS:
+                visit.said = visit.rounds.hear(name, data)
             case "input.cut":
                 kept, total = data.get("kept_chars", 0), data.get("total_chars", 0)
-                visit.note = f"input cut to {kept:,} of {total:,} characters"
+                visit.said = visit.note = f"input cut to {kept:,} of {total:,} characters"
             case _:
                 visit.note = trouble(name, data) or visit.note
 

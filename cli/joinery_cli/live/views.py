@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from joinery_cli.live.state import RunState
+from joinery_cli.live.state import RunState, Visit
+from joinery_cli.live.tools import SAID
 from joinery_cli.live.words import label, seconds, trouble
 from joinery_cli.output import clean, is_live, say
 
@@ -108,7 +109,11 @@ def _lines(state: RunState, event: Event) -> list[str]:
         return [f"{event['node_id']} begins round {data['round']} of {data['max_rounds']}"]
     if "node_id" not in event:
         return []
-    visit = state.visits[event["node_id"], event["path"]]
+    return _of_node(state.visits[event["node_id"], event["path"]], event)
+
+
+def _of_node(visit: Visit, event: Event) -> list[str]:
+    name, data = event["event"], event.get("data") or {}
     who = label(visit)
     match name:
         case "node.started":
@@ -125,6 +130,8 @@ def _lines(state: RunState, event: Event) -> list[str]:
             return [f"{who} waits for {data['workflow']['name']}, {visit.note}"]
         case "input.requested" | "input.received" | "input.cut":
             return [_of_input(name, who, visit.note, data)]
+        case name if name in SAID:
+            return [f"{who}: {visit.said}"]
     return [f"{who}: {told}"] if (told := trouble(name, data)) else []
 
 

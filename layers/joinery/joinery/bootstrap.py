@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery.errors import JoineryError
 from joinery.limits import DELTA_INTERVAL_S
+from joinery.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from joinery.aws.clients import Clients
@@ -31,66 +31,19 @@ if TYPE_CHECKING:
     from joinery.catalog.ports import Executions, Machines
     from joinery.compiler.plan import Plan
     from joinery.llm.calls import Calls
+    from joinery.llm.keys import Keys
     from joinery.nodes.base import Models
     from joinery.runs.deps import Deps
     from joinery.sandbox.types import CodeRunner
     from joinery.sockets.ports import SocketServices
+    from joinery.tools.services import ToolServices
     from joinery.tracing import Tracer
-
-PREFIX: Final = "JOINERY_"
 
 DAY_S: Final = 86_400.0
 
 FLUSH_S: Final = 3.0
 DRAIN_S: Final = 10.0
 """Longest wait for messages on their way out, before Lambda freezes the process."""
-
-
-class NotConfigured(JoineryError):
-    """Environment variables are missing."""
-
-    code = "not_configured"
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The environment, read once; the field `state_table` is `JOINERY_STATE_TABLE`.
-
-    The first ones every function has; those with a default only the functions that
-    need them, see `require`.
-    """
-
-    stage: str
-    state_table: str
-    catalog_table: str
-    connections_table: str
-    bucket: str
-    websocket_endpoint: str
-    memory_table: str = ""
-    run_node_arn: str = ""
-    run_code_arn: str = ""
-    machine_role_arn: str = ""
-    machine_prefix: str = ""
-    publisher_function: str = ""
-    retention_days: str = ""
-    delta_ms: str = ""
-    model_limits: str = ""
-    breaker_failures: str = ""
-
-    @staticmethod
-    def from_env(environ: Mapping[str, str]) -> Settings:
-        """Returns the settings. Raises: NotConfigured, with all names that are missing."""
-        found = {f.name: environ.get(PREFIX + f.name.upper(), "") for f in fields(Settings)}
-        settings = Settings(**found)
-        settings.require(*list(found)[:6])
-        return settings
-
-    def require(self, *names: str) -> Settings:
-        """Returns the settings. Raises: NotConfigured, with all of these that are missing."""
-        missing = [PREFIX + name.upper() for name in names if not getattr(self, name)]
-        if missing:
-            raise NotConfigured(f"environment variables are missing: {', '.join(missing)}")
-        return self
 
 
 @cache
@@ -146,7 +99,8 @@ def plan(ref: str) -> Plan:
     from joinery.compiler.plan import Plan
 
     workflow_id, _, version = ref.rpartition("/")
-    return Plan.from_dict(catalog().version(workflow_id, int(version)).plan)
+    found = Plan.from_dict(catalog().version(workflow_id, int(version)).plan)
+    return found.for_stage(settings().stage) if found.models else found
 
 
 @cache
@@ -248,16 +202,17 @@ def child_runs(*, wakes: bool) -> PublishedChildRuns:
 @cache
 def calls() -> Calls:
     """Returns what all calls of models share, with all other functions of the installation."""
-    from joinery.aws.dynamo_limits import DynamoBreakers, DynamoRates
-    from joinery.llm.breaker import FAILURES, Breaker
-    from joinery.llm.calls import Calls
-    from joinery.llm.rates import parse_limits
+    from joinery import bootstrap_models
 
-    client, table = clients().dynamodb, settings().catalog_table
-    failures = int(settings().breaker_failures or FAILURES)
-    breaker = Breaker(DynamoBreakers(client, table), failures=failures, clock=time.time)
-    limits = parse_limits(settings().model_limits)
-    return Calls(DynamoRates(client, table), breaker, limits)
+    return bootstrap_models.calls(settings(), clients())
+
+
+@cache
+def tool_services() -> ToolServices:
+    """Returns what tools may use; no secret is read yet."""
+    from joinery import bootstrap_models
+
+    return bootstrap_models.tool_services(settings(), clients())
 
 
 @cache
@@ -295,6 +250,7 @@ def _deps(models: Models | None, *, wakes: bool) -> Deps:
         children=child_runs(wakes=wakes),
         calls=calls() if models else Calls(),
         tracer=tracer(),
+        tool_services=tool_services(),
     )
 
 
@@ -303,23 +259,27 @@ def models_of(extra: Mapping[str, Any]) -> Models:
 
     A cassette answers for every model; `model` stands in for every node's own.
     """
-    from joinery.llm.registry import ModelSettings, Registry
-
     if extra.get("cassette") is not None:
-        from joinery.llm.scripted import Cassette
+        from joinery import bootstrap_models
 
-        cassette = Cassette.from_data(extra["cassette"])
-        return Registry(ModelSettings.from_env(os.environ), cassette=cassette)
+        return bootstrap_models.scripted(extra["cassette"])
     return _registry(extra.get("model") or "")
 
 
 @cache
 def _registry(flag: str) -> Models:
     """Returns a registry that keeps its connections between invocations."""
-    from joinery.llm.registry import ModelSettings, Registry, parse_model_flag
+    from joinery import bootstrap_models
 
-    override = parse_model_flag(flag) if flag else None
-    return Registry(ModelSettings.from_env(os.environ), override=override)
+    return bootstrap_models.registry(clients(), model_keys(), flag)
+
+
+@cache
+def model_keys() -> Keys:
+    """Returns where the keys of providers are; nothing is read yet."""
+    from joinery import bootstrap_models
+
+    return bootstrap_models.model_keys(settings(), clients())
 
 
 def describe_execution(execution_arn: str) -> Mapping[str, Any] | None:

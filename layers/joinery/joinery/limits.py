@@ -15,6 +15,18 @@ INPUT_BYTES: Final = 1_048_576
 INPUTS_TOTAL_BYTES: Final = 4 * 1_048_576
 """All inputs of a run together: below Lambda's 6 MB request with room for JSON escapes."""
 
+MEDIA_BYTES: Final = 3_932_160
+"""Largest image or file of a prompt: 3.75 MB, the smallest limit of the providers (Bedrock's).
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html
+"""
+
+MEDIA_COUNT: Final = 20
+"""Most images and files of a prompt. Bedrock takes as many images, and five files.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html
+"""
+
 NODE_ID_CHARS: Final = 64
 """A state name may have 80 characters; boxes around a node need room for theirs."""
 
@@ -72,6 +84,27 @@ PLAN_BYTES: Final = 8 * 1_048_576
 
 INLINE_BYTES: Final = 8_192
 """Values above go to S3: one PUT ($5/M) costs what 8 write units ($0.625/M each) cost."""
+
+AGENT_ROUNDS: Final = 10
+"""How often an agent with tools asks its model, where it says nothing itself."""
+
+AGENT_ROUNDS_MAX: Final = 100
+"""Hard cap of an agent's `max_rounds`."""
+
+AGENT_CALLS: Final = 50
+"""How many tools an agent calls, where it says nothing itself."""
+
+AGENT_CALLS_MAX: Final = 1_000
+"""Hard cap of an agent's `max_calls`: each is an entry of the journal and two events."""
+
+AGENT_TOOLS_MAX: Final = 100
+"""Most tools of one agent: what models still tell apart, and below all providers' limits."""
+
+TOOL_TIMEOUT_S: Final = 60.0
+"""Longest time of a call that an agent makes, where the tool says nothing itself."""
+
+DOCUMENT_BYTES: Final = 512 * 1024
+"""Largest OpenAPI document of a tool: it is part of the published workflow."""
 
 CODE_BYTES: Final = 65_536
 """Largest source of a code node or a tool."""
@@ -192,6 +225,9 @@ S3_USD_PER_GET: Final = 0.4e-6
 
 ASSUMED_MODEL_CALL_S: Final = 10.0
 """Time of a model call whose real one is not known: 500 tokens at 50 tokens/s."""
+
+ASSUMED_AGENT_ROUNDS: Final = 3
+"""Usual calls of a model by an agent with tools: two that use them and one that answers."""
 
 ASSUMED_PLAIN_NODE_S: Final = 0.05
 ASSUMED_CODE_S: Final = 0.2

@@ -178,7 +178,7 @@ class OtelTrace:
             yield OtelCall(span, self._content)
 
     @contextmanager
-    def tool(self, name: str, call_id: str = "") -> Iterator[None]:
+    def tool(self, name: str, call_id: str = "") -> Iterator[OtelTool]:
         """See `Trace.tool`."""
         facts = {
             **self._facts,
@@ -188,8 +188,8 @@ class OtelTrace:
         }
         if call_id:
             facts["gen_ai.tool.call.id"] = call_id
-        with self._span_of(f"execute_tool {name}", facts, api.SpanKind.INTERNAL):
-            yield
+        with self._span_of(f"execute_tool {name}", facts, api.SpanKind.INTERNAL) as span:
+            yield OtelTool(span)
 
     def end(self, error: NodeError | None) -> None:
         """See `Trace.end`."""
@@ -252,6 +252,17 @@ class OtelCall:
             said = {"role": "assistant", "parts": parts, "finish_reason": finished.reason}
             facts["gen_ai.output.messages"] = json.dumps([said])
         self._span.set_attributes(facts)
+
+
+class OtelTool:
+    """Implements `ToolSpan`."""
+
+    def __init__(self, span: api.Span) -> None:
+        self._span = span
+
+    def failed(self, code: str) -> None:
+        """See `ToolSpan.failed`."""
+        _fail(self._span, code)
 
 
 # -- ids -----------------------------------------------------------------------------------

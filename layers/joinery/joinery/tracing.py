@@ -37,6 +37,14 @@ class CallSpan(Protocol):
         ...
 
 
+class ToolSpan(Protocol):
+    """The span of one call of a tool."""
+
+    def failed(self, code: str) -> None:
+        """The call gave no result; an exception that leaves the span says so too."""
+        ...
+
+
 class Trace(Protocol):
     """The span of one attempt of a node. An exception ends a call's span as failed."""
 
@@ -52,7 +60,7 @@ class Trace(Protocol):
         """
         ...
 
-    def tool(self, name: str, call_id: str = "") -> AbstractContextManager[object]:
+    def tool(self, name: str, call_id: str = "") -> AbstractContextManager[ToolSpan]:
         """Opens the span of one call of a tool."""
         ...
 
@@ -93,6 +101,9 @@ class _NoSpan:
     def answered(self, text: str, finished: Finished) -> None:
         pass
 
+    def failed(self, code: str) -> None:
+        pass
+
 
 class NoTrace:
     """Implements `Trace`: goes nowhere."""
@@ -103,9 +114,9 @@ class NoTrace:
         """See `Trace.call`."""
         return nullcontext(_NO_SPAN)
 
-    def tool(self, name: str, call_id: str = "") -> AbstractContextManager[object]:
+    def tool(self, name: str, call_id: str = "") -> AbstractContextManager[ToolSpan]:
         """See `Trace.tool`."""
-        return nullcontext()
+        return nullcontext(_NO_SPAN)
 
     def end(self, error: NodeError | None) -> None:
         """See `Trace.end`."""

@@ -328,7 +328,7 @@ def test_a_script_answers_in_place_of_every_model(joinery, tmp_path, monkeypatch
         (None, "No such file"),
         (b"\xff\xfe", "is not UTF-8 text"),
         (b"{}", "a cassette is a list"),
-        (b"- {node: a}", "entry 1 (line 1): needs text or error"),
+        (b"- {node: a}", "entry 1 (line 1): needs text, tool_calls, error or fault"),
         (b"[" * 50_000, "c.json"),
         (b" " * 1_048_577, "more than 1,048,576 bytes"),
     ],

@@ -90,7 +90,7 @@ def test_every_code_has_a_section_and_every_section_a_code() -> None:
         *library.glob("catalog/*.py"),
     ]
     groups = (
-        "agent|child|code|edge|expression|graph|input|limit|node|output|plan|prompt|question|"
+        "agent|child|code|edge|expression|graph|input|limit|model|node|output|plan|prompt|question|"
         "reference|schema|tool|yaml"
     )
     used = {
@@ -108,5 +108,5 @@ def test_warnings_are_called_so() -> None:
     assert called == {
         "agent.unused", "expression.not_evaluated", "graph.never_runs",
         "limit.map_runs", "reference.may_be_missing",
-        "reference.not_before", "tool.unused", "yaml.bom",
+        "reference.not_before", "tool.no_description", "tool.unused", "yaml.bom",
     }  # fmt: skip

@@ -12,6 +12,7 @@ from joinery.aws.due import DueTable
 from joinery.aws.dynamo_nodes import NodeTable
 from joinery.aws.event_log import EventLog
 from joinery.aws.finish import Finisher
+from joinery.aws.journals import JournalTable
 from joinery.aws.losers import Losers
 from joinery.aws.run_table import RunPage, RunTable
 from joinery.aws.subscribers import Subscriber, SubscriberTable
@@ -21,7 +22,7 @@ from joinery.aws.wait_table import WaitTable
 from joinery.events.make import Event
 from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
-from joinery.runs.ports import Loaded, TextPiece
+from joinery.runs.ports import JournalEntry, Loaded, TextPiece
 
 
 class DynamoRunStore(WaitTable):
@@ -56,6 +57,7 @@ class DynamoRunStore(WaitTable):
         self._losers = Losers(state, self._log)
         WaitTable.__init__(self, state, self._log)
         self._texts = TextTable(state, self._log, clock)
+        self._journals = JournalTable(state, documents, self._log, clock)
         self._subscribers = SubscriberTable(state, self._log, clock)
 
     # -- runs --------------------------------------------------------------------------
@@ -237,6 +239,26 @@ class DynamoRunStore(WaitTable):
     def texts_of(self, run_id: str, key: NodeKey, attempt: int) -> list[TextPiece]:
         """See `RunStore.texts_of`."""
         return self._texts.of(run_id, key, attempt)
+
+    # -- journals ----------------------------------------------------------------------
+
+    def put_journal(
+        self, run_id: str, key: NodeKey, entry_id: str, value: Mapping[str, Any], attempt: int
+    ) -> None:
+        """See `RunStore.put_journal`."""
+        self._journals.put(run_id, key, entry_id, value, attempt)
+
+    def journal(self, run_id: str, key: NodeKey) -> dict[str, JournalEntry]:
+        """See `RunStore.journal`."""
+        return self._journals.of(run_id, key)
+
+    def put_whole(self, run_id: str, name: str, text: str) -> None:
+        """See `RunStore.put_whole`."""
+        self._journals.put_whole(run_id, name, text)
+
+    def read_whole(self, run_id: str, name: str, start: int, stop: int) -> str:
+        """See `RunStore.read_whole`."""
+        return self._journals.read_whole(run_id, name, start, stop)
 
     # -- subscribers -------------------------------------------------------------------
 

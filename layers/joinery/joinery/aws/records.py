@@ -157,6 +157,7 @@ def node_item(run_id: str, record: NodeRecord, documents: Documents) -> Item:
                 "children": number(record.children) if record.children else None,
                 "base": number(record.base) if record.base else None,
                 "wait": document(record.wait) if record.wait is not None else None,
+                "metered": number(record.metered) if record.metered else None,
             }
         ),
         **result,
@@ -191,4 +192,5 @@ def node_record(item: Mapping[str, Any]) -> NodeRecord:
         children=get_int(item, "children"),
         base=get_int(item, "base"),
         wait=get_json(item, "wait"),
+        metered=get_int(item, "metered"),
     )

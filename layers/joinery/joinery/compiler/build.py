@@ -13,6 +13,7 @@ from joinery.compiler.iterates import ITEM_READ, iterates_of, with_bodies
 from joinery.compiler.plan import PURE_TYPES, WAITING_TYPES, Plan, PlanLoop, PlanNode
 from joinery.compiler.races import with_races
 from joinery.errors import InvalidWorkflow, Problem
+from joinery.llm.aliases import DEFAULT_STAGE, resolve_layers
 from joinery.workflow.bodies import ITEM, analyse_all
 from joinery.workflow.expressions import references
 from joinery.workflow.graph import END, START, Link, Structure
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 EXPRESSION_FIELDS = (
     "prompt", "template", "value", "if", "cases", "until", "items", "arguments", "inputs",
+    "images", "files",
 )  # fmt: skip
 """Fields of a node's spec that hold expressions; personas and schemas are taken as they are."""
 
@@ -37,7 +39,8 @@ def build_plan(
         workflow: A workflow that passed validation, prompt files read in.
         opt: Optimisation level: 0 one Task a node, 1 pure nodes folded into the
             Tasks beside them, 2 nodes that run one after another fused.
-        children: The child workflows that are known, by node: the plan pins them.
+        children: The child workflows that are known, by node, and of tools by
+            `child_of_tool`: the plan pins them.
 
     Raises:
         InvalidWorkflow: The workflow uses something this release cannot run.
@@ -68,7 +71,7 @@ def build_plan(
             workflow,
             tuple(incoming[name]),
             conditions.get(name, []),
-            (children or {}).get(name),
+            children or {},
             leaves_by=leaves_by.get(name, ()),
         )
         for ordinal, name in enumerate(order)
@@ -87,14 +90,13 @@ def build_plan(
         nodes=with_bodies(nodes, workflow),
         loops=loops,
         iterates=iterates,
-        inputs={
-            name: spec.model_dump(exclude={"description"}) for name, spec in workflow.inputs.items()
-        },
+        inputs={name: spec.declared() for name, spec in workflow.inputs.items()},
         outputs=workflow.outputs,
         opt=opt,
         graph_hash=digest,
         compiler=joinery.__version__,
         links=forward,
+        models=_aliases(workflow),
     )
     plan = with_races(plan)
     whole: tuple[str, ...] = ()
@@ -178,7 +180,7 @@ def _node(
     workflow: m.Workflow,
     incoming: tuple[Link, ...],
     conditions: list[str],
-    child: KnownChild | None,
+    children: Mapping[str, KnownChild],
     *,
     leaves_by: Collection[str],
 ) -> PlanNode:
@@ -196,7 +198,7 @@ def _node(
     from joinery.workflow.model import DefaultOutput, ports_of
 
     node = workflow.nodes[name]
-    spec = _spec(node, workflow, child)
+    spec = _spec(name, node, workflow, children)
     said = [spec[field] for field in EXPRESSION_FIELDS if field in spec]
     reads, previous = _reads([*said, *conditions])
     retry = node.retry or workflow.defaults.retry
@@ -243,11 +245,16 @@ def _join(said: Any) -> int:
     return int(said.at_least)
 
 
-def _spec(node: Any, workflow: m.Workflow, child: KnownChild | None) -> dict[str, Any]:
+def _spec(
+    name: str, node: Any, workflow: m.Workflow, children: Mapping[str, KnownChild]
+) -> dict[str, Any]:
     match node.type:
         case "agent":
+            from joinery.compiler.tools import agent_tools
+
             agent = workflow.agents[node.agent]
-            return _model_spec(node, workflow, agent.persona, agent.model)
+            spec = _model_spec(node, workflow, agent.persona, agent.model)
+            return {**spec, **agent_tools(agent, workflow, children)}
         case "llm":
             return _model_spec(node, workflow, node.system, None)
         case "template":
@@ -265,6 +272,7 @@ def _spec(node: Any, workflow: m.Workflow, child: KnownChild | None) -> dict[str
         case "loop":
             return {"until": node.until, "max_rounds": node.max_rounds}
         case "workflow":
+            child = children.get(name)
             return {
                 "workflow": node.workflow if child is None else child.name,
                 "workflow_id": "" if child is None else child.workflow_id,
@@ -293,23 +301,29 @@ def _case(port: str, case: Any) -> list[Any]:
 
 
 def _model_spec(
-    node: Any, workflow: m.Workflow, system: str, agent_model: m.ModelRef | None
+    node: Any, workflow: m.Workflow, system: str, agent_model: m.Model | None
 ) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for ref in (workflow.defaults.model, agent_model, node.model):
-        if ref is None:
-            continue
-        said = ref.model_dump(exclude_none=True)
-        if "provider" in said and said["provider"] != merged.get("provider"):
-            merged.pop("name", None)  # a model's name means nothing at another provider
-        merged.update(said)
+    layers = [
+        ref if isinstance(ref, str) else ref.model_dump(exclude_none=True)
+        for ref in (workflow.defaults.model, agent_model, node.model)
+        if ref is not None
+    ]
+    aliases = _aliases(workflow)
+    used = any(isinstance(layer, str) or {"use", "fallback"} & layer.keys() for layer in layers)
     return {
         "system": system,
         "prompt": node.prompt,
-        "model": merged,
+        "model": resolve_layers(layers, aliases, DEFAULT_STAGE),
+        **({"model_layers": layers} if used and aliases else {}),
         "schema": None if node.output is None else output_schema(node.output),
         "fit": node.fit or workflow.defaults.fit,
+        **({"images": node.images} if node.images else {}),
+        **({"files": node.files} if node.files else {}),
     }
+
+
+def _aliases(workflow: m.Workflow) -> dict[str, Any]:
+    return {name: alias.model_dump(exclude_none=True) for name, alias in workflow.models.items()}
 
 
 def output_schema(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from joinery.compiler.headroom import Payload, Sizes, largest_payload, near_limi
 from joinery.compiler.plan import MODEL_TYPES, Plan
 from joinery.compiler.ranges import Range
 from joinery.compiler.walk import Walk, Weight, measure
-from joinery.compiler.weights import histories, model_calls, per_node, prices
+from joinery.compiler.weights import histories, model_calls, of_nodes, prices
 from joinery.errors import Problem
 
 __all__ = ["Range", "Report", "Weight", "analyse_cost", "expected_rounds", "measure"]
@@ -95,7 +95,7 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
         states=len(emitted.info),
         transitions=transitions,
         history_events=events[""],
-        model_calls=walk.sum(per_node(walk, model_calls)),
+        model_calls=of_nodes(walk, model_calls),
         price_usd=total,
         price_by_service=by_service,
         definition_bytes=sizes.definition,

@@ -10,7 +10,7 @@ This module is imported by every node invocation: standard library only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,7 @@ WAITING_TYPES = frozenset({"callback", "question", "review", "wait", "workflow"}
 """Nodes that are over when somebody says so: their Task waits for its token, at no cost."""
 
 MODEL_TYPES = frozenset({"agent", "llm"})
-"""Nodes that call a model once an attempt."""
+"""Nodes that call a model: once an attempt, or in rounds where they have tools."""
 
 
 def takes_inputs(node: PlanNode) -> bool:
@@ -184,6 +184,7 @@ class Plan:
         whole: Loops that one Task runs with all their rounds.
         run_on: `standard`, a machine of many states, or `inline`, one Task for the whole plan.
         width: How many nodes may be at work at once, at most.
+        models: What the workflow's names of models stand for.
     """
 
     name: str
@@ -241,6 +242,23 @@ class Plan:
 
     whole: tuple[str, ...] = ()
     run_on: str = "standard"
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def for_stage(self, stage: str) -> Plan:
+        """Returns the plan with the models that its names of models stand for in a stage."""
+        if not self.models:
+            return self
+        from joinery.llm.aliases import resolve_layers
+
+        nodes = []
+        for node in self.nodes:
+            layers = node.spec.get("model_layers")
+            if layers is not None:
+                model = resolve_layers(layers, self.models, stage)
+                nodes.append(replace(node, spec={**node.spec, "model": model}))
+            else:
+                nodes.append(node)
+        return replace(self, nodes=tuple(nodes))
 
     def task_scope(self, name: str) -> tuple[str, ...]:
         """Returns what is around the Task that runs a node: its scope, without whole loops."""
@@ -286,6 +304,7 @@ class Plan:
             "links": [[e.source, e.port, e.target, e.when] for e in self.links],
             "whole": list(self.whole),
             "run_on": self.run_on,
+            **({"models": dict(self.models)} if self.models else {}),
         }
 
     @staticmethod
@@ -316,6 +335,7 @@ class Plan:
             links=tuple(Link(*row) for row in data["links"]),
             whole=tuple(data.get("whole", ())),
             run_on=data.get("run_on", "standard"),
+            models=data.get("models", {}),
         )
 
 

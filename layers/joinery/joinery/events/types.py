@@ -10,9 +10,10 @@ from typing import Any, Final, Literal, NotRequired, TypedDict
 EVENT_NAMES: Final = (
     "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out", "run.paused",
     "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
-    "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "input.requested",
-    "input.received", "input.taken", "input.cut", "model.retrying", "model.waiting",
-    "model.fallback", "output.rejected", "usage.recorded", "void",
+    "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "agent.round",
+    "tool.called", "tool.completed", "context.compacted", "input.requested", "input.received",
+    "input.taken", "input.cut", "model.retrying", "model.waiting", "model.fallback",
+    "output.rejected", "usage.recorded", "void",
 )  # fmt: skip
 DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
 FRAME_NAMES: Final = ("ack", "error", "pong", "resync", "hint",)  # fmt: skip
@@ -222,6 +223,7 @@ class NodeStartedData(TypedDict):
 
     attempt: int
     type: str
+    kept: NotRequired[dict[str, int]]
 
 
 class NodeStarted(_Event, _EventOfNode):
@@ -318,6 +320,78 @@ class LoopRound(_Event, _EventOfNode):
 
     event: Literal["loop.round"]
     data: LoopRoundData
+
+
+class AgentRoundData(TypedDict):
+    """`data` of `agent.round`."""
+
+    round: int
+    max_rounds: int
+    calls: int
+    last: NotRequired[Literal["rounds", "calls", "time"]]
+
+
+class AgentRound(_Event, _EventOfNode):
+    """An agent with tools asks its model."""
+
+    event: Literal["agent.round"]
+    data: AgentRoundData
+
+
+class ToolCalledData(TypedDict):
+    """`data` of `tool.called`."""
+
+    round: int
+    index: int
+    call_id: str
+    tool: str
+    arguments: str
+    key: str
+
+
+class ToolCalled(_Event, _EventOfNode):
+    """A tool begins to work for an agent."""
+
+    event: Literal["tool.called"]
+    data: ToolCalledData
+
+
+class ToolCompletedData(TypedDict):
+    """`data` of `tool.completed`."""
+
+    round: int
+    index: int
+    call_id: str
+    tool: str
+    ok: bool
+    duration_ms: int
+    chars: int
+    cut: bool
+    code: NotRequired[str]
+
+
+class ToolCompleted(_Event, _EventOfNode):
+    """A tool's result is stored; the model is told it."""
+
+    event: Literal["tool.completed"]
+    data: ToolCompletedData
+
+
+class ContextCompactedData(TypedDict):
+    """`data` of `context.compacted`."""
+
+    round: int
+    exchanges: int
+    before_tokens: int
+    after_tokens: int
+    by: Literal["model", "list", "cut"]
+
+
+class ContextCompacted(_Event, _EventOfNode):
+    """An agent's conversation came near to its model's window."""
+
+    event: Literal["context.compacted"]
+    data: ContextCompactedData
 
 
 class InputRequestedData(TypedDict):
@@ -648,6 +722,10 @@ AnyEvent = (
     | NodesSkipped
     | NodesCancelled
     | LoopRound
+    | AgentRound
+    | ToolCalled
+    | ToolCompleted
+    | ContextCompacted
     | InputRequested
     | InputReceived
     | InputTaken

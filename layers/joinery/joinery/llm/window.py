@@ -57,7 +57,8 @@ def estimate_tokens(text: str) -> int:
 def estimate_prompt(messages: Sequence[Message]) -> int:
     """Returns about how many tokens a conversation has, with what a chat template adds."""
     texts = sum(estimate_tokens(m.content) + TOKENS_PER_MESSAGE for m in messages)
-    return texts + TOKENS_FOR_REPLY
+    calls = sum(estimate_tokens(c.name + c.arguments) for m in messages for c in m.tool_calls)
+    return texts + calls + TOKENS_FOR_REPLY
 
 
 def fit_messages(

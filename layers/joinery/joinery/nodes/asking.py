@@ -53,7 +53,7 @@ def _sit_out(context: NodeContext, refs: Sequence[Mapping[str, Any]]) -> None:
 
     A Retry of Step Functions comes after its own backoff, whatever a server asks for.
     """
-    if len(refs) > 1 or context.meter.model_calls:
+    if len(refs) > 1 or context.meter.model_calls > context.meter.recovered:
         return
     wait = float(context.before.details.get("retry_at") or 0.0) - context.calls.clock()
     if not 0 < wait < context.deadline - context.calls.now() - retrying.ROOM_S:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from joinery.llm.calls import Calls
 from joinery.llm.types import Usage
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
+from joinery.tools.services import ToolServices
 from joinery.tracing import NO_TRACE, Trace
 
 if TYPE_CHECKING:
     from joinery.compiler.plan import Plan, PlanNode
     from joinery.events.streams import TextStreams
     from joinery.llm.types import Provider
+    from joinery.runs.journal import Journal
     from joinery.runs.model import LiveInput
+    from joinery.tools.base import Workflows
     from joinery.workflow.expressions import Scope
 
 
@@ -37,10 +40,30 @@ class Inbox(Protocol):
 
 @dataclass(slots=True)
 class Meter:
-    """Model calls begun and tokens used in one attempt."""
+    """Model calls begun and tokens used in one attempt.
+
+    Attributes:
+        model_calls: Calls begun.
+        usage: Tokens of all of them.
+        recovered: Of the calls, those of attempts that died before they recorded them.
+    """
 
     model_calls: int = 0
     usage: Usage = field(default_factory=Usage)
+    recovered: int = 0
+
+    def recover(self, usage: Usage, calls: int, provider: str, model: str) -> None:
+        """Adds what an earlier attempt used and only its journal tells.
+
+        Args:
+            usage: The tokens.
+            calls: How many calls it were.
+            provider: Who answered.
+            model: Which model.
+        """
+        self.model_calls += calls
+        self.recovered += calls
+        self.usage += usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +106,18 @@ class NodeContext:
         cancelled: Whether the run was cancelled meanwhile.
         emit: Stores and publishes an event of this node: `(name, data)`.
         code: Runs code that users write.
+        tool_services: What tools may use of the place where they run.
+        workflows: Runs other workflows for tools; None where that is not possible.
         inbox: What people tell the agents of the run while they work.
         calls_before: Model calls of earlier attempts, as far as they were recorded.
         calls: What all calls of models share.
         before: How the attempt before ended.
         trace: Where spans of this attempt are opened.
+        run_id: The run.
+        owner: Whose run it is: what acts for somebody takes it from here and nowhere else.
+        session_id: The run's session, where it has one.
+        journal: What the node has done so far; None for a node that keeps none.
+        paused: Whether the run was paused meanwhile.
     """
 
     plan: Plan
@@ -102,10 +132,17 @@ class NodeContext:
     cancelled: Callable[[], bool]
     emit: Callable[[str, Mapping[str, Any]], None]
     code: CodeRunner = field(default_factory=NoCodeRunner)
+    tool_services: ToolServices = field(default_factory=ToolServices)
+    workflows: Workflows | None = None
     calls_before: int = 0
     calls: Calls = field(default_factory=Calls)
     before: Before = Before()
     trace: Trace = NO_TRACE
+    run_id: str = ""
+    owner: str = ""
+    session_id: str | None = None
+    journal: Journal | None = None
+    paused: Callable[[], bool] = field(default=lambda: False)
     inbox: Inbox | None = None
 
     def take_inputs(self, turn: int, *, again: bool = False) -> list[LiveInput]:
@@ -127,8 +164,12 @@ class NodeContext:
 
         An attempt that died recorded nothing, and made one call at least.
         """
-        self.meter.model_calls += 1
-        return max(self.attempt - 1, self.calls_before) + self.meter.model_calls
+        meter = self.meter
+        meter.model_calls += 1
+        before = self.calls_before + meter.recovered
+        if self.journal is None:
+            before = max(self.attempt - 1, before)
+        return before + meter.model_calls - meter.recovered
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ from joinery.llm.types import (
     Provider,
     TextChunk,
     ToolCall,
+    ToolCallChunk,
     ToolSpec,
     Usage,
 )
@@ -52,6 +53,8 @@ class Question:
         schema: JSON Schema that the answer must match.
         tools: What the model may call.
         tool_choice: `auto`, `none` or `required`.
+        round: Which round of an agent it is: arguments of calls are shown under its number.
+        shown: Whether viewers see the answer while it is made.
     """
 
     model: Mapping[str, Any]
@@ -60,6 +63,8 @@ class Question:
     schema: Mapping[str, Any] | None = None
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str = "auto"
+    round: int = 0
+    shown: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +134,35 @@ class OneModel:
         """
         provider, name = self._context.models.resolve(self._ref)
         self.window = provider.context_window(name)
+        if self._question.round:
+            from joinery.nodes import prompted_tools
+
+            if prompted_tools.by_prompt(self._ref, name):
+                return self._in_words(provider, name)
+        return self._answered(provider, name)
+
+    def _in_words(self, provider: Provider, name: str) -> Answer:
+        """Asks a model that knows no tools, of which it is told in words."""
+        from joinery.nodes import prompted_tools
+
+        self._question = question = prompted_tools.asked(self._question)
+        answer = self._answered(provider, name)
+        if question.shown:
+            return answer
+        answer = prompted_tools.answered(answer)
+        streams = self._context.streams
+        streams.add("text", answer.text)  # only now is it known what it is
+        for index, call in enumerate(answer.tool_calls):
+            streams.add(f"call.{question.round}.{index}", call.arguments)
+        return answer
+
+    def _answered(self, provider: Provider, name: str) -> Answer:
         request = self._request(name)
         empty = 0
         while True:
             answer = self._patiently(provider, request)
-            if not answer.empty or provider.name in ALONE:
+            # An agent tells the model itself that it has said nothing.
+            if not answer.empty or self._question.round or provider.name in ALONE:
                 return answer
             empty += 1
             wrong = _nothing(provider.name, name, answer, empty)
@@ -156,6 +185,8 @@ class OneModel:
             schema=question.schema,
             tools=question.tools,
             tool_choice=question.tool_choice,
+            reasoning=settings.get("reasoning"),
+            schema_by=settings.get("schema_by"),
         )
 
     def _fitted(self) -> tuple[Message, ...]:
@@ -298,12 +329,10 @@ class OneModel:
                     finished = chunk
                     context.meter.usage += chunk.usage
                     continue
-                self.shown = True
                 span.began()
-                if isinstance(chunk, TextChunk):
-                    context.streams.add(chunk.stream, chunk.text)
-                    if chunk.stream == "text":
-                        said.append(chunk.text)
+                self._show(chunk)
+                if isinstance(chunk, TextChunk) and chunk.stream == "text":
+                    said.append(chunk.text)
             if context.cancelled():
                 raise RunCancelled("the run was cancelled while the model answered")
             if finished is None:
@@ -317,6 +346,18 @@ class OneModel:
             provider=provider.name,
             model=request.model,
         )
+
+    def _show(self, chunk: TextChunk | ToolCallChunk) -> None:
+        """Gives viewers what they are to see of a chunk."""
+        question = self._question
+        if isinstance(chunk, TextChunk):
+            stream, text, seen = chunk.stream, chunk.text, question.shown
+        else:
+            stream, text = f"call.{question.round}.{chunk.index}", chunk.arguments
+            seen = question.round > 0
+        if seen and text:
+            self.shown = True
+            self._context.streams.add(stream, text)
 
 
 def tell_wait(

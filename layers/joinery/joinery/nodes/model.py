@@ -1,4 +1,4 @@
-"""Nodes that ask a model once: `agent` (a persona answers) and `llm`."""
+"""Nodes that ask a model: `agent` (a persona answers, maybe with tools) and `llm`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from joinery import limits
 from joinery.errors import TransientOutputInvalid
-from joinery.llm.types import Message
-from joinery.model_errors import PermanentContextTooLong
+from joinery.llm.types import Media, Message
+from joinery.model_errors import PermanentContextTooLong, PermanentMediaInvalid
 from joinery.nodes.asking import Answer, Question, ask_model
 from joinery.nodes.base import NodeContext, NodeResult
 from joinery.workflow.expressions import parse_template
@@ -27,6 +28,10 @@ def ask(context: NodeContext) -> NodeResult:
     """
     spec = context.node.spec
     asked = _messages(spec, context)
+    if spec.get("tools"):
+        from joinery.nodes.agent import Agent
+
+        return Agent(context, asked).work()  # it tells its model itself what is wrong
     again = (*asked, *correction(context)) if spec["schema"] is not None else asked
     try:
         answer = ask_model(context, Question(spec["model"], again, spec["fit"], spec["schema"]))
@@ -43,8 +48,31 @@ def ask(context: NodeContext) -> NodeResult:
 
 def _messages(spec: Mapping[str, Any], context: NodeContext) -> tuple[Message, ...]:
     prompt = parse_template(spec["prompt"]).render(context.scope)
-    user = Message("user", prompt)
+    user = Message("user", prompt, media=_media(spec, context))
     return (Message("system", spec["system"]), user) if spec["system"] else (user,)
+
+
+def _media(spec: Mapping[str, Any], context: NodeContext) -> tuple[Media, ...]:
+    """Returns the files that a prompt carries; an expression that gives nothing adds none."""
+    found: list[Media] = []
+    for key in ("images", "files"):
+        for text in spec.get(key, ()):
+            from joinery.llm.media import from_data_url
+
+            value = parse_template(text).value(context.scope)
+            urls = value if isinstance(value, list) else [value]
+            found.extend(
+                from_data_url(url if isinstance(url, str) else "", image=key == "images")
+                for url in urls
+                if url not in (None, "")
+            )
+    if len(found) > limits.MEDIA_COUNT:
+        raise PermanentMediaInvalid(
+            f"a prompt carries {limits.MEDIA_COUNT} files at most, not {len(found)}",
+            limit=limits.MEDIA_COUNT,
+            actual=len(found),
+        )
+    return tuple(found)
 
 
 def correction(context: NodeContext) -> tuple[Message, ...]:
@@ -69,21 +97,32 @@ def correction(context: NodeContext) -> tuple[Message, ...]:
 
 
 def parse_output(context: NodeContext, answer: Answer, schema: Mapping[str, Any]) -> Any:
-    """Returns the value of an answer that must be JSON and match a schema.
+    """Returns the data of an answer; an event tells what is wrong with it.
 
     Raises:
-        TransientOutputInvalid: It is not, or does not; an event says what is wrong.
+        TransientOutputInvalid: As `parse_answer` does.
+    """
+    try:
+        return parse_answer(answer, schema)
+    except TransientOutputInvalid as error:
+        problems = error.details["problems"]
+        data = {"attempt": context.attempt, "problems": problems, "reason": answer.reason}
+        context.emit("output.rejected", data)
+        raise type(error)(error.message, **error.details, attempt=context.attempt) from None
+
+
+def parse_answer(answer: Answer, schema: Mapping[str, Any]) -> Any:
+    """Returns the data of an answer that must be JSON and match a schema.
+
+    Raises:
+        TransientOutputInvalid: It is not, or does not: `details.problems`.
     """
     problems, value = _problems(answer.text, schema)
     if not problems:
         return value
-    data = {"attempt": context.attempt, "problems": problems, "reason": answer.reason}
-    context.emit("output.rejected", data)
     hint = " (the answer was cut at max_tokens)" if answer.reason == "length" else ""
     raise TransientOutputInvalid(
-        f"the answer does not match: {'; '.join(problems)}{hint}",
-        problems=problems,
-        attempt=context.attempt,
+        f"the answer does not match: {'; '.join(problems)}{hint}", problems=problems
     )
 
 

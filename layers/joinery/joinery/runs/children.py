@@ -163,7 +163,7 @@ def _follow(inv: Invocation, record: NodeRecord) -> NodeRecord:
     begun = child.execution_arn or child.status == "paused" or child.incarnation > 1
     if not begun and not child.closed:
         left = record.started_at + inv.node.timeout_s - inv.deps.clock()
-        _start(inv, ports, child, max(left, 0.0))
+        start_child(inv, ports, child, max(left, 0.0))
         child = store.get_run(record.child)
     if not child.closed:
         return record
@@ -171,7 +171,8 @@ def _follow(inv: Invocation, record: NodeRecord) -> NodeRecord:
     return _ended(inv, record)
 
 
-def _start(inv: Invocation, ports: ChildRuns, child: RunRecord, within_s: float) -> None:
+def start_child(inv: Invocation, ports: ChildRuns, child: RunRecord, within_s: float) -> None:
+    """Starts a child run; one that cannot be started is closed as failed."""
     from joinery.runs.end import close_failed
 
     try:

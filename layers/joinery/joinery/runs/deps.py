@@ -11,6 +11,7 @@ from joinery.llm.calls import Calls
 from joinery.nodes.base import Models
 from joinery.runs.ports import ChildRuns, Publisher, RunStore, Waits
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
+from joinery.tools.services import ToolServices
 from joinery.tracing import NO_TRACER, Tracer
 
 LEASE_S = 15.0
@@ -41,6 +42,7 @@ class Deps:
         children: Starts child runs; None where there are none.
         calls: What all calls of models share.
         tracer: Where spans of runs and nodes go.
+        tool_services: What tools may use: secrets, and the way out.
     """
 
     store: RunStore
@@ -54,6 +56,7 @@ class Deps:
     children: ChildRuns | None = None
     calls: Calls = field(default_factory=Calls)
     tracer: Tracer = NO_TRACER
+    tool_services: ToolServices = field(default_factory=ToolServices)
 
     @property
     def waits(self) -> Waits | None:

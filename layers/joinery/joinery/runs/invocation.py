@@ -109,14 +109,18 @@ class Invocation:
         """Stores and publishes an event of this node."""
         self.publish(self.deps.store.append(self.run_id, [self.event(name, data)]))
 
-    def begin(self, record: NodeRecord) -> None:
+    def begin(self, record: NodeRecord, data: Mapping[str, Any]) -> None:
         """Tells that an attempt begins, unless the run was cancelled or paused since it was read.
+
+        Args:
+            record: The node's record, as it was claimed.
+            data: What the event says.
 
         Raises:
             RunCancelled, RunSuspended: It was: the claim is given back, and was no attempt.
             TransientClaimed: Another attempt has begun since.
         """
-        event = self.event("node.started", {"attempt": record.attempt, "type": self.node.type})
+        event = self.event("node.started", data)
         try:
             self.publish(self.deps.store.append(self.run_id, [event], begins=record))
         except ClaimLost:

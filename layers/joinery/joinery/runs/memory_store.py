@@ -11,6 +11,7 @@ from typing import Any
 
 from joinery.events.make import Event, with_nodes, without_skips
 from joinery.runs.joins import JoinState
+from joinery.runs.memory_journals import MemoryJournals
 from joinery.runs.memory_waits import HeldRun, MemoryWaits
 from joinery.runs.model import (
     RUN_OPEN,
@@ -31,7 +32,7 @@ from joinery.runs.ports import (
 )
 
 
-class MemoryStore(MemoryWaits):
+class MemoryStore(MemoryWaits, MemoryJournals):
     """Implements `RunStore` with dictionaries under one lock."""
 
     # -- runs --------------------------------------------------------------------------
@@ -148,6 +149,7 @@ class MemoryStore(MemoryWaits):
         """See `RunStore.delete_run`."""
         with self._lock:
             self._runs.pop(run_id, None)
+            self._forget(run_id)
             return True
 
     # -- nodes -------------------------------------------------------------------------
@@ -223,6 +225,9 @@ class MemoryStore(MemoryWaits):
             )
             nodes[key] = record
             return record
+
+    def _fence(self, run_id: str, key: NodeKey, attempt: int) -> None:
+        self._mine(self._run(run_id), key, attempt)
 
     def _mine(self, run: HeldRun, key: NodeKey, attempt: int) -> NodeRecord:
         record = run.nodes.get(key)
@@ -305,7 +310,9 @@ class MemoryStore(MemoryWaits):
             held = run.nodes.get(record.key)
             if held is None or (held.status, held.attempt) != ("cancelled", record.attempt):
                 return []
-            run.nodes[record.key] = held.with_(usage=record.usage, streams=record.streams)
+            run.nodes[record.key] = held.with_(
+                usage=record.usage, streams=record.streams, metered=record.metered
+            )
             return self._stamp(run, events)
 
     # -- events and text ---------------------------------------------------------------

@@ -36,6 +36,7 @@ class MemoryWaits:
     """Implements `WaitStore` and `InboxStore`, and holds the runs."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._runs: dict[str, HeldRun] = {}
         self._lock = threading.RLock()
 

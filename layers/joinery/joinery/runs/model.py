@@ -57,6 +57,7 @@ class NodeRecord:
         wait: What a node asks of somebody outside: `{kind, prompt, …, expires_at}`, and once that
             is there its `answer`: `{at, by}`; see `questions`.
         base: Attempts that do not count any more, since the run was resumed after them.
+        metered: The last attempt whose cost is in `usage`.
     """
 
     key: NodeKey
@@ -84,6 +85,7 @@ class NodeRecord:
     children: int = 0
     base: int = 0
     wait: Mapping[str, Any] | None = None
+    metered: int = 0
 
     @property
     def tries(self) -> int:
@@ -108,6 +110,7 @@ def reset(record: NodeRecord) -> NodeRecord:
         attempt=record.attempt,
         base=record.attempt,
         usage=record.usage,
+        metered=record.metered,
         # What its child run came to was the last attempt's.
         children=record.children + bool(record.child),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from joinery.compiler.plan import PlanNode
 from joinery.errors import (
@@ -14,6 +14,7 @@ from joinery.errors import (
     PermanentExpression,
     PermanentTimeout,
     RunCancelled,
+    RunSuspended,
     Transient,
     TransientClaimed,
     TransientStore,
@@ -93,6 +94,8 @@ def record_outcome(
         return _complete(inv, record, result, summary)
     if isinstance(result, RunCancelled) or stopped:
         raise RunCancelled("the run was cancelled") from result
+    if isinstance(result, RunSuspended):
+        _suspend(inv, record, result)
     if isinstance(result, Transient) and _may_retry(inv, record, result):
         return _retry(inv, record, result)
     return fail(inv, record, _final(inv, record, result), summary)
@@ -267,6 +270,16 @@ def _retry(inv: Invocation, record: NodeRecord, failure: Transient) -> NodeRecor
         raise TransientClaimed(f"another invocation took over node '{inv.node.id}'") from None
     inv.publish(stored)
     raise failure
+
+
+def _suspend(inv: Invocation, record: NodeRecord, cause: RunSuspended) -> NoReturn:
+    """Gives a node back that stopped on the way; the attempt and its time do not count."""
+    given_back = record.with_(status="pending", base=record.base + 1, started_at=0.0)
+    try:
+        inv.deps.store.release(inv.run_id, given_back, [])
+    except ClaimLost:
+        raise TransientClaimed(f"another invocation took over node '{inv.node.id}'") from None
+    raise cause
 
 
 def _may_retry(inv: Invocation, record: NodeRecord, failure: Transient) -> bool:

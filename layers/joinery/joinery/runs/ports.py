@@ -53,6 +53,19 @@ class TextPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """What an attempt noted before it went on.
+
+    Attributes:
+        value: JSON-ready data.
+        attempt: The attempt that noted it.
+    """
+
+    value: Mapping[str, Any]
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """One strongly consistent read."""
 
@@ -238,6 +251,43 @@ class RunStore(WaitStore, InboxStore, Protocol):
 
     def texts_of(self, run_id: str, key: NodeKey, attempt: int) -> list[TextPiece]:
         """Returns the stored pieces of one attempt, by stream and offset."""
+        ...
+
+    def put_journal(
+        self, run_id: str, key: NodeKey, entry_id: str, value: Mapping[str, Any], attempt: int
+    ) -> None:
+        """Notes what an attempt has done, so that no later one does it again.
+
+        Args:
+            run_id: The run.
+            key: The node.
+            entry_id: Names the entry in this node and path: digits, letters and `.`;
+                entries are in its order. The same once more replaces it.
+            value: JSON-ready data of any size.
+            attempt: The attempt that notes it.
+
+        Raises:
+            ClaimLost: The attempt is not the node's last any more.
+        """
+        ...
+
+    def journal(self, run_id: str, key: NodeKey) -> dict[str, JournalEntry]:
+        """Returns what the attempts of a node have noted, by entry, in order."""
+        ...
+
+    def put_whole(self, run_id: str, name: str, text: str) -> None:
+        """Stores a text of any size under a name, in parts: never all of it in another form.
+
+        It is deleted with its run. `name` has digits, letters and `.` only.
+        """
+        ...
+
+    def read_whole(self, run_id: str, name: str, start: int, stop: int) -> str:
+        """Returns the code points from `start` to `stop` of a stored text, fewer at its end.
+
+        Raises:
+            NotFound: There is no such text.
+        """
         ...
 
     def close_run(

@@ -32,6 +32,7 @@ from joinery.runs.inbox import NodeInbox
 from joinery.runs.invocation import Invocation, Waker
 from joinery.runs.item_failure import raise_item_failure
 from joinery.runs.joins import EMPTY
+from joinery.runs.journal import Journal, open_journal, started
 from joinery.runs.lists import seen_records
 from joinery.runs.model import (
     Address,
@@ -42,7 +43,7 @@ from joinery.runs.model import (
     item_paths,
 )
 from joinery.runs.outcome import again, crashed, fail, record_outcome
-from joinery.runs.ports import AlreadyTerminal, ClaimHeld, JoinChanged, TextPiece
+from joinery.runs.ports import AlreadyTerminal, ClaimHeld, JoinChanged
 from joinery.runs.quorum import (
     blamed,
     keys_of,
@@ -58,6 +59,8 @@ from joinery.runs.quorum import (
 )
 from joinery.runs.races import races_of
 from joinery.runs.scope import build_scope
+from joinery.runs.text_out import open_streams
+from joinery.runs.tool_runs import ToolRuns
 from joinery.runs.waiting import attach, begin
 from joinery.runs.watch import Watch
 from joinery.workflow.graph import END, START
@@ -293,19 +296,20 @@ class _Runner(Invocation):
         missed = not_reached(self)
         if missed is not None:
             return fail(self, record, missed, {})
-        self.begin(record)
+        meter = Meter()
+        journal = open_journal(self.deps.store, self.run_id, self.node, record, meter)
+        self.begin(record, started(self.node, record, journal))
         if self.node.type in WAITING_TYPES:
             return begin(self, record)
         races = races_of(self.plan)
         around = [races.key(join, self.path) for join in races.around.get(self.node.id, ())]
         watch = Watch(self.deps, self.run_id, record, self.control, around)
-        streams = self._streams(record, watch)
+        streams = open_streams(self, record, watch, journal)
         watch.start(streams)
-        meter = Meter()
         result: NodeResult | NodeError
         trace = self.deps.tracer.attempt(self.run, self.node, self.path, record.attempt)
         try:
-            context = self._context(record, streams, watch, meter, trace)
+            context = self._context(record, streams, watch, meter, trace=trace, journal=journal)
             result = executor(self.node.type)(context)
         except NodeError as error:
             result = error
@@ -320,43 +324,18 @@ class _Runner(Invocation):
             summary = streams.close()
         except NodeError as error:
             result = error if isinstance(result, NodeResult) else result
-        record = record.with_(usage=_spend(record.usage, meter))
+        record = record.with_(usage=_spend(record.usage, meter), metered=record.attempt)
         return record_outcome(self, record, result, summary, watch)
 
-    def _streams(self, record: NodeRecord, watch: Watch) -> TextStreams:
-        from joinery.events.make import make_delta
-
-        def post(stream: str, offset: int, text: str) -> None:
-            delta = make_delta(
-                self.run_id,
-                at=self.deps.clock(),
-                head=max(watch.head, self.head),
-                node_id=self.node.id,
-                path=self.path,
-                attempt=record.attempt,
-                stream=stream,
-                offset=offset,
-                text=text,
-            )
-            self.deps.publisher.publish(self.run_id, [delta])
-
-        def store(stream: str, offset: int, text: str) -> None:
-            piece = TextPiece(self.key, record.attempt, stream, offset, text)
-            self.deps.store.put_text(self.run_id, piece)
-
-        # A template's text is there at once: no thread is worth its start.
-        background = self.deps.background and self.node.type in {"agent", "llm"}
-        return TextStreams(
-            post,
-            store,
-            background=background,
-            delta_s=self.deps.delta_s,
-            pace=lambda: self.deps.publisher.interval(self.run_id),
-            durable_s=self.deps.durable_s,
-        )
-
     def _context(
-        self, record: NodeRecord, streams: TextStreams, watch: Watch, meter: Meter, trace: Trace
+        self,
+        record: NodeRecord,
+        streams: TextStreams,
+        watch: Watch,
+        meter: Meter,
+        *,
+        trace: Trace,
+        journal: Journal | None,
     ) -> NodeContext:
         left = record.started_at + self.node.timeout_s - self.deps.clock()
         records = seen_records(self.plan, self.node, self.path, self.loaded)
@@ -375,11 +354,18 @@ class _Runner(Invocation):
             cancelled=watch.cancelled,
             emit=self.append,
             code=self.deps.code,
+            tool_services=self.deps.tool_services,
+            workflows=ToolRuns(self),
             calls_before=int(record.usage.get("model_calls", 0)),
             calls=self.deps.calls,
             before=Before(record.error, self.said),
             trace=trace,
             inbox=NodeInbox(self),
+            run_id=self.run_id,
+            owner=self.run.owner,
+            session_id=self.run.session_id,
+            journal=journal,
+            paused=watch.paused,
         )
 
 

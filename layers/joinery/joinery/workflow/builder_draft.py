@@ -23,8 +23,8 @@ from joinery.workflow.validation import validate
 from joinery.workflow.yaml_text import dump
 from joinery.workflow.yaml_tree import DEPTH_MAX, escape_pointer
 
-_ORDER: Final = ("version", "name", "description", "inputs", "defaults", "agents", "tools", "nodes",
-                 "edges", "outputs", "run_on")  # fmt: skip
+_ORDER: Final = ("version", "name", "description", "inputs", "models", "defaults", "agents",
+                 "tools", "nodes", "edges", "outputs", "run_on")  # fmt: skip
 
 _REFUSALS: Final = frozenset({"builder.foreign_handle", "builder.value"})
 

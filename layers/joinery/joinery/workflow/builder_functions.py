@@ -118,7 +118,11 @@ def code_function(
 
 
 def tool_function(
-    draft: Draft, nodes: Nodes, function: Callable[P, R], options: Mapping[str, Any]
+    draft: Draft,
+    nodes: Nodes,
+    function: Callable[P, R],
+    options: Mapping[str, Any],
+    said: Mapping[str, Any],
 ) -> PythonFunction[P, R]:
     """Declares a tool that is a function, and returns what adds nodes that call it.
 
@@ -145,7 +149,7 @@ def tool_function(
     spec: dict[str, Any] = {"description": described} if described else {}
     if parameters:
         spec["parameters"] = parameters
-    draft.put("tools", name, {**spec, "code": source})
+    draft.put("tools", name, {**spec, **said, "code": source})
 
     def add(node_id: str, given: Mapping[str, Any], more: Mapping[str, Any]) -> NodeHandle:
         return nodes.tool(node_id, tool=name, arguments=given, **more)

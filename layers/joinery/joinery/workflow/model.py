@@ -10,28 +10,39 @@ import re
 from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from joinery import limits
 from joinery.workflow.durations import Seconds
-from joinery.workflow.patience import ModelLimit, ModelTimeouts
+from joinery.workflow.model_refs import Model, ModelAlias, ModelRef, ModelTarget
+from joinery.workflow.parts import (
+    NODE_ID,
+    Code,
+    CodeFile,
+    NodeId,
+    PortName,
+    Probability,
+    Strict,
+)
+from joinery.workflow.tool_model import (
+    PLANNED_TOOL_KINDS,
+    TOOL_KINDS,
+    McpTool,
+    OpenApiTool,
+    PythonTool,
+    SearchTool,
+    Tool,
+)
 
-NODE_ID = r"^[A-Za-z_][A-Za-z0-9_]*$"
+__all__ = [
+    "NODE_ID", "PLANNED_TOOL_KINDS", "TOOL_KINDS", "CodeFile", "McpTool", "Model", "ModelAlias",
+    "ModelRef", "ModelTarget", "OpenApiTool", "PythonTool", "SearchTool", "Tool",
+]  # fmt: skip
+
 RESERVED_IDS = frozenset({"start", "end"})
 
-NodeId = Annotated[str, StringConstraints(pattern=NODE_ID, max_length=limits.NODE_ID_CHARS)]
-PortName = Annotated[str, StringConstraints(pattern=NODE_ID, max_length=limits.NODE_ID_CHARS)]
 
-Probability = Annotated[float, Field(ge=0, le=1, strict=False)]
-
-
-class _Strict(BaseModel):
-    """Base of all parts of the model: unknown keys are errors, nothing is coerced."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
-
-
-class InputSpec(_Strict):
+class InputSpec(Strict):
     """One input that a run takes."""
 
     type: Literal["string", "integer", "number", "boolean", "object", "array"] = "string"
@@ -39,30 +50,23 @@ class InputSpec(_Strict):
     required: bool = False
     default: Any = None
 
-
-class ModelRef(_Strict):
-    """Which model answers, and how it samples. Unset fields come from the defaults."""
-
-    provider: str | None = None
-    name: str | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, strict=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, strict=False)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    stop: list[str] | None = None
-    seed: int | None = None
-    timeouts: ModelTimeouts | None = None
-    limit: ModelLimit | None = None
+    def declared(self) -> dict[str, Any]:
+        """Returns it as plans hold it: `{type, required, default, description?}`."""
+        return self.model_dump(exclude=set() if self.description else {"description"})
 
 
-class Agent(_Strict):
-    """Who speaks: a persona (the system message, word for word) and a model."""
+class Agent(Strict):
+    """Who speaks: a persona (the system message, word for word), a model, and tools."""
 
     persona: str = ""
     description: str = ""
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
+    tools: Annotated[list[str], Field(max_length=limits.AGENT_TOOLS_MAX)] = []
+    max_rounds: Annotated[int, Field(ge=2, le=limits.AGENT_ROUNDS_MAX)] = limits.AGENT_ROUNDS
+    max_calls: Annotated[int, Field(ge=1, le=limits.AGENT_CALLS_MAX)] = limits.AGENT_CALLS
 
 
-class Retry(_Strict):
+class Retry(Strict):
     """How often a node is tried; `attempts` counts the first."""
 
     attempts: Annotated[int, Field(ge=1, le=limits.ATTEMPTS_MAX)] = 3
@@ -70,28 +74,28 @@ class Retry(_Strict):
     errors: list[str] | None = None
 
 
-class Defaults(_Strict):
+class Defaults(Strict):
     """What nodes use when they say nothing themselves."""
 
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
     retry: Retry = Retry()
     timeout: Seconds = 300.0
     fit: Literal["fail", "cut"] = "fail"
 
 
-class AtLeast(_Strict):
+class AtLeast(Strict):
     """A join that fires when `at_least` parents have finished."""
 
     at_least: Annotated[int, Field(ge=1)]
 
 
-class DefaultOutput(_Strict):
+class DefaultOutput(Strict):
     """What a failed node puts out instead of its result."""
 
     default: Any
 
 
-class PromptFile(_Strict):
+class PromptFile(Strict):
     """A prompt in a file beside the workflow file."""
 
     file: str
@@ -100,7 +104,7 @@ class PromptFile(_Strict):
 Prompt = str | PromptFile
 
 
-class _NodeBase(_Strict):
+class _NodeBase(Strict):
     """What every node may say."""
 
     name: Annotated[str, Field(max_length=limits.NODE_NAME_CHARS)] = ""
@@ -118,8 +122,10 @@ class AgentNode(_NodeBase):
     type: Literal["agent"]
     agent: str
     prompt: Prompt
+    images: list[str] = []
+    files: list[str] = []
     output: dict[str, dict[str, Any]] | None = None
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
     fit: Literal["fail", "cut"] | None = None
 
 
@@ -129,18 +135,11 @@ class LlmNode(_NodeBase):
     type: Literal["llm"]
     prompt: Prompt
     system: str = ""
+    images: list[str] = []
+    files: list[str] = []
     output: dict[str, dict[str, Any]] | None = None
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
     fit: Literal["fail", "cut"] | None = None
-
-
-class CodeFile(_Strict):
-    """Code in a file beside the workflow file."""
-
-    file: str
-
-
-Code = str | CodeFile
 
 
 class CodeNode(_NodeBase):
@@ -158,25 +157,6 @@ class ToolNode(_NodeBase):
     type: Literal["tool"]
     tool: str
     arguments: dict[NodeId, Any] = {}
-
-
-class PythonTool(_Strict):
-    """A tool that is a function written in Python, called as the tool is.
-
-    `parameters` are properties of a JSON Schema; those without `default` are required.
-    """
-
-    kind: Literal["python"] = "python"
-    description: str = ""
-    parameters: dict[NodeId, dict[str, Any]] = {}
-    code: Code
-
-
-Tool = PythonTool
-"""What a tool may be, told apart by `kind`."""
-
-PLANNED_TOOL_KINDS = ("http", "mcp", "openapi", "workflow")
-"""Kinds that the format reserves; using one is an error that says so."""
 
 
 class TemplateNode(_NodeBase):
@@ -200,7 +180,7 @@ class ConditionNode(_NodeBase):
     if_: Annotated[str, Field(alias="if")]
 
 
-class Range(_Strict):
+class Range(Strict):
     """Matches a number: `min` included, `max` not."""
 
     min: Annotated[float, Field(strict=False)] | None = None
@@ -302,7 +282,7 @@ WAITING_NODE_TYPES = frozenset({"question", "workflow"})
 """Types whose nodes wait for somebody, at no cost."""
 
 
-class Edge(_Strict):
+class Edge(Strict):
     """One way from a node's port to another node; `when` may forbid it."""
 
     from_: Annotated[str, Field(alias="from")]
@@ -311,13 +291,14 @@ class Edge(_Strict):
     when: str | None = None
 
 
-class Workflow(_Strict):
+class Workflow(Strict):
     """A graph of nodes with the inputs it takes and the outputs it gives."""
 
     version: Literal[1]
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
     description: str = ""
     inputs: dict[NodeId, InputSpec] = {}
+    models: dict[NodeId, ModelAlias] = {}
     defaults: Defaults = Defaults()
     agents: dict[NodeId, Agent] = {}
     tools: dict[NodeId, Tool] = {}

@@ -63,6 +63,8 @@ def _node_sites(node: RawNode, prompts: Mapping[str, str]) -> Iterator[Site]:
                 yield Site(prompts[node.id], f"{pointer}/prompt", node.id)
             else:
                 yield from _text(node, "prompt")
+            for key in ("images", "files"):
+                yield from _nested(node.data.get(key), f"{pointer}/{key}", node.id)
         case "template":
             yield from _text(node, "template")
         case "transform":

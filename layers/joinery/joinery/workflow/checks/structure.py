@@ -23,6 +23,7 @@ from joinery.workflow.checks.words import (
 )
 from joinery.workflow.patience import ModelLimit, ModelTimeouts
 from joinery.workflow.report import Collector, closest, did_you_mean
+from joinery.workflow.tool_model import TOOL_CLASSES, kind_of
 from joinery.workflow.yaml_tree import escape_pointer
 
 NODE_CLASSES: Final[Mapping[str, type[BaseModel]]] = {
@@ -40,12 +41,29 @@ NODE_CLASSES: Final[Mapping[str, type[BaseModel]]] = {
     "workflow": m.WorkflowNode,
 }
 
+_MODEL: Final = "the name of one of the models, or {provider, name, …}"
+
+_BRANCHES: Final[Mapping[str, Mapping[str, type[BaseModel]]]] = {
+    "nodes": NODE_CLASSES,
+    "tools": TOOL_CLASSES,
+}
+
 # Places that take more than one form: what they take, and which part of the model
 # describes the form that is a mapping.
 _CHOICES: Final[Mapping[Location, tuple[str, type[BaseModel] | None]]] = {
     ("nodes", "*", "prompt"): ("text, or {file: path}", m.PromptFile),
     ("nodes", "*", "code"): ("Python source, or {file: path}", m.CodeFile),
     ("tools", "*", "code"): ("Python source, or {file: path}", m.CodeFile),
+    ("tools", "*", "document"): ("an OpenAPI document as text, or {file: path}", m.CodeFile),
+    ("agents", "*", "model"): (_MODEL, m.ModelRef),
+    ("defaults", "model"): (_MODEL, m.ModelRef),
+    ("nodes", "*", "model"): (_MODEL, m.ModelRef),
+    ("models", "*", "stages", "*"): (_MODEL, m.ModelRef),
+    ("agents", "*", "model", "fallback", "*"): (_MODEL, m.ModelTarget),
+    ("defaults", "model", "fallback", "*"): (_MODEL, m.ModelTarget),
+    ("nodes", "*", "model", "fallback", "*"): (_MODEL, m.ModelTarget),
+    ("models", "*", "fallback", "*"): (_MODEL, m.ModelTarget),
+    ("models", "*", "stages", "*", "fallback", "*"): (_MODEL, m.ModelTarget),
     ("nodes", "*", "join"): ("all, any or {at_least: number}", m.AtLeast),
     ("nodes", "*", "on_error"): (
         "fail, continue, route or {default: value}",
@@ -64,19 +82,16 @@ _PARTS: Final[Mapping[Location, type[BaseModel]]] = {
     (): m.Workflow,
     ("inputs", "*"): m.InputSpec,
     ("agents", "*"): m.Agent,
-    ("tools", "*"): m.PythonTool,
-    ("agents", "*", "model"): m.ModelRef,
+    ("models", "*"): m.ModelAlias,
     ("defaults",): m.Defaults,
-    ("defaults", "model"): m.ModelRef,
     ("defaults", "retry"): m.Retry,
-    **{
-        (*place, "model", key): part
-        for place in (("agents", "*"), ("defaults",), ("nodes", "*"))
-        for key, part in (("timeouts", ModelTimeouts), ("limit", ModelLimit))
-    },
-    ("nodes", "*", "model"): m.ModelRef,
     ("nodes", "*", "retry"): m.Retry,
     **{place: part for place, (_, part) in _CHOICES.items() if part is not None},
+    **{
+        (*place, key): part
+        for place in (("models", "*"), *(p for p, (said, _) in _CHOICES.items() if said == _MODEL))
+        for key, part in (("timeouts", ModelTimeouts), ("limit", ModelLimit))
+    },
 }
 
 _NEEDED: Final[Mapping[str, str]] = {
@@ -150,14 +165,21 @@ def _locate(data: Any, loc: Location, kind: str) -> tuple[Location, Location]:
     Its locations also name the branch of a union that it tried. Those are dropped.
     """
     parts = list(loc)
-    if len(parts) > 2 and parts[0] == "nodes" and parts[2] in NODE_CLASSES and parts[-1] != "[key]":
+    branches = _BRANCHES.get(str(parts[0])) if len(parts) > 2 else None
+    if branches and parts[2] in branches and parts[3:] != ["[key]"]:
         del parts[2]
     place: list[str | int] = []
     value = data
     while parts:
+        here = general(tuple(place))
+        if here in _CHOICES:
+            chosen = _CHOICES[here][1]
+            if not isinstance(value, dict) or chosen is None or parts[0] != chosen.__name__:
+                return tuple(place), ("[choice]", *parts)
+            parts.pop(0)
+            if len(parts) == 1 and kind not in ("missing", "model_type"):
+                return (*place, parts[0]), ()
         part = parts[0]
-        if general(tuple(place)) in _CHOICES:
-            return _in_choice(tuple(place), value, tuple(parts), kind)
         known = isinstance(value, dict) and part in value
         if isinstance(value, list) and isinstance(part, int):
             known = part < len(value)
@@ -169,16 +191,6 @@ def _locate(data: Any, loc: Location, kind: str) -> tuple[Location, Location]:
     return tuple(place), tuple(parts)
 
 
-def _in_choice(place: Location, value: Any, rest: Location, kind: str) -> tuple[Location, Location]:
-    """Finds the place inside a union: only a mapping is looked into."""
-    part = _CHOICES[general(place)][1]
-    if not isinstance(value, dict) or part is None or rest[0] != part.__name__:
-        return place, ("[choice]", *rest)
-    if len(rest) == 2 and kind not in ("missing", "model_type"):
-        return (*place, rest[1]), ()
-    return place, rest[1:]
-
-
 def to_pointer(place: Location) -> str:
     """Returns a place as a JSON pointer."""
     return "".join(f"/{escape_pointer(str(part))}" for part in place)
@@ -186,6 +198,8 @@ def to_pointer(place: Location) -> str:
 
 def part_at(place: Location, data: Any) -> type[BaseModel] | None:
     """Returns the part of the model that describes the mapping at a place."""
+    if len(place) == 2 and place[0] == "tools":
+        return TOOL_CLASSES.get(kind_of(value_at(data, place)) or "")
     if len(place) == 2 and place[0] == "nodes":
         node = value_at(data, place)
         kind = node.get("type") if isinstance(node, dict) else None
@@ -255,6 +269,8 @@ def _explain_one(place: Location, error: Mapping[str, Any], data: Any, out: Coll
         )
     elif kind == "extra_forbidden":
         _unknown_key(place, data, out)
+    elif kind == "union_tag_not_found" and place[0] == "tools":
+        _unknown_kind(place, data, out)
     elif kind == "union_tag_not_found":
         hint = _NEEDED["type"]
         out.add(
@@ -296,6 +312,8 @@ def _unknown_key(place: Location, data: Any, out: Collector) -> None:
 
 
 def _unknown_type(place: Location, data: Any, out: Collector) -> None:
+    if place[0] == "tools":
+        return _unknown_kind(place, data, out)
     node = value_at(data, place)
     kind = node.get("type") if isinstance(node, dict) else None
     pointer = f"{to_pointer(place)}/type"
@@ -316,6 +334,18 @@ def _unknown_type(place: Location, data: Any, out: Collector) -> None:
             pointer,
             hint=did_you_mean(kind, m.NODE_TYPES),
         )
+
+
+def _unknown_kind(place: Location, data: Any, out: Collector) -> None:
+    kind = value_at(data, place)["kind"]
+    pointer = f"{to_pointer(place)}/kind"
+    known = f"one of {', '.join(m.TOOL_KINDS)}"
+    if not isinstance(kind, str):
+        out.add("schema.type", f"{name_of(place)}: 'kind' must be text, not {what(kind)}", pointer,
+                hint=known)  # fmt: skip
+    else:
+        out.add("tool.unknown_kind", f"{name_of(place)}: there is no kind '{kind}'", pointer,
+                hint=did_you_mean(kind, m.TOOL_KINDS) or known)  # fmt: skip
 
 
 def _bad_key(place: Location, out: Collector) -> None:
