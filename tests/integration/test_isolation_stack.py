@@ -138,6 +138,7 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("POST", "/resume", None),
     ("POST", "/fork", {}),
     ("POST", "/fork", {"node_id": "talk"}),
+    ("POST", "/input", {"value": "x"}),
     ("DELETE", "", None),
     ("DELETE", "?cancel=true", None),
 ]
@@ -171,7 +172,10 @@ def test_every_route_of_a_run_is_in_that_list(people: list[Person]) -> None:
     }
 
 
-MORE_FIELDS: dict[str, dict[str, Any]] = {"subscribe": {"after_seq": 10**6}}
+MORE_FIELDS: dict[str, dict[str, Any]] = {
+    "subscribe": {"after_seq": 10**6},
+    "input": {"value": "x", "request_id": "0123456789abcdef"},
+}
 """What a command needs besides the run, or what must not be looked at before its owner."""
 
 
