@@ -65,6 +65,7 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
     )
     if stored:
         deps.publisher.publish(run.run_id, stored)
+        deps.tracer.ended(run, "completed", now)
     else:
         tell_end_again(deps, run.run_id)
     after_close(deps, run, nodes)
@@ -122,6 +123,7 @@ def close_failed(
     )
     if stored:
         deps.publisher.publish(run.run_id, stored)
+        deps.tracer.ended(run, status, now, shown)
     after_close(deps, run, records)
 
 
