@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from joinery.catalog.child_runs import PublishedChildRuns
     from joinery.catalog.ports import Executions, Machines
     from joinery.compiler.plan import Plan
+    from joinery.llm.prices import Prices
     from joinery.nodes.base import Models
     from joinery.runs.deps import Deps
     from joinery.sandbox.types import CodeRunner
@@ -240,6 +241,14 @@ def child_runs(*, wakes: bool) -> PublishedChildRuns:
     return PublishedChildRuns(catalog(), executions(), tokens)
 
 
+@cache
+def prices() -> Prices:
+    """Returns what models cost, with the installation's own prices."""
+    from joinery.llm.prices import prices_from
+
+    return prices_from(os.environ)
+
+
 # -- what the handlers use ---------------------------------------------------------------
 
 
@@ -259,8 +268,9 @@ def _deps(models: Models, *, wakes: bool) -> Deps:
     delta_s = float(settings().delta_ms) / 1000 if settings().delta_ms else DELTA_INTERVAL_S
     children = child_runs(wakes=wakes)
     return Deps(
-        store(), publisher(), models, delta_s=delta_s, code=code_runner(), children=children
-    )
+        store(), publisher(), models, delta_s=delta_s, code=code_runner(), children=children,
+        prices=prices,
+    )  # fmt: skip
 
 
 def models_of(extra: Mapping[str, Any]) -> Models:

@@ -91,6 +91,8 @@ def build_plan(
         graph_hash=digest,
         compiler=joinery.__version__,
         links=forward,
+        budget=workflow.budget.model_dump(exclude_none=True) if workflow.budget else {},
+        breaker=_breaker(workflow),
     )
     plan = with_races(plan)
     whole: tuple[str, ...] = ()
@@ -106,6 +108,11 @@ def build_plan(
 
 def _fields(plan: Plan) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
+
+
+def _breaker(workflow: m.Workflow) -> dict[str, Any]:
+    said = workflow.breaker
+    return {"off": True} if isinstance(said, str) else said.model_dump(exclude_none=True)
 
 
 def _rounds(workflow: m.Workflow, loop: str) -> tuple[int, float | None]:
@@ -277,6 +284,8 @@ def _model_spec(
         said = ref.model_dump(exclude_none=True)
         if "provider" in said and said["provider"] != merged.get("provider"):
             merged.pop("name", None)  # a model's name means nothing at another provider
+        if {"provider", "name"} & said.keys():
+            merged.pop("price", None)
         merged.update(said)
     return {
         "system": system,

@@ -172,6 +172,8 @@ class Plan:
         whole: Loops that one Task runs with all their rounds.
         run_on: `standard`, a machine of many states, or `inline`, one Task for the whole plan.
         width: How many nodes may be at work at once, at most.
+        budget: What a run may use: `{tokens?, usd?}`; empty for no limit.
+        breaker: What the workflow says of the breaker's rules; `{"off": true}` for none.
     """
 
     name: str
@@ -229,6 +231,8 @@ class Plan:
 
     whole: tuple[str, ...] = ()
     run_on: str = "standard"
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    breaker: Mapping[str, Any] = field(default_factory=dict)
 
     def task_scope(self, name: str) -> tuple[str, ...]:
         """Returns what is around the Task that runs a node: its scope, without whole loops."""
@@ -274,6 +278,8 @@ class Plan:
             "links": [[e.source, e.port, e.target, e.when] for e in self.links],
             "whole": list(self.whole),
             "run_on": self.run_on,
+            **({"budget": dict(self.budget)} if self.budget else {}),
+            **({"breaker": dict(self.breaker)} if self.breaker else {}),
         }
 
     @staticmethod
@@ -304,6 +310,8 @@ class Plan:
             links=tuple(Link(*row) for row in data["links"]),
             whole=tuple(data.get("whole", ())),
             run_on=data.get("run_on", "standard"),
+            budget=data.get("budget", {}),
+            breaker=data.get("breaker", {}),
         )
 
 

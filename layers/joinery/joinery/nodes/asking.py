@@ -6,7 +6,7 @@ for all of them alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,13 +16,16 @@ from joinery.llm.types import (
     Finished,
     Message,
     ModelRequest,
+    Provider,
     TextChunk,
     ToolCall,
     ToolSpec,
     Usage,
 )
+from joinery.llm.window import estimate_prompt, estimate_tokens, fit_messages
 from joinery.model_errors import TransientModelStream
 from joinery.nodes.base import NodeContext
+from joinery.nodes.guard import EXPECTED_OUTPUT_TOKENS, MEDIA_TOKENS, CallEstimate
 
 OUTPUT_TOKENS_RESERVE = 512
 """Room left for the answer when a prompt is fitted and `max_tokens` is not set."""
@@ -91,6 +94,38 @@ def ask_model(context: NodeContext, question: Question) -> Answer:
         tools=question.tools,
         tool_choice=question.tool_choice,
     )
+    finished, text = _one_call(context, provider, request, settings.get("price"))
+    if context.cancelled():
+        raise RunCancelled("the run was cancelled while the model answered")
+    if finished is None:
+        raise TransientModelStream("the model's answer ended without an end")
+    return Answer(
+        text=text,
+        usage=finished.usage,
+        reason=finished.reason,
+        tool_calls=finished.tool_calls,
+        provider=provider.name,
+        model=name,
+    )
+
+
+def _one_call(
+    context: NodeContext,
+    provider: Provider,
+    request: ModelRequest,
+    price: Mapping[str, Any] | None,
+) -> tuple[Finished | None, str]:
+    """Makes one call of one provider, within the run's budget, and streams its text."""
+    estimate = CallEstimate(
+        provider.name,
+        request.model,
+        estimate_prompt(request.messages)
+        + MEDIA_TOKENS * sum(len(message.media) for message in request.messages),
+        request.max_tokens or EXPECTED_OUTPUT_TOKENS,
+        price,
+        request.schema is not None,
+    )
+    reservation = context.guard.before(estimate)
     call = CallContext(
         node_id=context.node.id,
         path=context.path,
@@ -100,33 +135,32 @@ def ask_model(context: NodeContext, question: Question) -> Answer:
     )
     finished: Finished | None = None
     said: list[str] = []
-    for chunk in provider.stream(request, call):
-        if isinstance(chunk, TextChunk):
-            context.streams.add(chunk.stream, chunk.text)
-            if chunk.stream == "text":
-                said.append(chunk.text)
-        elif isinstance(chunk, Finished):
-            finished = chunk
-            context.meter.usage += chunk.usage
-    if context.cancelled():
-        raise RunCancelled("the run was cancelled while the model answered")
-    if finished is None:
-        raise TransientModelStream("the model's answer ended without an end")
-    return Answer(
-        text="".join(said),
-        usage=finished.usage,
-        reason=finished.reason,
-        tool_calls=finished.tool_calls,
-        provider=provider.name,
-        model=name,
-    )
+    try:
+        for chunk in provider.stream(request, call):
+            if isinstance(chunk, TextChunk):
+                context.streams.add(chunk.stream, chunk.text)
+                if chunk.stream == "text":
+                    said.append(chunk.text)
+            elif isinstance(chunk, Finished):
+                finished = chunk
+    finally:
+        usage = finished.usage if finished else broken_usage(estimate, said)
+        context.meter.add(provider.name, request.model, usage, price)
+        calls = finished.tool_calls if finished else ()
+        context.guard.after(reservation, usage, "".join(said), calls)
+    return finished, "".join(said)
+
+
+def broken_usage(estimate: CallEstimate, said: Sequence[str]) -> Usage | None:
+    """Returns what a call that broke has used, about; None where the model had not begun."""
+    if not said:
+        return None
+    return Usage(estimate.prompt_tokens, estimate_tokens("".join(said)), estimated=True)
 
 
 def _fit(context: NodeContext, window: int | None, question: Question) -> tuple[Message, ...]:
     if window is None:
         return question.messages
-    from joinery.llm.window import fit_messages
-
     reserve = question.model.get("max_tokens") or OUTPUT_TOKENS_RESERVE
     fitted, cut = fit_messages(question.messages, window, reserve, question.fit)
     if cut is not None:

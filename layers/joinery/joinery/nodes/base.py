@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from joinery.llm.types import Usage
+from joinery.nodes.guard import Guard, NoGuard
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
 
 if TYPE_CHECKING:
@@ -25,11 +26,56 @@ class Models(Protocol):
 
 
 @dataclass(slots=True)
+class Spend:
+    """What one model was used for in one attempt.
+
+    Attributes:
+        provider: Who answered.
+        model: The model's name there.
+        calls: Calls of it that were begun.
+        usage: What they used together.
+        each: Of each answer the price that the workflow gives, if any, and what it used.
+    """
+
+    provider: str
+    model: str
+    calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+    each: list[tuple[Mapping[str, Any] | None, Usage]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Meter:
-    """Model calls begun and tokens used in one attempt."""
+    """Model calls begun and tokens used in one attempt, by provider and model."""
 
     model_calls: int = 0
-    usage: Usage = field(default_factory=Usage)
+    by_model: dict[tuple[str, str], Spend] = field(default_factory=dict)
+
+    @property
+    def usage(self) -> Usage:
+        """What all calls used together."""
+        return sum((spend.usage for spend in self.by_model.values()), Usage())
+
+    def add(
+        self,
+        provider: str,
+        model: str,
+        usage: Usage | None,
+        price: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Counts a call that has ended.
+
+        Args:
+            provider: Who was asked.
+            model: The model's name there.
+            usage: What it used; None where it failed and nobody knows.
+            price: The price that the workflow gives the model.
+        """
+        spend = self.by_model.setdefault((provider, model), Spend(provider, model))
+        spend.calls += 1
+        if usage is not None:
+            spend.usage += usage
+            spend.each.append((price, usage))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +96,7 @@ class NodeContext:
         emit: Stores and publishes an event of this node: `(name, data)`.
         code: Runs code that users write.
         calls_before: Model calls of earlier attempts, as far as they were recorded.
+        guard: Asked before each call of a model.
     """
 
     plan: Plan
@@ -65,6 +112,7 @@ class NodeContext:
     emit: Callable[[str, Mapping[str, Any]], None]
     code: CodeRunner = field(default_factory=NoCodeRunner)
     calls_before: int = 0
+    guard: Guard = field(default_factory=NoGuard)
 
     def next_call(self) -> int:
         """Counts another model call; returns its number over all attempts, from 1.

@@ -28,6 +28,7 @@ from joinery.nodes.base import NodeResult
 from joinery.runs.invocation import Invocation
 from joinery.runs.model import Address, NodeRecord, RunRecord, addresses_for
 from joinery.runs.ports import ChildRuns, ClaimLost
+from joinery.runs.usage import added
 
 if TYPE_CHECKING:
     from joinery.runs.deps import Deps
@@ -148,7 +149,7 @@ def _end_node(inv: Invocation, record: NodeRecord, child: RunRecord) -> NodeErro
     from joinery.runs.outcome import record_outcome
     from joinery.runs.watch import Watch
 
-    record = record.with_(usage=_added(record.usage, child.usage))
+    record = record.with_(usage=added(record.usage, child.usage))
     result: NodeResult | NodeError
     if child.status == "completed":
         result = NodeResult(_result(inv.deps.store.outputs(child.run_id) or {}))
@@ -261,13 +262,3 @@ def stored_failure(record: NodeRecord) -> PermanentChildFailed:
     return PermanentChildFailed(
         str(stored.get("message", "the node failed")), **dict(stored.get("details") or {})
     )
-
-
-def _added(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a node's usage with a child run's; empty where no model was called."""
-    if not before and not more.get("model_calls"):
-        return {}
-    names = ("input_tokens", "output_tokens", "model_calls")
-    total = {name: int(before.get(name, 0)) + int(more.get(name, 0)) for name in names}
-    estimated = bool(before.get("estimated")) or bool(more.get("estimated"))
-    return {**total, "estimated": estimated}

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from joinery import limits
-from joinery.runs.end import total_usage
 from joinery.runs.model import NodeRecord, RunRecord
+from joinery.runs.usage import total_usage
 
 INVOCATION: Final = "lambda.Invoke"
 """Under this name each invocation of a node counts itself among the calls."""

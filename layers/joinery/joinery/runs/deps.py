@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from joinery import limits
+from joinery.llm.prices import Prices, known_prices
 from joinery.nodes.base import Models
 from joinery.runs.ports import ChildRuns, Publisher, RunStore
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
@@ -37,6 +38,7 @@ class Deps:
         durable_s: Most time that streamed text is not yet stored.
         code: Runs code that users write.
         children: Starts child runs; None where there are none.
+        prices: Returns what models cost.
     """
 
     store: RunStore
@@ -48,3 +50,4 @@ class Deps:
     durable_s: float = limits.DURABLE_INTERVAL_S
     code: CodeRunner = field(default_factory=NoCodeRunner)
     children: ChildRuns | None = None
+    prices: Callable[[], Prices] = known_prices

@@ -144,6 +144,8 @@ class _Walk:
 
     def _stop_children(self, failure: NodeError) -> None:
         """Closes the failed run at once where child runs go on, which that cancels."""
+        if isinstance(failure, RunSuspended):
+            return
         records = self.deps.store.nodes(self.run.run_id) if self.deps.children else []
         if any(record.status == "waiting" for record in records):
             close_failed(self.deps, self.run, failure)

@@ -5,14 +5,13 @@ Held to the same contract tests as the DynamoDB one.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from joinery.errors import NotFound
 from joinery.events.make import Event, with_nodes, without_skips
 from joinery.runs.joins import JoinState
+from joinery.runs.memory_control import HeldRun, Steered
 from joinery.runs.model import (
     RUN_OPEN,
     Address,
@@ -20,7 +19,6 @@ from joinery.runs.model import (
     NodeKey,
     NodeRecord,
     RunRecord,
-    reset,
 )
 from joinery.runs.ports import (
     AlreadyTerminal,
@@ -31,44 +29,11 @@ from joinery.runs.ports import (
     TaskToken,
     TextPiece,
 )
+from joinery.runs.usage import beyond
 
 
-@dataclass(slots=True)
-class _Run:
-    record: RunRecord
-    inputs: Mapping[str, Any]
-    extra: Mapping[str, Any]
-    outputs: Mapping[str, Any] | None = None
-    control: Control = field(default_factory=Control)
-    nodes: dict[NodeKey, NodeRecord] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
-    texts: list[TextPiece] = field(default_factory=list)
-    tokens: dict[NodeKey, TaskToken] = field(default_factory=dict)
-    joins: dict[NodeKey, JoinState] = field(default_factory=dict)
-
-
-class MemoryStore:
+class MemoryStore(Steered):
     """Implements `RunStore` with dictionaries under one lock."""
-
-    def __init__(self) -> None:
-        self._runs: dict[str, _Run] = {}
-        self._lock = threading.RLock()
-
-    def _run(self, run_id: str) -> _Run:
-        try:
-            return self._runs[run_id]
-        except KeyError:
-            raise NotFound(f"no run {run_id}") from None
-
-    def _stamp(self, run: _Run, events: Sequence[Event]) -> list[Event]:
-        head = run.control.head
-        stored = []
-        for event in events:
-            head += 1
-            stored.append({**event, "seq": head, "head": head})
-        run.control = replace(run.control, head=head)
-        run.events.extend(stored)
-        return stored
 
     # -- runs --------------------------------------------------------------------------
 
@@ -83,7 +48,7 @@ class MemoryStore:
         with self._lock:
             if run.run_id in self._runs:
                 return self._runs[run.run_id].record, []
-            held = self._runs[run.run_id] = _Run(run, inputs, extra)
+            held = self._runs[run.run_id] = HeldRun(run, inputs, extra)
             return run, self._stamp(held, events)
 
     def get_run(self, run_id: str) -> RunRecord:
@@ -137,53 +102,20 @@ class MemoryStore:
             held = self._run(run.run_id)
             if held.record.status not in RUN_OPEN or held.record.incarnation != run.incarnation:
                 return []
+            if run.session_id and run.parent is None:
+                more = beyond(usage or {}, held.record.usage)
+                self.ledgers.add_session(run.owner, run.session_id, more)
             held.record = replace(
                 held.record, status=status, ended_at=at, error=error, usage=usage or {}
             )
             held.outputs = outputs
             return self._stamp(held, [event])
 
-    def pause_run(self, run: RunRecord, event: Event) -> list[Event]:
-        """See `RunStore.pause_run`."""
-        with self._lock:
-            held = self._run(run.run_id)
-            open_ = held.record.status in RUN_OPEN - {"paused"}
-            if not open_ or held.record.incarnation != run.incarnation:
-                return []
-            held.record = replace(held.record, status="paused")
-            held.control = replace(held.control, pause=True)
-            return self._stamp(held, [event])
-
-    def reopen_run(self, run: RunRecord, event: Event) -> list[Event]:
-        """See `RunStore.reopen_run`."""
-        with self._lock:
-            held = self._run(run.run_id)
-            if (held.record.status, held.record.incarnation) != (run.status, run.incarnation):
-                return []
-            held.record = replace(
-                held.record, status="running", incarnation=run.incarnation + 1,
-                execution_arn="", ended_at=0.0, error=None,
-            )  # fmt: skip
-            held.control = replace(held.control, pause=False, cancel=False)
-            return self._stamp(held, [event])
-
-    def reset_node(self, run_id: str, record: NodeRecord) -> None:
-        """See `RunStore.reset_node`."""
-        with self._lock:
-            nodes = self._run(run_id).nodes
-            if nodes.get(record.key) == record:
-                nodes[record.key] = reset(record)
-
-    def adopt(self, run_id: str, records: Sequence[NodeRecord]) -> None:
-        """See `RunStore.adopt`."""
-        with self._lock:
-            for record in records:
-                self._run(run_id).nodes.setdefault(record.key, record)
-
     def delete_run(self, run_id: str) -> bool:
         """See `RunStore.delete_run`."""
         with self._lock:
             self._runs.pop(run_id, None)
+            self.ledgers.delete(run_id)
             return True
 
     # -- nodes -------------------------------------------------------------------------
@@ -206,7 +138,7 @@ class MemoryStore:
             return Loaded(run.control, found, held)
 
     @staticmethod
-    def _find(run: _Run, address: Address) -> NodeRecord | None:
+    def _find(run: HeldRun, address: Address) -> NodeRecord | None:
         if not address.last:
             return run.nodes.get(address.key)
         prefix = address.key.parts()
@@ -219,7 +151,7 @@ class MemoryStore:
         return best
 
     @staticmethod
-    def _under(run: _Run, address: Address) -> dict[Address, NodeRecord]:
+    def _under(run: HeldRun, address: Address) -> dict[Address, NodeRecord]:
         prefix = address.key.parts()
         return {
             Address(key): record
@@ -260,7 +192,7 @@ class MemoryStore:
             nodes[key] = record
             return record
 
-    def _mine(self, run: _Run, key: NodeKey, attempt: int) -> NodeRecord:
+    def _mine(self, run: HeldRun, key: NodeKey, attempt: int) -> NodeRecord:
         record = run.nodes.get(key)
         if record is None or record.attempt != attempt or record.terminal:
             raise ClaimLost

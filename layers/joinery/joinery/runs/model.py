@@ -154,6 +154,7 @@ class RunRecord:
     request_hash: str = ""
     parent: Parent | None = None
     forked_from: str = ""
+    resumed_at: float = 0.0
 
     @property
     def depth(self) -> int:

@@ -14,6 +14,7 @@ from joinery.errors import (
     PermanentExpression,
     PermanentTimeout,
     RunCancelled,
+    RunSuspended,
     Transient,
     TransientClaimed,
     TransientStore,
@@ -24,7 +25,7 @@ from joinery.nodes.logic import holds
 from joinery.runs.dead_paths import dead_after
 from joinery.runs.invocation import Invocation
 from joinery.runs.lists import seen_records
-from joinery.runs.model import Address, NodeRecord, next_round
+from joinery.runs.model import Address, NodeRecord, next_round, reset
 from joinery.runs.ports import AlreadyTerminal, ClaimLost, JoinChanged
 from joinery.runs.quorum import (
     blamed,
@@ -92,6 +93,8 @@ def record_outcome(
         return _complete(inv, record, result, summary)
     if isinstance(result, RunCancelled) or stopped:
         raise RunCancelled("the run was cancelled") from result
+    if isinstance(result, RunSuspended):
+        return _suspend(inv, record, result)
     if isinstance(result, Transient) and _may_retry(inv, record, result):
         return _retry(inv, record, result)
     return fail(inv, record, _final(inv, record, result), summary)
@@ -266,6 +269,15 @@ def _retry(inv: Invocation, record: NodeRecord, failure: Transient) -> NodeRecor
         raise TransientClaimed(f"another invocation took over node '{inv.node.id}'") from None
     inv.publish(stored)
     raise failure
+
+
+def _suspend(inv: Invocation, record: NodeRecord, why: RunSuspended) -> NodeRecord:
+    """Gives the node back as if it had not been tried, but for what it cost."""
+    try:
+        inv.deps.store.release(inv.run_id, reset(record), [])
+    except ClaimLost:
+        raise TransientClaimed(f"another invocation took over node '{inv.node.id}'") from None
+    raise why
 
 
 def _may_retry(inv: Invocation, record: NodeRecord, failure: Transient) -> bool:

@@ -13,6 +13,7 @@ from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
 if TYPE_CHECKING:
     from joinery.compiler.plan import Plan
     from joinery.runs.deps import Deps
+    from joinery.runs.ledger import Ledgers
 
 
 class ClaimHeld(Exception):
@@ -85,6 +86,11 @@ class RunStore(Protocol):
     stored: only then may they be shown to anyone.
     """
 
+    @property
+    def ledgers(self) -> Ledgers:
+        """What budgets and breakers count, and what sessions used."""
+        ...
+
     def create_run(
         self,
         run: RunRecord,
@@ -134,11 +140,25 @@ class RunStore(Protocol):
         """
         ...
 
-    def reopen_run(self, run: RunRecord, event: Event) -> list[Event]:
-        """Begins the next incarnation of a run that is paused or has failed.
+    def suspend_run(
+        self, run: RunRecord, event: Event, error: Mapping[str, Any], *, ledger: bool
+    ) -> list[Event]:
+        """Moves an open run to `suspended`, once, and raises the flag as a pause does.
 
-        Its status is `running`, without an execution; its flags are down. Returns the
-        stored event, or nothing when the run is not any more as `run` says.
+        With `ledger`, no call of this incarnation is held any more from that moment on.
+        Returns the stored event, or nothing when the run is paused, suspended or closed
+        already, or has another incarnation than `run`.
+        """
+        ...
+
+    def reopen_run(
+        self, run: RunRecord, event: Event, *before: Event, at: float = 0.0
+    ) -> list[Event]:
+        """Begins the next incarnation of a run that is paused, suspended or has failed.
+
+        Its status is `running`, without an execution; its flags are down; `at` is when.
+        Returns the stored events, those of `before` first, or nothing when the run is not
+        any more as `run` says.
         """
         ...
 
@@ -269,6 +289,9 @@ class RunStore(Protocol):
         usage: Mapping[str, Any] | None = None,
     ) -> list[Event]:
         """Ends a run once: status, outputs and event in one transaction.
+
+        What it used more than when it was closed before is added to its session, unless
+        it is a child run, which the run around it counts.
 
         Returns the stored event, or nothing when the run was closed already.
         """

@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from joinery.compiler.plan import Plan, PlanNode
+from joinery.compiler.plan import MODEL_TYPES, Plan, PlanNode
 from joinery.errors import (
     NodeError,
     PermanentInternal,
@@ -25,6 +25,7 @@ from joinery.errors import (
 from joinery.events.make import Event
 from joinery.events.streams import TextStreams
 from joinery.nodes.base import Meter, NodeContext, NodeResult
+from joinery.nodes.guard import Guard, NoGuard
 from joinery.nodes.registry import executor
 from joinery.runs.children import abandon, attach, begin
 from joinery.runs.dead_paths import after_skip, is_taken
@@ -58,6 +59,7 @@ from joinery.runs.quorum import (
 )
 from joinery.runs.races import races_of
 from joinery.runs.scope import build_scope
+from joinery.runs.usage import added, spent
 from joinery.runs.watch import Watch
 from joinery.workflow.graph import END, START
 
@@ -315,7 +317,7 @@ class _Runner(Invocation):
             summary = streams.close()
         except NodeError as error:
             result = error if isinstance(result, NodeResult) else result
-        record = record.with_(usage=_spend(record.usage, meter))
+        record = record.with_(usage=added(record.usage, spent(meter, self.deps.prices())))
         return record_outcome(self, record, result, summary, watch)
 
     def _streams(self, record: NodeRecord, watch: Watch) -> TextStreams:
@@ -375,16 +377,15 @@ class _Runner(Invocation):
             emit=self.append,
             code=self.deps.code,
             calls_before=int(record.usage.get("model_calls", 0)),
+            guard=self._guard(record, watch, left),
         )
 
+    def _guard(self, record: NodeRecord, watch: Watch, left: float) -> Guard:
+        if self.node.type not in MODEL_TYPES:
+            return NoGuard()
+        from joinery.runs.guarding import RunGuard
+        from joinery.runs.terms import terms_of
 
-def _spend(before: Mapping[str, Any], meter: Meter) -> dict[str, Any]:
-    """Returns a node's usage with an attempt's added; empty where no model is called."""
-    if not before and not meter.model_calls:
-        return {}
-    return {
-        "input_tokens": int(before.get("input_tokens", 0)) + meter.usage.input_tokens,
-        "output_tokens": int(before.get("output_tokens", 0)) + meter.usage.output_tokens,
-        "model_calls": int(before.get("model_calls", 0)) + meter.model_calls,
-        "estimated": bool(before.get("estimated", False)) or meter.usage.estimated,
-    }
+        terms = terms_of(self.plan, self.run, self.deps.store.extra(self.run_id))
+        deadline = min(self.deadline, time.monotonic() + left)
+        return RunGuard(self, record, terms, cancelled=watch.cancelled, deadline=deadline)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from joinery import limits
+from joinery.workflow.money import Breaker, Budget, PriceSpec
 
 NODE_ID = r"^[A-Za-z_][A-Za-z0-9_]*$"
 RESERVED_IDS = frozenset({"start", "end"})
@@ -75,6 +76,7 @@ class ModelRef(_Strict):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     stop: list[str] | None = None
     seed: int | None = None
+    price: PriceSpec | None = None
 
 
 class Agent(_Strict):
@@ -326,6 +328,8 @@ class Workflow(_Strict):
     edges: Annotated[list[Edge | str], Field(min_length=1)]
     outputs: dict[NodeId, Any] = {}
     run_on: Literal["standard", "inline", "auto"] = "standard"
+    budget: Budget | None = None
+    breaker: Breaker | Literal["off"] = Breaker()
 
     def expanded_edges(self) -> list[Edge]:
         """Returns every edge on its own, in the order of the file.

@@ -1,0 +1,105 @@
+"""What stands before each call of a model: budgets and the breaker of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from joinery.llm.types import ToolCall, Usage
+
+EXPECTED_OUTPUT_TOKENS: Final = 1_024
+"""Kept free for an answer whose length nothing bounds."""
+
+MEDIA_TOKENS: Final = 1_600
+"""Of an image or another file in a prompt, about: providers bill large images so."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEstimate:
+    """What a call of a model may come to.
+
+    Attributes:
+        provider: Who is asked.
+        model: The model's name there.
+        prompt_tokens: Tokens of the whole prompt, about.
+        output_tokens: Most tokens of the answer, or as many as are expected.
+        price: The price that the workflow gives the model: `{input, output, cached_input?}`.
+        answer_schema: Whether the answer must follow a schema.
+    """
+
+    provider: str
+    model: str
+    prompt_tokens: int
+    output_tokens: int = EXPECTED_OUTPUT_TOKENS
+    price: Mapping[str, Any] | None = None
+    answer_schema: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A call that was allowed; `after` is told of it whatever becomes of the call.
+
+    Attributes:
+        estimate: What was asked for.
+        call: Number of the call in this attempt of the node, from 1.
+        tokens: What was taken from the budget.
+        pico: The same in picodollars.
+        held: Whether anything was taken.
+    """
+
+    estimate: CallEstimate
+    call: int = 0
+    tokens: int = 0
+    pico: int = 0
+    held: bool = False
+
+
+class Guard(Protocol):
+    """Asked before and told after each call of a model, retries and fallbacks among them."""
+
+    def before(self, estimate: CallEstimate) -> Reservation:
+        """Allows a call.
+
+        Raises:
+            RunSuspended: The run may call no model now: it was paused, its budget is
+                used up, or its breaker has tripped.
+            RunCancelled: It was cancelled.
+            PermanentModelUnpriced: A budget in dollars cannot hold a model without a price.
+        """
+        ...
+
+    def after(
+        self,
+        reservation: Reservation,
+        usage: Usage | None,
+        text: str = "",
+        tool_calls: Sequence[ToolCall] = (),
+    ) -> None:
+        """Notes how a call ended; never raises.
+
+        Args:
+            reservation: What `before` gave.
+            usage: What the call used; None where it failed and nobody knows.
+            text: What the model said.
+            tool_calls: The calls that it asks for.
+        """
+        ...
+
+
+class NoGuard:
+    """Allows everything; for nodes of runs without budget and breaker."""
+
+    def before(self, estimate: CallEstimate) -> Reservation:
+        """See `Guard.before`."""
+        return Reservation(estimate)
+
+    def after(
+        self,
+        reservation: Reservation,
+        usage: Usage | None,
+        text: str = "",
+        tool_calls: Sequence[ToolCall] = (),
+    ) -> None:
+        """See `Guard.after`."""
