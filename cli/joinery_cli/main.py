@@ -12,7 +12,7 @@ import typer
 from joinery_cli import exits
 from joinery_cli.guard import guarded, guarded_outside
 from joinery_cli.main_local import AllowLocalCode, Json, local_app
-from joinery_cli.main_runs import add_run_commands
+from joinery_cli.main_runs import BudgetTokens, BudgetUsd, add_run_commands, budget_of
 
 app = typer.Typer(
     name="joinery",
@@ -164,6 +164,8 @@ def run_(
         typer.Option(metavar="PROVIDER:NAME", help="Use this model for every node."),
     ] = None,
     opt: Annotated[int | None, _OPT] = None,
+    budget_tokens: BudgetTokens = None,
+    budget_usd: BudgetUsd = None,
     allow_local_code: AllowLocalCode = False,
     json: Json = False,
 ) -> None:
@@ -178,8 +180,9 @@ def run_(
         from joinery_cli.commands.run import Request, run_command
 
         request = Request(
-            file, tuple(inputs or ()), engine, scripted, model, allow_local_code, json, opt
-        )
+            file, tuple(inputs or ()), engine, scripted, model, allow_local_code, json, opt,
+            budget_of(budget_tokens, budget_usd),
+        )  # fmt: skip
         return run_command(request)
 
     raise typer.Exit(guarded(body))

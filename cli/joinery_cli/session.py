@@ -16,6 +16,9 @@ from joinery_cli.live.views import FRAME_S, View, restore_terminal
 PROMPT_S: Final = 3.0
 """How long a second Ctrl-C counts as the answer to the first."""
 
+SUSPENDED_S: Final = 2.0
+"""A run is left when it is suspended and nothing was heard of it for so long."""
+
 IMPATIENT: Final = 2
 """After this many more, the process ends at once, whatever is still under way."""
 
@@ -54,10 +57,14 @@ class Session:
         return state
 
     def _loop(self, state: RunState, feed: Feed, wish: _Wish) -> None:
+        heard_at = time.monotonic()
         while not feed.over:
             for message in feed.get(FRAME_S):
+                heard_at = time.monotonic()
                 events = state.apply(message)
                 self.view.heard(state, message, events)
+            if state.status == "suspended" and time.monotonic() - heard_at > SUSPENDED_S:
+                return  # it waits for somebody to let it go on
             if wish.to_leave(time.monotonic()):
                 return
             self.view.draw(state)

@@ -45,6 +45,7 @@ class Request:
         allow_local_code: Whether code may run without a sandbox.
         json: Whether stdout is for a program.
         opt: Optimisation level that the local stack compiles it at; None for its default.
+        budget: What the run may use; takes the place of the workflow's.
     """
 
     file: Path
@@ -55,6 +56,7 @@ class Request:
     allow_local_code: bool = False
     json: bool = False
     opt: int | None = None
+    budget: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class _Ready:
     inputs: Mapping[str, Any]
     cassette: Cassette | None
     model: ModelFlag | None
+    budget: Mapping[str, Any] | None
 
 
 def run_command(request: Request) -> int:
@@ -100,7 +103,7 @@ def _read(request: Request) -> _Ready:
     model = read_flag(request.model) if request.model else None
     inputs = read_inputs(request.inputs, plan.inputs)
     cassette = read_cassette(request.scripted) if request.scripted else None
-    return _Ready(report, plan, inputs, cassette, model)
+    return _Ready(report, plan, inputs, cassette, model, request.budget)
 
 
 def conclude(engine: Engine, state: RunState, *, json: bool, nodes: bool = True) -> int:
@@ -115,9 +118,20 @@ def conclude(engine: Engine, state: RunState, *, json: bool, nodes: bool = True)
     code = exits.of_status(result["status"])
     if "error" in result:
         say(f"error: {result['error'].get('message', 'the run failed')}")
-    if code in (exits.DETACHED, exits.WAITING):
+    if result["status"] == "suspended":
+        say(how_to_go_on(engine, result.get("error") or {}))
+    elif code in (exits.DETACHED, exits.WAITING):
         say(f"the run goes on; watch it with: joinery watch {engine.run_id}")
     return code
+
+
+def how_to_go_on(engine: Engine, error: Mapping[str, Any]) -> str:
+    """Returns what lets a suspended run go on."""
+    if not engine.survives:
+        return "the run ended with this command; on the local stack it could go on"
+    if error.get("code") == "budget_exceeded":
+        return f"go on with: joinery resume {engine.run_id} --budget-tokens N or --budget-usd N"
+    return f"go on with: joinery unlock {engine.run_id} --because REASON"
 
 
 def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
@@ -141,7 +155,7 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
     models = inline_models(
         ready.plan, ready.cassette, ready.model, held, children=children.values(), tell=tell
     )
-    return InlineEngine(ready.plan, ready.inputs, models, code, children)
+    return InlineEngine(ready.plan, ready.inputs, models, code, children, budget=ready.budget)
 
 
 def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack, *, opt: int | None) -> Engine:
@@ -161,4 +175,5 @@ def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack, *, opt: int
         cassette=ready.cassette.to_dict() if ready.cassette else None,
         model=model,
         opt=opt,
+        budget=ready.budget,
     )

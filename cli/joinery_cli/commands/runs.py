@@ -1,8 +1,8 @@
-"""`joinery runs`, `show`, `cancel`, `pause`, `resume`, `fork` and `delete`."""
+"""`joinery runs`, `show`, `cancel`, `pause`, `resume`, `unlock`, `fork` and `delete`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -89,10 +89,23 @@ def pause_command(run_id: str, *, json: bool) -> int:
     return _told(answer, json=json)
 
 
-def resume_command(run_id: str, *, detach: bool, json: bool) -> int:
+def resume_command(
+    run_id: str, *, budget: Mapping[str, Any] | None = None, detach: bool, json: bool
+) -> int:
     """Goes on with a run and watches it; returns the exit code."""
     with _client() as client:
-        answer = client.resume(run_id)
+        answer = client.resume(run_id, budget=budget)
+    if detach:
+        return _told(answer, json=json)
+    return _watch(run_id, json=json)
+
+
+def unlock_command(
+    run_id: str, because: str, checks: tuple[str, ...], *, detach: bool, json: bool
+) -> int:
+    """Unlocks a run and watches it; returns the exit code."""
+    with _client() as client:
+        answer = client.unlock(run_id, because, checks=checks)
     if detach:
         return _told(answer, json=json)
     return _watch(run_id, json=json)

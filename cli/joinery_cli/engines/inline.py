@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from joinery.errors import Conflict
+from joinery.llm.prices import prices_from
 from joinery.runs.deps import Deps
 from joinery.runs.ids import workflow_id_for
 from joinery.runs.inline_children import InlineChildRuns
@@ -75,6 +77,8 @@ class InlineEngine:
         models: Models,
         code: CodeRunner | None = None,
         children: Mapping[str, Plan] | None = None,
+        *,
+        budget: Mapping[str, Any] | None = None,
     ) -> None:
         """Creates the run; `children` are the plans of the workflows that it runs in turn.
 
@@ -93,6 +97,7 @@ class InlineEngine:
             background=False,
             code=code or NoCodeRunner(),
             children=InlineChildRuns({f"{workflow_id}/0": plan, **(children or {})}),
+            prices=lambda: prices_from(os.environ),
         )
         self._run, _ = create_run(
             self._deps,
@@ -101,6 +106,7 @@ class InlineEngine:
             workflow_id=workflow_id,
             version=0,
             given=inputs,
+            extra={"budget": dict(budget)} if budget else None,
         )
         self.run_id = self._run.run_id
 

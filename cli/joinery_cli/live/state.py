@@ -174,6 +174,8 @@ class RunState:
             self._over(FINAL[name], data, at)
         elif name == "run.paused":
             self.status = "paused"
+        elif name in ("budget.exceeded", "breaker.tripped"):
+            self.status, self.error = "suspended", {"message": data["message"]}
         elif name == "run.resumed":
             self._resumed(data)
         elif name in ("nodes.reused", "nodes.skipped", "nodes.cancelled"):

@@ -6,19 +6,22 @@ what runs in `chances`; which limits are near is said in `headroom`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from joinery import limits
 from joinery.compiler.chances import expected_rounds
 from joinery.compiler.emit import Emitted
+from joinery.compiler.fees import Fee, Fees
 from joinery.compiler.headroom import Payload, Sizes, largest_payload, near_limits
-from joinery.compiler.plan import MODEL_TYPES, Plan
+from joinery.compiler.plan import DEPTH_DEFAULT, MODEL_TYPES, Plan, PlanLoop
 from joinery.compiler.ranges import Range, exactly
 from joinery.compiler.walk import Walk, Weight, measure
 from joinery.compiler.weights import history_events, model_calls, per_node, prices
 from joinery.errors import Problem
+from joinery.llm.prices import Prices, prices_from
 
 __all__ = ["Range", "Report", "Weight", "analyse_cost", "expected_rounds", "measure"]
 
@@ -32,6 +35,10 @@ class Report:
         transitions: State transitions, retries left out.
         history_events: Events in the execution's history, retries left out.
         model_calls: Calls of models, retries left out.
+        input_tokens: Tokens of their prompts.
+        output_tokens: Tokens of their answers.
+        model_usd: What they cost, without those whose price nobody knows.
+        unpriced: Those.
         price_usd: Dollars of a run, model fees left out.
         price_by_service: The same by service.
         definition_bytes: Size of the machine as it is published.
@@ -46,6 +53,9 @@ class Report:
     transitions: Range
     history_events: Range
     model_calls: Range
+    input_tokens: Range
+    output_tokens: Range
+    model_usd: Range
     price_usd: Range
     price_by_service: Mapping[str, Range]
     definition_bytes: int
@@ -54,11 +64,16 @@ class Report:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = field(default=())
     children: tuple[str, ...] = ()
+    unpriced: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is near a limit, and what else is worth saying."""
-        return (*(problem.message for problem in self.problems), *self.notes)
+        unpriced = [
+            f"no price is known for {', '.join(self.unpriced)}: the price of models is without it"
+        ]
+        priced = unpriced if self.unpriced else []
+        return (*(problem.message for problem in self.problems), *self.notes, *priced)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as `joinery plan --json` prints it."""
@@ -67,6 +82,10 @@ class Report:
             "transitions": self.transitions.rounded(),
             "history_events": self.history_events.rounded(),
             "model_calls": self.model_calls.rounded(),
+            "input_tokens": self.input_tokens.rounded(),
+            "output_tokens": self.output_tokens.rounded(),
+            "model_usd": self.model_usd.dollars(),
+            "unpriced": list(self.unpriced),
             "price_usd": self.price_usd.dollars(),
             "price_by_service": {k: v.dollars() for k, v in self.price_by_service.items()},
             "payload_bytes_max": self.payload.bytes,
@@ -77,8 +96,14 @@ class Report:
         }
 
 
-def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
-    """Returns the figures of a compiled plan, with a warning for each limit that is near."""
+def analyse_cost(plan: Plan, emitted: Emitted, prices_of_models: Prices | None = None) -> Report:
+    """Returns the figures of a compiled plan, with a warning for each limit that is near.
+
+    Args:
+        plan: The plan.
+        emitted: Its machine.
+        prices_of_models: What models cost; the known prices and the installation's own when None.
+    """
     walk = Walk(plan, emitted)
     transitions = walk.sum(lambda _name, _info: 1.0)
     events = walk.sum(history_events(plan)) + exactly(limits.SFN_EVENTS_EXECUTION)
@@ -92,6 +117,7 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
         transitions=transitions,
         history_events=events,
         model_calls=walk.sum(per_node(walk, model_calls)),
+        **_models(plan, walk, prices_of_models),
         price_usd=total,
         price_by_service=by_service,
         definition_bytes=sizes.definition,
@@ -102,14 +128,44 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
     )
 
 
+def _models(plan: Plan, walk: Walk, prices: Prices | None) -> dict[str, Any]:
+    """Returns the figures of the models; the least is without a word of an answer."""
+    fees = Fees(plan, prices or prices_from(os.environ))
+    each = {node.id: fee for node in plan.nodes if (fee := fees.of(node)) is not None}
+    if not each:
+        none = Range()
+        return {"input_tokens": none, "output_tokens": none, "model_usd": none, "unpriced": ()}
+
+    def summed(figure: Callable[[Fee], float]) -> Range:
+        return walk.sum(per_node(walk, lambda n: figure(each[n.id]) if n.id in each else 0.0))
+
+    prompts, answers = summed(lambda f: f.input_tokens), summed(lambda f: f.output_tokens)
+    usd = summed(lambda f: f.usd or 0.0)
+    return {
+        "input_tokens": prompts,
+        "output_tokens": Range(0.0, answers.expected, summed(lambda f: f.most_output).max),
+        "model_usd": Range(
+            summed(lambda f: f.least_usd or 0.0).min,
+            usd.expected,
+            summed(lambda f: f.most_usd or 0.0).max,
+        ),
+        "unpriced": tuple(
+            sorted({f"{fee.provider}:{fee.model}" for fee in each.values() if fee.usd is None})
+        ),
+    }
+
+
 def _notes(plan: Plan) -> list[str]:
-    models = sorted(
-        {
-            f"{n.spec['model'].get('provider', 'local')}:{n.spec['model'].get('name', 'default')}"
-            for n in plan.nodes
-            if n.type in MODEL_TYPES
-        }
-    )
-    if not models:
+    depth = plan.breaker.get("depth", DEPTH_DEFAULT)
+    if plan.breaker.get("off") or depth == "off":
         return []
-    return [f"model fees are not in the price: no price is known for {', '.join(models)}"]
+    return [
+        f"loop '{loop.loop}' may have {loop.max_rounds} rounds, and the breaker stops a run that "
+        f"asks a model in round {depth + 1}: see 'breaker: depth'"
+        for loop in plan.loops
+        if loop.max_rounds > depth and _asks(plan, loop)
+    ]
+
+
+def _asks(plan: Plan, loop: PlanLoop) -> bool:
+    return any(plan.by_id[name].type in MODEL_TYPES for name in loop.body)

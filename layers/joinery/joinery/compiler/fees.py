@@ -48,7 +48,9 @@ class Fee:
         input_tokens: Of its prompt.
         output_tokens: Of its answer, as expected.
         usd: Dollars; None where nobody knows the price.
-        bound_tokens: Of prompt and answer where the answer is as long as it may be.
+        least_usd: Dollars of the prompt alone.
+        most_output: Of the longest answer that is reckoned with.
+        most_usd: Dollars with that one.
     """
 
     provider: str
@@ -56,7 +58,14 @@ class Fee:
     input_tokens: int
     output_tokens: int
     usd: float | None
-    bound_tokens: int
+    least_usd: float | None
+    most_output: int
+    most_usd: float | None
+
+    @property
+    def bound_tokens(self) -> int:
+        """Of prompt and answer where the answer is as long as it may be."""
+        return self.input_tokens + self.most_output
 
 
 @dataclass(slots=True)
@@ -96,8 +105,10 @@ class Fees:
         out = expected_answer(node)
         price = self.prices.find(provider, name, own)
         usd = dollars(price.pico(Usage(into, out))) if price else None
-        bound = int(ref.get("max_tokens") or LONG_ANSWER_TOKENS)
-        return Fee(provider, name, into, out, usd, into + bound)
+        most = int(ref.get("max_tokens") or LONG_ANSWER_TOKENS)
+        most_usd = dollars(price.pico(Usage(into, most))) if price else None
+        least_usd = dollars(price.pico(Usage(into, 0))) if price else None
+        return Fee(provider, name, into, out, usd, least_usd, most, most_usd)
 
     # -- sizes -------------------------------------------------------------------------
 

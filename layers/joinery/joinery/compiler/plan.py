@@ -106,6 +106,10 @@ class PlanNode:
         return PlanNode(**known)
 
 
+DEPTH_DEFAULT = 10
+"""Rounds of a loop after which the breaker stops a run that asks models in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlanLoop:
     """A loop: its node, its body in topological order, and what begins a round."""

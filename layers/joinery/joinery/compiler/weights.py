@@ -158,10 +158,14 @@ def lambda_usd(node: PlanNode) -> float:
 
 
 def dynamodb_usd(node: PlanNode) -> float:
-    """Claim, started event, counter twice, and the result's transaction (double price)."""
+    """Claim, started event, counter twice, and the result's transaction (double price).
+
+    What a model call may cost is held before it and settled after it: a write each.
+    """
     result = math.ceil(limits.ASSUMED_RESULT_BYTES / limits.DYNAMODB_WRITE_UNIT_BYTES)
     writes = 4 + 2 * (result + 1)
     chunks = seconds(node) / limits.DURABLE_INTERVAL_S if node.type in MODEL_TYPES else 0
+    writes += 2 if node.type in MODEL_TYPES else 0
     reads = 4 + math.ceil(seconds(node))
     return (writes + chunks) * limits.DYNAMODB_USD_PER_WRITE_UNIT + (
         reads * limits.DYNAMODB_USD_PER_READ_UNIT

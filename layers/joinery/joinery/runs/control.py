@@ -22,16 +22,12 @@ from joinery.runs.end import close_failed
 from joinery.runs.ledger import Amount, Limit
 from joinery.runs.model import RunRecord
 from joinery.runs.suspend import AROUND, BREAKER, BUDGET
-from joinery.runs.terms import limit_of, shown_amount, shown_limit
+from joinery.runs.terms import CHECKS, limit_of, shown_amount, shown_limit
 
 log = logging.getLogger(__name__)
 
 Launch = Callable[[RunRecord], str]
 """Starts the execution of a run's incarnation, once however often it is asked; returns its ARN."""
-
-CHECKS: Final = ("content", "cost", "risk")
-"""What somebody confirms who unlocks a run without a reason: its content is as expected,
-the extra cost is understood, the risk is accepted."""
 
 RESUMABLE: Final = frozenset({"paused", "failed", "timed_out"})
 

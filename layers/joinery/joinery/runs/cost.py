@@ -55,6 +55,7 @@ def run_cost(
     calls: Mapping[str, int],
     *,
     predicted: int,
+    estimate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Returns what `GET /runs/{run_id}/cost` answers.
 
@@ -64,10 +65,12 @@ def run_cost(
         transitions: State transitions of its execution so far.
         calls: AWS calls of its invocations by `service.Operation`.
         predicted: Transitions of its machine for the way that its nodes took.
+        estimate: What it was expected to use, as it was pinned.
 
     Returns:
         `{run_id, status, transitions, transitions_predicted, aws_calls, tokens,
-        model_calls, price_usd, price_by_service}`, prices in US dollars.
+        models, model_calls, price_usd, price_by_service}`, prices in US dollars; those of
+        models stand in `models` alone.
     """
     usage = total_usage(records)
     prices = {
@@ -88,6 +91,11 @@ def run_cost(
             "input_tokens": usage["input_tokens"],
             "output_tokens": usage["output_tokens"],
             "estimated": usage["estimated"],
+        },
+        "models": {
+            "usd": usage["usd"],
+            **({"expected_usd": estimate["usd"]} if estimate else {}),
+            **({"unpriced": usage["unpriced"]} if usage.get("unpriced") else {}),
         },
         "price_usd": round(sum(prices.values()), _DIGITS),
         "price_by_service": {name: round(price, _DIGITS) for name, price in prices.items()},

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from joinery import limits
 from joinery.compiler.fees import Fees, RunCosts, run_fees
 from joinery.compiler.plan import MODEL_TYPES, Plan, PlanNode
 from joinery.errors import JoineryError
 from joinery.runs.deps import Deps
 
-CHILD_DEPTH = 10
+CHILD_DEPTH = limits.CHILD_DEPTH_MAX
 """Child workflows are followed so deep, as runs are."""
 
 

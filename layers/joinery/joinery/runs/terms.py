@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from joinery.compiler.plan import Plan
+from joinery.compiler.plan import DEPTH_DEFAULT, Plan
 from joinery.errors import InvalidRequest
 from joinery.llm.prices import dollars, picodollars
 from joinery.runs.ledger import Amount, Limit
@@ -18,6 +18,10 @@ from joinery.runs.model import RunRecord
 
 WARN_SHARE: Final = 0.8
 """A budget warns when so much of it is used."""
+
+CHECKS: Final = ("content", "cost", "risk")
+"""What somebody confirms who unlocks a run without a reason: its content is as expected,
+the extra cost is understood, the risk is accepted."""
 
 WINDOW_S: Final = 10.0
 """The velocity is that of so many last seconds."""
@@ -39,7 +43,7 @@ class Rules:
     novelty: float | None = 0.1
     wall_s: float | None = 600.0
     velocity: float | None = 1_000.0
-    depth: int | None = 10
+    depth: int | None = DEPTH_DEFAULT
 
     @staticmethod
     def of(said: Mapping[str, Any]) -> Rules | None:

@@ -9,6 +9,8 @@ from joinery.events.make import timestamp
 from joinery.runs.model import NodeRecord, RunRecord
 from joinery.runs.ports import RunStore
 from joinery.runs.start import parent_shown
+from joinery.runs.terms import shown_limit
+from joinery.runs.usage import total_usage
 
 
 def run_summary(run: RunRecord) -> dict[str, Any]:
@@ -51,7 +53,25 @@ def run_view(store: RunStore, run: RunRecord, *, results: bool = True) -> dict[s
     view = {**run_summary(run), "head": store.control(run.run_id).head}
     if results:
         view["outputs"] = store.outputs(run.run_id)
-    view["nodes"] = [node_view(store, run, r, results) for r in store.nodes(run.run_id)]
+    records = store.nodes(run.run_id)
+    if not run.closed:
+        view["usage"] = total_usage(records)
+    terms = terms_view(store, run)
+    view |= terms
+    view["nodes"] = [node_view(store, run, record, results) for record in records]
+    return view
+
+
+def terms_view(store: RunStore, run: RunRecord) -> dict[str, Any]:
+    """Returns `{estimate?, budget?}`: what a run was expected to use, and what it may."""
+    extra = store.extra(run.run_id)
+    view: dict[str, Any] = {}
+    if extra.get("estimate"):
+        view["estimate"] = dict(extra["estimate"])
+    budget = dict(extra.get("budget") or {})
+    if budget:
+        ledger = store.ledgers.get(run.run_id, run.incarnation)
+        view["budget"] = shown_limit(ledger.limit) if ledger else budget
     return view
 
 
