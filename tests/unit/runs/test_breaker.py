@@ -358,6 +358,3 @@ def test_only_what_the_breaker_has_stopped_can_be_unlocked() -> None:
         unlock(
             ended.deps, ended.store.get_run(ended.run.run_id), lambda _: "arn", because="I want to"
         )
-
-
-# -- child runs --------------------------------------------------------------------------
