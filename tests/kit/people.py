@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -85,20 +86,30 @@ class Person:
 class Socket:
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
+        self.earlier: deque[dict[str, Any]] = deque()
 
     def raw(self, text: str) -> dict[str, Any]:
-        """Sends a message; returns the frame that answers it."""
+        """Sends a message; returns the frame that answers it.
+
+        What other writers posted before the answer is kept for `next`.
+        """
         self.connection.send(text)
-        return self.next(lambda m: m["event"] in {"ack", "error", "pong"})
+        while (message := self.receive())["event"] not in {"ack", "error", "pong"}:
+            self.earlier.append(message)
+        return message
 
     def send(self, action: str, **fields: Any) -> dict[str, Any]:
         return self.raw(json.dumps({"action": action, "request_id": "r", **fields}))
 
     def next(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         while True:
-            message: dict[str, Any] = json.loads(self.connection.recv(timeout=20))
+            message = self.earlier.popleft() if self.earlier else self.receive()
             if wanted(message):
                 return message
+
+    def receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self.connection.recv(timeout=20))
+        return message
 
 
 def until(check: Callable[[], Any], seconds: float = 20) -> Any:

@@ -65,6 +65,13 @@ class FakeGateway:
         return text
 
 
+class Hold:
+    """A read that has its answer, and comes back with it late."""
+
+    def __init__(self) -> None:
+        self.reading, self.go_on = threading.Event(), threading.Event()
+
+
 class FakeStore:
     """Subscribers in memory."""
 
@@ -76,6 +83,11 @@ class FakeStore:
         self.deleted: list[str] = []
         self.lagged: list[tuple[str, str]] = []
         self.broken = False
+        self.hold: Hold | None = None
+
+    def hold_next_read(self) -> Hold:
+        self.hold = Hold()
+        return self.hold
 
     def watch(self, *connections: str, until: float = LATER) -> None:
         for connection in connections:
@@ -86,7 +98,11 @@ class FakeStore:
         self.reads += 1
         if self.broken:
             raise TransientStore("throttled")
-        return list(self.watching.values())
+        found, hold, self.hold = list(self.watching.values()), self.hold, None
+        if hold is not None:
+            hold.reading.set()
+            assert hold.go_on.wait(5)
+        return found
 
     def unsubscribe(self, run_id: str, connection_id: str) -> None:
         self.gone.append((run_id, connection_id))

@@ -62,6 +62,19 @@ def test_without_a_known_version_subscribers_are_read_once_an_invocation(world: 
     assert world.gateway.seqs("a") == [1, 2, 3, 4]
 
 
+def test_a_look_that_comes_late_takes_no_new_viewer_away(world: World) -> None:
+    world.store.watch("a")
+    slow = world.store.hold_next_read()
+    world.events(1)  # Somebody has begun to read who watches …
+    assert slow.reading.wait(5)
+    world.store.watch("b")
+    assert world.publisher.refresh(RUN, 2)  # … and meanwhile somebody else has read later.
+    world.say("what goes to both", 0)
+    slow.go_on.set()
+    assert world.publisher.drain(5)
+    assert [world.gateway.text(name) for name in "ab"] == ["what goes to both"] * 2
+
+
 # -- the end of an invocation ---------------------------------------------------------------------
 
 

@@ -122,6 +122,17 @@ def test_the_first_get_everything_and_the_rest_a_hint_at_the_end(world: World) -
             assert [(m["event"], m["head"]) for m in sent] == [("hint", 4)]
 
 
+def test_the_end_waits_for_a_hint_that_is_on_its_way(world: World) -> None:
+    world.store.watch(*(f"c{number:02d}" for number in range(limits.LIVE_VIEWERS + 1)))
+    last = f"c{limits.LIVE_VIEWERS:02d}"
+    gate = world.gateway.close_gate(last)
+    world.publisher.publish(RUN, [ended(1)])
+    assert world.gateway.waiting.wait(5)
+    assert not world.publisher.drain(0.05)
+    gate.set()
+    until(lambda: world.gateway.names(last) == ["hint"])
+
+
 def test_hints_are_seldom(world: World) -> None:
     world.store.watch(*(f"c{number:02d}" for number in range(limits.LIVE_VIEWERS + 1)))
     world.publisher.begin(RUN, 1)

@@ -62,6 +62,8 @@ class Hinter:
         self._post, self._pacer, self._on_gone, self._clock = post, pacer, on_gone, clock
         self.every_s = HINT_S
         self._crowds: dict[str, _Crowd] = {}
+        # Whose viewer a hint is on its way to: it is told only once that has arrived.
+        self._telling = ""
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
 
@@ -120,8 +122,9 @@ class Hinter:
 
     def _owed(self) -> bool:
         return any(
-            crowd.ended and any(told.head < crowd.head for told in crowd.viewers)
-            for crowd in self._crowds.values()
+            crowd.ended
+            and (run_id == self._telling or any(told.head < crowd.head for told in crowd.viewers))
+            for run_id, crowd in self._crowds.items()
         )
 
     def _due(self, now: float) -> tuple[str, _Crowd] | None:
@@ -144,6 +147,7 @@ class Hinter:
             if told.viewer.expires_at > self._clock():
                 outcome = self._post(connection_id, frame.data)
             with self._changed:
+                self._telling = ""
                 self._changed.notify_all()
             if outcome is Outcome.GONE:
                 self._on_gone(run_id, connection_id)
@@ -159,6 +163,7 @@ class Hinter:
                     told = crowd.viewers.popleft()
                     told.head, told.at = crowd.head, time.monotonic()
                     crowd.viewers.append(told)
+                    self._telling = run_id
                     return run_id, told, crowd.head
                 self._changed.wait(0.1)
             self._thread = None

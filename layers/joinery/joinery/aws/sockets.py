@@ -198,7 +198,7 @@ class SocketPublisher:
             audience = self._runs.setdefault(run_id, _Audience())
             if audience.reading:
                 audience.inbox.extend(messages)
-            elif audience.version is None or seen not in {None, audience.version}:
+            elif audience.version is None or (seen or 0) > audience.version:
                 audience.inbox.extend(messages)
                 audience.reading = True
                 # Reading takes milliseconds, or seconds when the table is slow: not here.
@@ -238,7 +238,13 @@ class SocketPublisher:
     def _admit(
         self, run_id: str, audience: _Audience, found: Sequence[Subscriber], version: int
     ) -> None:
-        """Makes lanes of subscribers; the caller holds the lock."""
+        """Makes lanes of subscribers; the caller holds the lock.
+
+        Two may read at once, and who read first may come last: what is older than what
+        is known is left, or a new viewer would miss what goes out until the next look.
+        """
+        if audience.version is not None and version < audience.version:
+            return
         live, crowd = by_room(found)
         audience.version, audience.crowded = version, bool(crowd)
         audience.lanes = []
