@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -103,3 +103,31 @@ class NoGuard:
         tool_calls: Sequence[ToolCall] = (),
     ) -> None:
         """See `Guard.after`."""
+
+
+class LateGuard:
+    """A guard that is made when a model is first asked: most nodes ask none.
+
+    Args:
+        make: Returns the guard.
+    """
+
+    def __init__(self, make: Callable[[], Guard]) -> None:
+        self._make = make
+        self._guard: Guard | None = None
+
+    def before(self, estimate: CallEstimate) -> Reservation:
+        """See `Guard.before`."""
+        self._guard = self._guard or self._make()
+        return self._guard.before(estimate)
+
+    def after(
+        self,
+        reservation: Reservation,
+        usage: Usage | None,
+        text: str = "",
+        tool_calls: Sequence[ToolCall] = (),
+    ) -> None:
+        """See `Guard.after`."""
+        if self._guard is not None:
+            self._guard.after(reservation, usage, text, tool_calls)

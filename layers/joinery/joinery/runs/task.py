@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from joinery.compiler.plan import MODEL_TYPES, Plan, PlanNode
+from joinery.compiler.plan import Plan, PlanNode
 from joinery.errors import (
     NodeError,
     PermanentInternal,
@@ -25,7 +25,7 @@ from joinery.errors import (
 from joinery.events.make import Event
 from joinery.events.streams import TextStreams
 from joinery.nodes.base import Meter, NodeContext, NodeResult
-from joinery.nodes.guard import Guard, NoGuard
+from joinery.nodes.guard import Guard, LateGuard
 from joinery.nodes.registry import executor
 from joinery.runs.children import abandon, attach, begin
 from joinery.runs.dead_paths import after_skip, is_taken
@@ -377,12 +377,10 @@ class _Runner(Invocation):
             emit=self.append,
             code=self.deps.code,
             calls_before=int(record.usage.get("model_calls", 0)),
-            guard=self._guard(record, watch, left),
+            guard=LateGuard(lambda: self._guard(record, watch, left)),
         )
 
     def _guard(self, record: NodeRecord, watch: Watch, left: float) -> Guard:
-        if self.node.type not in MODEL_TYPES:
-            return NoGuard()
         from joinery.runs.guarding import RunGuard
         from joinery.runs.terms import terms_of
 
