@@ -21,6 +21,7 @@ from joinery.nodes.guard import CallEstimate
 from joinery.runs.control import resume, unlock
 from joinery.runs.deps import Deps
 from joinery.runs.guarding import RunGuard
+from joinery.runs.idle import waited_s
 from joinery.runs.interpreter import run_inline
 from joinery.runs.invocation import Invocation
 from joinery.runs.lifecycle import close_ended
@@ -30,7 +31,6 @@ from joinery.runs.novelty import novelty
 from joinery.runs.start import create_run
 from joinery.runs.suspend import suspend
 from joinery.runs.terms import Rules, Terms, limit_of
-from joinery.runs.waits import waited_s
 
 ASK = {"type": "llm", "prompt": "{{ inputs.q ?? 'Well?' }}"}
 PLAN = compile_workflow(workflow(["start -> a, b, c -> end"], dict.fromkeys("abc", ASK))).plan

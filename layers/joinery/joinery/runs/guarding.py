@@ -20,13 +20,13 @@ from joinery.events.make import make_event
 from joinery.llm.types import ToolCall, Usage
 from joinery.model_errors import PermanentModelUnpriced
 from joinery.nodes.guard import CallEstimate, Reservation
+from joinery.runs.idle import waited_s
 from joinery.runs.invocation import Invocation
 from joinery.runs.ledger import Amount, Count, Hold, Ledger, LedgerRefused
 from joinery.runs.model import Address, NodeKey, NodeRecord, RunRecord, path_of
 from joinery.runs.novelty import WINDOW, novelty
 from joinery.runs.suspend import suspend, suspend_below
 from joinery.runs.terms import WARN_SHARE, WINDOW_S, Terms, shown_amount, shown_limit
-from joinery.runs.waits import waited_s
 
 log = logging.getLogger(__name__)
 
