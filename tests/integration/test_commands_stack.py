@@ -235,6 +235,7 @@ ROUTES = [
     ("POST", "/cancel"),
     ("POST", "/pause"),
     ("POST", "/resume"),
+    ("POST", "/unlock"),
     ("POST", "/fork"),
     ("DELETE", ""),
 ]
@@ -244,7 +245,8 @@ ROUTES = [
 def test_every_route_on_somebody_elses_run_is_404(
     bob: Person, names: dict[str, str], method: str, path: str
 ) -> None:
-    body = {"node_id": "a"} if path == "/fork" else None
+    bodies = {"/fork": {"node_id": "a"}, "/unlock": {"because": "I want to"}}
+    body = bodies.get(path)
     theirs = bob.call(method, f"/runs/{names['MINE']}{path}", body)
     absent = bob.call(method, f"/runs/{ABSENT}{path}", body)
     assert theirs.status_code == absent.status_code == 404
