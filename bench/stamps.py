@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import httpx
+from websockets.sync.client import connect
+
+from joinery_cli import local
 
 ENDINGS = {"run.completed", "run.failed", "run.cancelled", "run.timed_out"}
 
@@ -54,6 +64,81 @@ def stamping_model() -> Iterator[str]:
         server.server_close()
 
 
+_URL, _NAME = "JOINERY_MODEL_BASE_URL", "JOINERY_MODEL_NAME"
+
+
+@contextmanager
+def stamping_stack() -> Iterator[local.LocalStack]:
+    """Starts a stack of its own whose model is the one above."""
+    with stamping_model() as url, tempfile.TemporaryDirectory() as home:
+        before = {name: os.environ.get(name) for name in (_URL, _NAME)}
+        os.environ.update({_URL: url, _NAME: "stamps"})
+        try:
+            yield local.up(lambda _step, _detail: None, model=False, home=Path(home))
+        finally:
+            local.down(home=Path(home))
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+# -- runs ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """How old a token was when it arrived, and how far into its text (both in seconds)."""
+
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What `GET /runs/{run_id}/cost` says of a run, its time, and the ages of its tokens."""
+
+    cost: dict[str, Any]
+    seconds: float
+    ages: list[Age]
+
+
+@contextmanager
+def caller(stack: local.LocalStack) -> Iterator[httpx.Client]:
+    """Opens the HTTP API as the stack's user."""
+    headers = {"Authorization": f"Bearer {stack.token}"}
+    with httpx.Client(
+        base_url=stack.http_api_url, headers=headers, timeout=30, trust_env=False
+    ) as http:
+        yield http
+
+
+def time_of(http: httpx.Client, run_id: str) -> float:
+    """Returns how long a run took that has ended, in seconds."""
+    run = http.get(f"/runs/{run_id}?results=false").json()
+    begun, ended = (datetime.fromisoformat(run[name]) for name in ("created_at", "ended_at"))
+    return (ended - begun).total_seconds()
+
+
+def publish(http: httpx.Client, source: str, opt: int = 1) -> str:
+    """Publishes a workflow and returns its id."""
+    answer = http.post("/workflows", json={"source": source, "opt": opt}).raise_for_status()
+    return str(answer.json()["workflow_id"])
+
+
+def run_watched(stack: local.LocalStack, source: str, *, opt: int = 1) -> Ran:
+    """Runs a workflow to its end with one viewer, who reads everything."""
+    headers = {"Authorization": f"Bearer {stack.token}"}
+    with caller(stack) as http:
+        workflow = publish(http, source, opt)
+        with connect(stack.websocket_url, additional_headers=headers, proxy=None) as connection:
+            viewer = Viewer(connection)
+            run_id = http.post("/runs", json={"workflow_id": workflow}).json()["run_id"]
+            viewer.watch(run_id)
+        # The line that counts the calls of the last invocation comes after its end.
+        time.sleep(1)
+        cost = http.get(f"/runs/{run_id}/cost").json()
+        return Ran(cost, time_of(http, run_id), viewer.ages)
+
+
 class Viewer:
     """Watches one run over a socket and notes the age of each token as it arrives.
 
@@ -64,7 +149,8 @@ class Viewer:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._texts: dict[tuple[str, str, int], str] = {}
-        self.ages: list[float] = []
+        self._begun: dict[tuple[str, str, int], float] = {}
+        self.ages: list[Age] = []
 
     def watch(self, run_id: str) -> None:
         """Reads until the run has ended."""
@@ -88,4 +174,6 @@ class Viewer:
         self._texts[place] = held + fresh
         # A delta may end within a stamp: that one counts when it is whole.
         known = held.count(" ")
-        self.ages += [now - float(stamp) for stamp in (held + fresh).split(" ")[known:-1]]
+        for stamp in map(float, (held + fresh).split(" ")[known:-1]):
+            begun = self._begun.setdefault(place, stamp)
+            self.ages.append(Age(stamp - begun, now - stamp))

@@ -8,16 +8,19 @@ export const PROTOCOL_VERSION = 1;
 export const EVENT_NAMES = Object.freeze([
   "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out", "run.paused",
   "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
-  "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "input.cut",
-  "usage.recorded", "budget.warning", "budget.exceeded", "breaker.tripped", "breaker.unlocked",
-  "void",
+  "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "agent.round",
+  "tool.called", "tool.completed", "context.compacted", "input.requested", "input.received",
+  "input.taken", "input.cut", "usage.recorded", "budget.warning", "budget.exceeded",
+  "breaker.tripped", "breaker.unlocked", "void",
 ]);
 
 export const DELTA_NAMES = Object.freeze(["text.delta"]);
 
 export const FRAME_NAMES = Object.freeze(["ack", "error", "pong", "resync", "hint"]);
 
-export const ACTIONS = Object.freeze(["subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume", "unlock"]);
+export const ACTIONS = Object.freeze([
+  "subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume", "unlock", "input",
+]);
 
 /** What each message must have, `data.` before what is in its data. */
 export const REQUIRED = Object.freeze({
@@ -76,6 +79,34 @@ export const REQUIRED = Object.freeze({
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.round",
     "data.path", "data.max_rounds",
   ],
+  "agent.round": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.round",
+    "data.max_rounds", "data.calls",
+  ],
+  "tool.called": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.round",
+    "data.index", "data.call_id", "data.tool", "data.arguments", "data.key",
+  ],
+  "tool.completed": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.round",
+    "data.index", "data.call_id", "data.tool", "data.ok", "data.duration_ms", "data.chars",
+    "data.cut",
+  ],
+  "context.compacted": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.round",
+    "data.exchanges", "data.before_tokens", "data.after_tokens", "data.by",
+  ],
+  "input.requested": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.prompt",
+    "data.expires_at",
+  ],
+  "input.received": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.kind", "data.value",
+  ],
+  "input.taken": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.turn",
+    "data.input_ids",
+  ],
   "input.cut": [
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data",
     "data.kept_chars", "data.total_chars",
@@ -119,6 +150,7 @@ export const REQUIRED = Object.freeze({
   pause: ["action", "request_id", "run_id"],
   resume: ["action", "request_id", "run_id"],
   unlock: ["action", "request_id", "run_id"],
+  input: ["action", "request_id", "run_id", "value"],
 });
 
 /**
@@ -386,7 +418,7 @@ export const REQUIRED = Object.freeze({
  * @property {string} path
  * @property {string} [node_name]
  * @property {"node.started"} event
- * @property {{attempt: number, type: string}} data
+ * @property {{attempt: number, type: string, kept?: Record<string, number>}} data
  */
 
 /**
@@ -490,6 +522,130 @@ export const REQUIRED = Object.freeze({
  * @property {string} [node_name]
  * @property {"loop.round"} event
  * @property {{round: number, path: string, max_rounds: number}} data
+ */
+
+/**
+ * An agent with tools asks its model.
+ *
+ * @typedef {Object} AgentRound
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"agent.round"} event
+ * @property {{round: number, max_rounds: number, calls: number, last?: "rounds" | "calls" |
+ *   "time"}} data
+ */
+
+/**
+ * A tool begins to work for an agent.
+ *
+ * @typedef {Object} ToolCalled
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"tool.called"} event
+ * @property {{round: number, index: number, call_id: string, tool: string, arguments: string,
+ *   key: string}} data
+ */
+
+/**
+ * A tool's result is stored; the model is told it.
+ *
+ * @typedef {Object} ToolCompleted
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"tool.completed"} event
+ * @property {{round: number, index: number, call_id: string, tool: string, ok: boolean,
+ *   duration_ms: number, chars: number, cut: boolean, code?: string}} data
+ */
+
+/**
+ * An agent's conversation came near to its model's window.
+ *
+ * @typedef {Object} ContextCompacted
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"context.compacted"} event
+ * @property {{round: number, exchanges: number, before_tokens: number, after_tokens: number, by:
+ *   "model" | "list" | "cut"}} data
+ */
+
+/**
+ * A question waits for its answer.
+ *
+ * @typedef {Object} InputRequested
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"input.requested"} event
+ * @property {{prompt: string, options?: Record<string, string>, schema?: Record<string, any>,
+ *   default?: any, expires_at: string}} data
+ */
+
+/**
+ * Somebody has answered a question, or told the run's agents something.
+ *
+ * @typedef {Object} InputReceived
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"input.received"} event
+ * @property {string} [node_id]
+ * @property {string} [path]
+ * @property {string} [node_name]
+ * @property {{kind: "answer" | "message", value: any, input_id?: string, to?: string}} data
+ */
+
+/**
+ * An agent reads messages of the user.
+ *
+ * @typedef {Object} InputTaken
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"input.taken"} event
+ * @property {{turn: number, input_ids: (string)[]}} data
  */
 
 /**
@@ -624,7 +780,8 @@ export const REQUIRED = Object.freeze({
  * @property {string} [run_id]
  * @property {number} [head]
  * @property {{request_id: string, action: string, status?: string, created?: boolean, live?:
- *   boolean, events?: number, deltas?: number}} data
+ *   boolean, events?: number, deltas?: number, kind?: "answer" | "message", node_id?: string,
+ *   path?: string, input_id?: string}} data
  */
 
 /**
@@ -756,4 +913,16 @@ export const REQUIRED = Object.freeze({
  * @property {string} run_id
  * @property {string} [because]
  * @property {("content" | "cost" | "risk")[]} [checks]
+ */
+
+/**
+ * Answer a question that waits, or tell the run's agents something.
+ *
+ * @typedef {Object} InputCommand
+ * @property {"input"} action
+ * @property {string} request_id
+ * @property {string} run_id
+ * @property {string} [node_id]
+ * @property {string} [path]
+ * @property {any} value
  */

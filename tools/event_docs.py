@@ -123,6 +123,8 @@ def _kind(schema: Schema, spec: Mapping[str, Any]) -> str:
         return f"`{json.dumps(spec['const'])}`"
     if "enum" in spec:
         return ", ".join(f"`{value}`" for value in spec["enum"])
+    if "type" not in spec:
+        return "any JSON"
     kinds = spec["type"] if isinstance(spec["type"], list) else [spec["type"]]
     return " or ".join(_of_kind(schema, kind, spec) for kind in kinds)
 

@@ -131,6 +131,8 @@ def _type(schema: Schema, body: Mapping[str, Any]) -> str:
         return json.dumps(body["const"])
     if "enum" in body:
         return " | ".join(json.dumps(value) for value in body["enum"])
+    if "type" not in body:
+        return "any"
     kinds = body["type"] if isinstance(body["type"], list) else [body["type"]]
     return " | ".join(_of_kind(schema, kind, body) for kind in kinds)
 

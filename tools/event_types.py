@@ -105,6 +105,8 @@ def _type(schema: Schema, body: Mapping[str, Any]) -> str:
         return f"Literal[{body['const']!r}]"
     if "enum" in body:
         return f"Literal[{', '.join(repr(value) for value in body['enum'])}]"
+    if "type" not in body:
+        return "Any"
     kinds = body["type"] if isinstance(body["type"], list) else [body["type"]]
     return " | ".join(_of_kind(schema, kind, body) for kind in kinds)
 

@@ -12,7 +12,14 @@ import typer
 from joinery_cli import exits
 from joinery_cli.guard import guarded, guarded_outside
 from joinery_cli.main_local import AllowLocalCode, Json, local_app
-from joinery_cli.main_runs import BudgetTokens, BudgetUsd, add_run_commands, budget_of
+from joinery_cli.main_runs import (
+    BudgetTokens,
+    BudgetUsd,
+    Detach,
+    RunId,
+    add_run_commands,
+    budget_of,
+)
 
 app = typer.Typer(
     name="joinery",
@@ -167,13 +174,14 @@ def run_(
     budget_tokens: BudgetTokens = None,
     budget_usd: BudgetUsd = None,
     allow_local_code: AllowLocalCode = False,
+    detach: Detach = False,
     json: Json = False,
 ) -> None:
     """Run a workflow and show its outputs.
 
     Exit code 0 when the run completed, 1 when it failed, 2 when the file or an input is
-    wrong, 3 when it waits for a person, 4 when it goes on without you, 130 when it was
-    cancelled.
+    wrong, 3 when it waits for a person or is paused, 4 when you left it with Ctrl-C and it
+    goes on, 130 when it was cancelled. With --detach 0 says that it was started.
     """
 
     def body() -> int:
@@ -181,7 +189,7 @@ def run_(
 
         request = Request(
             file, tuple(inputs or ()), engine, scripted, model, allow_local_code, json, opt,
-            budget_of(budget_tokens, budget_usd),
+            detach, budget_of(budget_tokens, budget_usd),
         )  # fmt: skip
         return run_command(request)
 
@@ -189,10 +197,11 @@ def run_(
 
 
 @app.command()
-def watch(run_id: Annotated[str, typer.Argument(metavar="RUN_ID")], json: Json = False) -> None:
-    """Watch a run on the local stack.
+def watch(run_id: RunId, json: Json = False) -> None:
+    """Follow a run, from any terminal and at any time.
 
-    Ends when the run does; Ctrl-C stops the watching, not the run.
+    Shows it from its beginning and ends when the run does; Ctrl-C stops the watching, not
+    the run.
     """
 
     def body() -> int:

@@ -9,7 +9,8 @@ import typer
 from joinery_cli.guard import guarded
 from joinery_cli.main_local import Json
 
-RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
+RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="As `joinery runs` lists it.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Start it and return; do not watch it.")]
 
 BudgetTokens = Annotated[
     int | None, typer.Option("--budget-tokens", min=1, help="Most tokens that the run may use.")
@@ -29,8 +30,8 @@ def budget_of(tokens: int | None, usd: float | None) -> dict[str, Any] | None:
 
 
 def add_run_commands(app: typer.Typer) -> None:
-    """Adds `runs`, `show`, `cancel`, `pause`, `resume`, `unlock`, `fork` and `delete`."""
-    for command in (runs, show, cancel, pause, resume, unlock, fork, delete):
+    """Adds `runs`, `show`, `answer`, `cancel`, `pause`, `resume`, `unlock`, `fork`, `delete`."""
+    for command in (runs, show, answer, cancel, pause, resume, unlock, fork, delete):
         app.command()(command)
 
 
@@ -86,7 +87,7 @@ def resume(
     *,
     budget_tokens: BudgetTokens = None,
     budget_usd: BudgetUsd = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not watch it.")] = False,
+    detach: Detach = False,
     json: Json = False,
 ) -> None:
     """Go on with a run that is paused, out of budget, or from the node at which it failed."""
@@ -126,6 +127,27 @@ def unlock(
     raise typer.Exit(guarded(body))
 
 
+def answer(
+    run_id: RunId,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NODE[@PATH]] VALUE",
+            help="The answer; where several questions wait, after the one that it answers.",
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Answer a question of a run that waits, or tell its agents something."""
+
+    def body() -> int:
+        from joinery_cli.commands.runs import answer_command
+
+        return answer_command(run_id, tuple(words), json=json)
+
+    raise typer.Exit(guarded(body))
+
+
 def fork(
     run_id: RunId,
     *,
@@ -141,7 +163,7 @@ def fork(
         list[str] | None,
         typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input that changes."),
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not watch it.")] = False,
+    detach: Detach = False,
     json: Json = False,
 ) -> None:
     """Start a new run that keeps what another one did before a node."""
@@ -157,12 +179,13 @@ def fork(
 def delete(
     run_id: RunId,
     force: Annotated[bool, typer.Option("--cancel", help="Cancel it first if needed.")] = False,
+    json: Json = False,
 ) -> None:
     """Delete all that is stored of a run."""
 
     def body() -> int:
         from joinery_cli.commands.runs import delete_command
 
-        return delete_command(run_id, cancel=force)
+        return delete_command(run_id, cancel=force, json=json)
 
     raise typer.Exit(guarded(body))

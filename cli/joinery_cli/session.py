@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from joinery_cli import exits
+from joinery_cli.asking import Asker
 from joinery_cli.engines.base import Engine, Feed
 from joinery_cli.interrupts import Interrupts
 from joinery_cli.live.state import RunState
@@ -18,6 +19,8 @@ PROMPT_S: Final = 3.0
 
 SUSPENDED_S: Final = 2.0
 """A run is left when it is suspended and nothing was heard of it for so long."""
+WAITS_S: Final = 1.0
+"""How long nothing but questions must be open before a command without a terminal ends."""
 
 IMPATIENT: Final = 2
 """After this many more, the process ends at once, whatever is still under way."""
@@ -33,15 +36,20 @@ class Session:
         cancellable: Whether a second Ctrl-C cancels the run; the first only detaches.
         patient: Whether the first Ctrl-C waits for a second one; pointless without a terminal
             for a run that dies with the command.
+        asker: Asks the person what the run asks; None where nobody is there to ask.
     """
 
     engine: Engine
     view: View
     cancellable: bool = True
     patient: bool = True
+    asker: Asker | None = None
+    _waits_since: float = 0.0
 
     def run(self, state: RunState | None = None) -> RunState:
-        """Follows the run; returns its state, which has ended unless the person detached.
+        """Follows the run; returns its state.
+
+        It has ended unless the person detached, or it waits for an answer and nobody is there.
 
         Raises:
             JoineryError: The run could not be followed.
@@ -63,11 +71,21 @@ class Session:
                 heard_at = time.monotonic()
                 events = state.apply(message)
                 self.view.heard(state, message, events)
-            if state.status == "suspended" and time.monotonic() - heard_at > SUSPENDED_S:
+            now = time.monotonic()
+            if state.status == "suspended" and now - heard_at > SUSPENDED_S:
                 return  # it waits for somebody to let it go on
-            if wish.to_leave(time.monotonic()):
+            if wish.to_leave(now) or self._is_left(state, now):
                 return
-            self.view.draw(state)
+            if self.asker is None or not self.asker.ask(state):
+                self.view.draw(state)
+
+    def _is_left(self, state: RunState, now: float) -> bool:
+        """Whether the run has only waited for a while, for somebody who is not here."""
+        if self.asker is not None or not state.waits:
+            self._waits_since = 0.0
+            return False
+        self._waits_since = self._waits_since or now
+        return now - self._waits_since >= WAITS_S
 
 
 class _Wish:

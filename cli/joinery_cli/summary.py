@@ -6,13 +6,14 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery_cli.commands.plan import dollars
 from joinery_cli.live.glyphs import Glyphs, glyphs_for
 from joinery_cli.live.state import path_key
-from joinery_cli.live.words import footer_parts, label, seconds
+from joinery_cli.live.words import count, footer_parts, label, seconds
 from joinery_cli.output import clean, show
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ def print_summary(result: Mapping[str, Any], state: RunState, *, nodes: bool = T
     """
     glyphs = glyphs_for(sys.stdout.encoding)
     status = result["status"]
-    sign = glyphs.of(status, 0)
-    if status == "running":
-        sign = glyphs.by_status["running"]
+    sign = glyphs.by_status.get(status, "?")
     show(f"{_paint(f'{sign} {status}', status)}  {clean(state.name)}  {result['run_id']}")
     if nodes:
         for line in _nodes(state, glyphs):
@@ -72,13 +71,15 @@ def _expectations(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _figures(result: Mapping[str, Any], state: RunState) -> list[str]:
-    parts = footer_parts(state, state.ended_at)
+    parts = footer_parts(state, time.time())
     if result["model_calls"]:
         parts.append(f"{dollars(result['model_usd'])} for models")
     if result["transitions"]:
-        predicted = f"({result['transitions_predicted']:,} predicted)"
-        parts.append(f"{result['transitions']:,} transitions {predicted}")
-        parts.append(f"{sum(result['aws_calls'].values()):,} AWS calls")
+        # Nothing is predicted of a run that was resumed, and of others where they will have led.
+        predicted = result["transitions_predicted"] if result["status"] == "completed" else 0
+        of = f" ({predicted:,} predicted)" if predicted else ""
+        parts.append(count(result["transitions"], "transition") + of)
+        parts.append(count(sum(result["aws_calls"].values()), "AWS call"))
         parts.append(f"{dollars(result['price_usd'])} on AWS without model fees")
     return parts
 
@@ -91,12 +92,13 @@ def _nodes(state: RunState, glyphs: Glyphs) -> Iterator[str]:
     visits = sorted(
         state.visits.values(), key=lambda v: (path_key(v.path), order.get(v.node_id, len(order)))
     )
-    width = max((cell_len(label(visit)) for visit in visits), default=0)
+    width, now = max((cell_len(label(visit)) for visit in visits), default=0), time.time()
     for visit in visits:
         facts = [fact for fact in (visit.note, visit.error) if fact]
         if visit.status != "completed":
-            facts.insert(0, visit.status)
-        taken = seconds(visit.seconds(visit.ended_at)) if visit.started_at else ""
+            cut_short = visit.status == "failed" and not visit.error
+            facts.insert(0, "cut short" if cut_short else visit.status)
+        taken = seconds(visit.seconds(now)) if visit.started_at else ""
         said = clean("; ".join(" ".join(fact.split()) for fact in facts))
         sign = _paint(glyphs.by_status.get(visit.status, "?"), visit.status)
         yield f"  {sign} {set_cell_size(label(visit), width)}  {taken:>9}  {said}".rstrip()

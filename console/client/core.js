@@ -114,8 +114,9 @@ export class Core {
     this._requests += 1;
     const until = now + this._timing.answerS;
     const command = { action, fields, until, sent: false, runId, own };
-    this._commands.set(String(this._requests), command);
-    return String(this._requests);
+    const requestId = String(fields.request_id ?? this._requests);
+    this._commands.set(requestId, command);
+    return requestId;
   }
 
   // -- what happened to the connection ------------------------------------------------

@@ -5,6 +5,7 @@
 
 import { PROTOCOL_VERSION } from "../protocol.js";
 import { EventCursor } from "./cursor.js";
+import { sliceOf } from "./codepoints.js";
 import { Transcript } from "./transcript.js";
 
 /** @typedef {import("../protocol.js").Message} Message */
@@ -179,6 +180,7 @@ export class Feed {
       this.transcript.apply(event);
       this._note(event);
       if (event.event !== "void") out.push(event);
+      out.push(...this._behindKept(event));
       if (LAST.has(event.event)) {
         this.ended = true;
         done = this._waiting.length;
@@ -188,6 +190,25 @@ export class Feed {
     }
     if (done) this._waiting.splice(0, done);
     if (this._over && this._waiting.length === 0 && !this.cursor.behind) this.ended = true;
+    return out;
+  }
+
+  /**
+   * Text that came before the event which says what it follows.
+   *
+   * @param {Message} event
+   * @returns {Message[]}
+   */
+  _behindKept(event) {
+    const [nodeId, path] = [event.node_id ?? "", event.path ?? ""];
+    const out = [];
+    for (const [stream, length] of Object.entries(event.data?.kept ?? {})) {
+      const held = this.transcript.stream(nodeId, path, stream);
+      if (!held || held.length <= length || held.lost) continue;
+      const text = sliceOf(held.text(), held.length, length, held.length);
+      const data = { attempt: event.data.attempt, stream, offset: length, text };
+      out.push(this._made("text.delta", nodeId, path, data));
+    }
     return out;
   }
 

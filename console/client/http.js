@@ -211,6 +211,20 @@ export class Http {
   }
 
   /**
+   * Answers a question of a run, or tells its agents something. A question without options and
+   * schema takes text, an agent takes text; `path` is needed where several rounds or items wait.
+   *
+   * @param {string} runId
+   * @param {any} value
+   * @param {{nodeId?: string, path?: string, idempotencyKey?: string}} [what]
+   */
+  input(runId, value, { nodeId, path, idempotencyKey } = {}) {
+    const headers = { "Idempotency-Key": idempotencyKey ?? crypto.randomUUID() };
+    const body = { value, node_id: nodeId, path };
+    return this.request("POST", `/runs/${part(runId)}/input`, { body, headers });
+  }
+
+  /**
    * Starts a new run that takes over what had ended before a node, and runs the rest.
    *
    * @param {string} runId

@@ -17,6 +17,9 @@ import { JoineryError } from "./http.js";
 
 const OPEN_MS = 10_000;
 
+/** Commands whose request id is random: the same one again changes nothing. */
+const KEYED = new Set(["input", "start"]);
+
 /**
  * One socket on which several runs are watched and commands are sent. It is opened when
  * there is something to do, opened again when it breaks, and replaced before API Gateway
@@ -83,7 +86,8 @@ export class Live {
   }
 
   /**
-   * Sends a command, such as `pause` with `run_id`.
+   * Sends a command, such as `pause` with `run_id`. A `start` and an `input` may bring a
+   * `request_id` of 8 to 64 random characters: the same one again changes nothing.
    *
    * @param {string} action
    * @param {Record<string, any>} [fields]
@@ -93,7 +97,8 @@ export class Live {
    *   it was carried out.
    */
   async command(action, fields = {}) {
-    const requestId = this._core.command(action, fields, seconds());
+    const given = KEYED.has(action) ? { request_id: crypto.randomUUID(), ...fields } : fields;
+    const requestId = this._core.command(action, given, seconds());
     /** @type {Promise<Message>} */
     const answer = new Promise((resolve) => this._answers.set(requestId, resolve));
     this._do();

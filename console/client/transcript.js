@@ -128,6 +128,20 @@ export class StreamText {
     return this._parts.length ? this._parts[0] : "";
   }
 
+  /**
+   * One piece up to the first hole, then those beyond it.
+   *
+   * @returns {[number, Piece][]} Each with its offset.
+   */
+  pieces() {
+    /** @type {[number, Piece][]} */
+    const found = this.length ? [[0, { text: this.text(), count: this.length }]] : [];
+    for (const start of this._starts) {
+      found.push([start, /** @type {Piece} */ (this._later.get(start))]);
+    }
+    return found;
+  }
+
   /** All that has arrived, with `HOLE` wherever something is missing. */
   shown() {
     const out = [this.text()];
@@ -169,7 +183,7 @@ function after(sorted, value) {
   return low;
 }
 
-/** @typedef {{number: number, nodeId: string, path: string, streams: Map<string, StreamText>}} Attempt */
+/** @typedef {{number: number, nodeId: string, path: string, streams: Map<string, StreamText>, before: Map<string, StreamText>}} Attempt */
 
 /** The streamed text of a run, by node, path and stream; the newest attempt counts. */
 export class Transcript {
@@ -180,7 +194,8 @@ export class Transcript {
 
   /**
    * Takes any message of a run. `text.delta` is merged by its offset; `client.gap` gives up
-   * what is missing; `node.started` of a new attempt clears what the one before had said.
+   * what is missing; `node.started` of a new attempt clears what the one before had said,
+   * but for what it says is kept.
    *
    * @param {Message} message
    * @returns {boolean} Whether it changed the text.
@@ -199,7 +214,9 @@ export class Transcript {
     if (message.event === "node.started") {
       const before = this._places.get(placeOf(message.node_id, message.path));
       const now = this._attempt(message);
-      return before !== undefined && now !== undefined && now !== before;
+      if (now === undefined) return false;
+      const kept = keep(now, data.kept ?? {});
+      return kept || (before !== undefined && now !== before);
     }
     return false;
   }
@@ -229,7 +246,8 @@ export class Transcript {
     let held = this._places.get(key);
     if (!held || number > held.number) {
       const nodeId = message.node_id ?? "";
-      held = { number, nodeId, path: message.path ?? "", streams: new Map() };
+      const before = held?.streams ?? new Map();
+      held = { number, nodeId, path: message.path ?? "", streams: new Map(), before };
       // A place keeps its turn, as in Python.
       this._places.set(key, held);
     }
@@ -304,6 +322,29 @@ export class Transcript {
       })
       .map(([name]) => name);
   }
+}
+
+/**
+ * Takes over as much of the attempt before as still counts; returns whether any.
+ *
+ * @param {Attempt} attempt
+ * @param {Record<string, number>} kept
+ */
+function keep(attempt, kept) {
+  let news = false;
+  for (const [name, length] of Object.entries(kept)) {
+    const earlier = attempt.before.get(name);
+    if (!earlier || earlier.lost) continue;
+    for (const [offset, { text, count }] of earlier.pieces()) {
+      const part = sliceOf(text, count, 0, Math.max(0, Math.min(count, length - offset)));
+      if (!part) continue;
+      let stream = attempt.streams.get(name);
+      if (!stream) attempt.streams.set(name, (stream = new StreamText()));
+      news = stream.merge(offset, part).news || news;
+    }
+  }
+  attempt.before = new Map();
+  return news;
 }
 
 /**

@@ -46,7 +46,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _counted(event: dict[str, Any], deadline: float) -> dict[str, Any]:
-    """Runs the node and, however it ends, logs the AWS calls that it took."""
+    """Runs the node and, however it ends, logs the AWS calls and the time that it took."""
     counter = bootstrap.clients().counter
     counter.reset()
     counter.add(INVOCATION)
@@ -57,7 +57,7 @@ def _counted(event: dict[str, Any], deadline: float) -> dict[str, Any]:
         took = time.monotonic() - begun
         ends = event.get("node") == END
         _drain(END_DRAIN_S if ends else NODE_DRAIN_S + NODE_DRAIN_SHARE * took)
-        _print_calls(event, counter.snapshot())
+        _print_calls(event, counter.snapshot(), time.monotonic() - begun)
 
 
 def _run(event: dict[str, Any], deadline: float) -> dict[str, Any]:
@@ -73,6 +73,7 @@ def _run(event: dict[str, Any], deadline: float) -> dict[str, Any]:
         deadline=deadline,
         quorum=event.get("quorum", ()),
         token=event.get("token", ""),
+        failed=event.get("failed", False),
     )
 
 
@@ -91,10 +92,9 @@ def _drain(timeout_s: float) -> None:
         log.exception("messages were not sent")
 
 
-def _print_calls(event: dict[str, Any], calls: dict[str, int]) -> None:
-    from joinery.aws.logs import calls_line
+def _print_calls(event: dict[str, Any], calls: dict[str, int], seconds: float) -> None:
+    from joinery.aws.logs import TOOK, calls_line
 
-    line = calls_line(
-        str(event.get("run_id")), calls, node=event.get("node"), path=event.get("path")
-    )
+    facts = {"node": event.get("node"), "path": event.get("path"), TOOK: round(seconds * 1000)}
+    line = calls_line(str(event.get("run_id")), calls, **facts)
     sys.stdout.write(line + "\n")

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from joinery.errors import NotFound, RunCancelled, RunSuspended
 from joinery.events.make import make_event
-from joinery.runs.model import NodeKey
-from joinery.runs.ports import TextPiece
+from joinery.runs.model import NodeKey, NodeRecord
+from joinery.runs.ports import ClaimLost, TextPiece
 
 if TYPE_CHECKING:
-    from contract.backends import Started
+    from contract.backends import Backend, Started
 
 
 def _event(started: Started, number: int = 0) -> dict[str, Any]:
@@ -35,6 +36,59 @@ def test_events_are_numbered_and_read_in_order(started: Started) -> None:
 def test_appending_nothing_stores_nothing(started: Started) -> None:
     assert started.store.append(started.id, []) == []
     assert started.store.control(started.id).head == 0
+
+
+def test_an_attempt_begins_only_in_a_run_that_goes_on(started: Started) -> None:
+    record = NodeRecord(NodeKey(3, ""), "node3", "running", 1)
+    started.store.request_cancel(started.id)
+    with pytest.raises(RunCancelled):
+        started.again().append(started.id, [_event(started)], begins=record)
+    assert started.store.control(started.id).head == 0
+    # What is no beginning is told all the same.
+    [stored] = started.again().append(started.id, [_event(started)])
+    assert stored["seq"] == 1
+
+
+def test_no_attempt_begins_in_a_paused_run(started: Started) -> None:
+    run = started.store.get_run(started.id)
+    paused = make_event("run.paused", started.id, {"incarnation": 1}, at=started.now)
+    [event] = started.store.pause_run(run, paused)
+    record = NodeRecord(NodeKey(3, ""), "node3", "running", 1)
+    with pytest.raises(RunSuspended):
+        started.again().append(started.id, [_event(started)], begins=record)
+    assert started.store.control(started.id).head == event["seq"]
+
+
+def test_no_attempt_begins_in_a_run_that_is_not_there(backend: Backend) -> None:
+    record = NodeRecord(NodeKey(3, ""), "node3", "running", 1)
+    event = make_event("node.started", "run_absent", {}, at=1.0)
+    with pytest.raises(NotFound):
+        backend.make().append("run_absent", [event], begins=record)
+
+
+def test_the_beginning_of_an_attempt_that_was_overtaken_is_refused(started: Started) -> None:
+    def claim(now: float) -> NodeRecord:
+        return started.again().claim(
+            started.id, NodeKey(3, ""), "node3", holder=str(now), now=now, until=now + 15
+        )
+
+    slow, log = claim(started.now), getattr(started.store, "_log", None)
+    if log is None:
+        claim(started.now + 16)
+    else:
+        draw = log.draw
+
+        def and_sleep(run_id: str, count: int, **more: Any) -> list[int]:
+            seqs: list[int] = draw(run_id, count, **more)
+            log.draw = draw
+            log.void(run_id, seqs)
+            claim(started.now + 16)
+            return seqs
+
+        log.draw = and_sleep
+    with pytest.raises(ClaimLost):
+        started.store.append(started.id, [_event(started)], begins=slow)
+    assert "node.started" not in [e["event"] for e in started.again().events(started.id, 0, 10)]
 
 
 def test_forty_writers_at_once_leave_no_hole(started: Started) -> None:

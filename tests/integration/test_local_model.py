@@ -11,12 +11,15 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from kit.agents import agent_workflow, python_tool
 from kit.engines import interpreted
+from kit.wires import PIXEL
 from kit.workflows import workflow
 
 from joinery.compiler.compile import compile_workflow
 from joinery.llm.registry import ModelSettings, Registry
-from joinery.llm.types import CallContext, Finished, Message, ModelRequest, TextChunk
+from joinery.llm.types import CallContext, Finished, Media, Message, ModelRequest, TextChunk
+from joinery.model_errors import PermanentMediaUnsupported
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,13 @@ def test_tokens_stream(models: Registry) -> None:
     assert not finished.usage.estimated
 
 
+def test_an_image_is_refused_by_a_model_that_sees_nothing(models: Registry) -> None:
+    provider, name = models.resolve({})
+    messages = (Message("user", "What is it?", media=(Media("image/png", PIXEL),)),)
+    with pytest.raises(PermanentMediaUnsupported, match="image"):
+        list(provider.stream(ModelRequest(name, messages), call()))
+
+
 def test_a_workflow_with_a_scored_answer(models: Registry) -> None:
     graph = workflow(
         ["start -> judge -> end"],
@@ -117,3 +127,24 @@ def test_a_client_that_leaves_while_its_prompt_is_read_frees_its_slot(models: Re
     began = time.monotonic()
     list(provider.stream(ModelRequest(name, (Message("user", "Hi"),), max_tokens=3), call()))
     assert time.monotonic() - began < 8
+
+
+def test_an_agent_calls_a_tool(models: Registry) -> None:
+    tools = {
+        "weather": python_tool(
+            "weather",
+            "def weather(city):\n    return f'It rains in {city}.'",
+            parameters={"city": {"type": "string", "enum": ["Oslo", "Rome"]}},
+        )
+    }
+    model = {"temperature": 0, "max_tokens": 60}
+    node = {"prompt": "What is the weather in Oslo?"}
+    flow = agent_workflow(tools, node, model=model, max_rounds=3)
+    ended = interpreted(compile_workflow(flow).plan, {}, models)
+    assert ended.status == "completed", ended.listener.named("node.failed")
+    calls = ended.listener.named("tool.completed")
+    assert calls
+    assert all(call["data"]["ok"] for call in calls)
+    assert ended.outputs["text"]
+    [record] = [r for r in ended.store.nodes(ended.run.run_id) if r.node_id == "a"]
+    assert record.usage["model_calls"] == len(ended.listener.named("agent.round"))

@@ -70,6 +70,20 @@ def test_a_failed_condition_gives_the_item_also_in_a_transaction(stack: LocalSta
     assert "Item" not in client.get_item(TableName=table, Key=key, ConsistentRead=True)
 
 
+def test_a_transaction_that_is_sent_again_is_done_once(stack: LocalStack) -> None:
+    client, table = stack.client("dynamodb"), stack.outputs["StateTableName"]
+    key = {"pk": {"S": "again"}, "sk": {"S": "META"}}
+    put = {
+        "TableName": table,
+        "Item": {**key, "until": {"N": "0.0"}},
+        "ConditionExpression": "attribute_not_exists(pk)",
+    }
+    for _ in range(2):
+        client.transact_write_items(TransactItems=[{"Put": put}], ClientRequestToken="again")
+    with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+        client.transact_write_items(TransactItems=[{"Put": put}], ClientRequestToken="another")
+
+
 def test_a_counter_gives_each_caller_its_own_number(stack: LocalStack) -> None:
     client = stack.client("dynamodb")
 

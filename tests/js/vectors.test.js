@@ -27,7 +27,12 @@ for (const { name, steps } of text.texts) {
     for (const step of steps) {
       const { path = "", stream = "text", news, shown } = step;
       const message = step.started
-        ? { event: "node.started", node_id: "a", path, data: { attempt: step.started } }
+        ? {
+            event: "node.started",
+            node_id: "a",
+            path,
+            data: { attempt: step.started, kept: step.kept ?? {} },
+          }
         : delta(step);
       assert.equal(transcript.apply(message), news);
       assert.equal(transcript.text("a", path, stream), shown);

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joinery.compiler.build import build_plan
-from joinery.compiler.plan import Plan
+from joinery.compiler.plan import WAITING_TYPES, Plan
 from joinery.errors import NodeError, NotFound, Transient
 from joinery.runs.deps import Deps
 from joinery.runs.inline_children import InlineChildRuns
@@ -105,7 +105,19 @@ class CrashingStore(MemoryStore):
 
 
 WRITES = frozenset(
-    {"create_run", "release", "put_token", "mark_started", "close_run", "finish", "append", "claim"}
+    {
+        "append",
+        "claim",
+        "close_run",
+        "create_run",
+        "drop_token",
+        "finish",
+        "look_soon",
+        "mark_asked",
+        "mark_started",
+        "put_token",
+        "release",
+    }
 )
 
 
@@ -169,6 +181,12 @@ class StepFunctions:
             self._failed(run_id, node, 0, error, transient=error.startswith("Transient"))
         self.crashes("refuse", "after")
 
+    def expire(self) -> None:
+        """Ends every wait like `TimeoutSeconds`: its Task is tried again."""
+        for run_id, node in self.waits.values():
+            self.ready.append((run_id, node, 1))
+        self.waits.clear()
+
     # -- executions ------------------------------------------------------------------------
 
     def _plan_of(self, run_id: str) -> Plan:
@@ -201,7 +219,7 @@ class StepFunctions:
         while self.ready:
             run_id, node, tries = self.ready.popleft()
             plan = self._plan_of(run_id)
-            waits = node != "end" and plan.by_id[node].type == "workflow"
+            waits = node != "end" and plan.by_id[node].type in WAITING_TYPES
             token = ""
             if waits:
                 self.tokens += 1

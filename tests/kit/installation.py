@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from mangum import Mangum
 
 from joinery.api.app import create_app
+from joinery.catalog.child_runs import PublishedChildRuns
 from joinery.catalog.ports import Version
 from joinery.compiler.plan import Plan
 from joinery.errors import Conflict, JoineryError, NotFound
@@ -127,6 +128,7 @@ class Executions:
     started: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     fails: JoineryError | None = None
+    counted: int | None = 4
 
     def start(self, machine_arn: str, name: str, payload: Mapping[str, Any]) -> str:
         if self.fails:
@@ -139,8 +141,21 @@ class Executions:
             raise self.fails
         self.stopped.append(execution_arn)
 
-    def transitions(self, execution_arn: str) -> int:
-        return 4
+    def transitions(self, execution_arn: str) -> int | None:
+        return self.counted
+
+
+@dataclass
+class Woken:
+    """Implements `TaskTokens`: what was sent to the Tasks that waited."""
+
+    sent: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def succeed(self, token: str, output: str) -> None:
+        self.sent.append((token, "succeed", output))
+
+    def fail(self, token: str, error: str, cause: str) -> None:
+        self.sent.append((token, error, cause))
 
 
 class Installation:
@@ -152,6 +167,7 @@ class Installation:
         self.issued = Tickets(self.clock)
         self.passed = Passes(self.clock)
         self.plans: dict[str, Plan] = {}
+        self.woken = Woken()
         self.calls: dict[str, int] = {}
         self.now: float | None = None
 
@@ -162,7 +178,8 @@ class Installation:
         return Deps(self.store, self.listener, NoModels(), clock=self.clock, background=False)
 
     def closing_deps(self) -> Deps:
-        return self.run_deps()
+        waking = PublishedChildRuns(self.workflows, self.runs, self.woken)
+        return replace(self.run_deps(), children=waking)
 
     def archive(self) -> Archive:
         return self.store

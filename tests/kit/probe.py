@@ -78,9 +78,11 @@ class Probe:
 
     def logged(self, text: str) -> bool:
         """Whether the function printed a text."""
-        found = self.stack.client("logs").filter_log_events(
-            logGroupName=self.log_group, filterPattern=f'"{text}"'
-        )
+        client = self.stack.client("logs")
+        try:
+            found = client.filter_log_events(logGroupName=self.log_group, filterPattern=f'"{text}"')
+        except client.exceptions.ResourceNotFoundException:  # it was not called yet
+            return False
         return bool(found["events"])
 
     @property

@@ -11,11 +11,18 @@ from joinery.llm.types import CallContext, ModelRequest
 from joinery.model_errors import PermanentModelRejected, TransientModelUnavailable
 from joinery.workflow.model import Workflow
 
+from .random_children import CODE
+
 End = tuple[str, str]
 """A node and the port through which a part is left."""
 
 
-LEAVES = {"template", "llm"}
+LEAVES = {"template", "llm", "code", "tool", "workflow"}
+
+TOOLS = {
+    name: {"description": name, "code": CODE, "parameters": {"given": {"type": "string"}}}
+    for name in ("fine", "broken")
+}
 
 
 @dataclass
@@ -30,6 +37,8 @@ class Builder:
     contained: int = 0
     quorums: bool = False
     models: bool = False
+    wide: bool = True
+    calls: bool = False
 
     around: list[str] = field(default_factory=lambda: [""])
     """The iterate nodes whose bodies are being drawn."""
@@ -61,7 +70,12 @@ class Builder:
         name = self.name("t")
         may_fail = self.contained > 0 or self.quorums
         kinds = ["fine"] * 8 + ["continue", "route"] + ["fail"] * may_fail
-        behaviour = self.draw(st.sampled_from(kinds + ["model"] * 4 * self.models))
+        kinds += ["model"] * 4 * self.models + ["code", "tool"] * self.calls
+        behaviour = self.draw(
+            st.sampled_from(kinds + ["workflow"] * 2 * (self.calls and self.wide))
+        )
+        if behaviour in ("code", "tool", "workflow"):
+            return self.call(name, behaviour)
         if behaviour == "model":
             self.nodes[name] = self.model()
             return [name], [(name, "")]
@@ -73,6 +87,23 @@ class Builder:
         if behaviour in ("continue", "fail"):
             return [name], [(name, "")]
         return [name], [(name, ""), (name, "error")]
+
+    def call(self, name: str, kind: str) -> tuple[list[str], list[End]]:
+        """A node that calls code, a tool or a child workflow, which may fail."""
+        policy = self.draw(st.sampled_from(["continue", "route"] + ["fail"] * (self.contained > 0)))
+        names = ["leaf", "middle", "broken"] if kind == "workflow" else ["fine", "broken"]
+        called = self.draw(st.sampled_from(names))
+        node: dict[str, Any] = {"type": kind, "on_error": policy}
+        if kind == "code":
+            node |= {"code": CODE, "function": called, "inputs": {"given": name}}
+        elif kind == "tool":
+            node |= {"tool": called, "arguments": {"given": name}}
+        else:
+            node |= {"workflow": called, "inputs": {"given": name}}
+            errors = self.draw(st.sampled_from([None, ["workflow.child_failed"]]))
+            node["retry"] = {"attempts": 2, "backoff": "1ms", "errors": errors}
+        self.nodes[name] = node
+        return [name], [(name, "")] + [(name, "error")] * (policy == "route")
 
     def model(self) -> dict[str, Any]:
         """A node that calls a model; `answer` does as the prompt says."""
@@ -188,11 +219,13 @@ class Builder:
         key = f"x{len(self.inputs)}"
         self.inputs[key] = {"type": "array", "required": True}
         self.given[key] = list(range(self.draw(st.integers(0, 3))))
+        # So many at once are executions of their own.
+        at_once = self.draw(st.sampled_from([1, 2, 3, 41][: 3 + self.wide]))
         node = self.nodes[name] = {
             "type": "iterate",
             "items": "{{ inputs." + key + " }}",
-            "concurrency": self.draw(st.integers(1, 3)),
-            "max_items": 3,
+            "concurrency": at_once,
+            "max_items": max(3, at_once),
             "on_item_error": self.draw(st.sampled_from(["fail", "continue"])),
         }
         exits = [(name, "done")]
@@ -222,15 +255,22 @@ def answer(request: ModelRequest, call: CallContext) -> str:
 
 @st.composite
 def workflows(
-    draw: Any, depth: int = 3, *, quorums: bool = False, models: bool = False
+    draw: Any,
+    depth: int = 3,
+    *,
+    quorums: bool = False,
+    models: bool = False,
+    wide: bool = True,
+    calls: bool = False,
 ) -> tuple[Workflow, dict[str, Any]]:
     """Draws a workflow and inputs for it.
 
     With `quorums`, joins that do not wait for all; nodes with `models` need some that say
-    `answer`.
+    `answer`; without `wide`, nothing that one invocation could not run. With `calls`, nodes
+    that call code, tools and the workflows of `random_children`.
     """
     inputs = {"missing": {"type": "string"}}
-    builder = Builder(draw, inputs=inputs, quorums=quorums, models=models)
+    builder = Builder(draw, inputs=inputs, quorums=quorums, models=models, wide=wide, calls=calls)
     entries, exits = builder.part(depth)
     builder.link([("start", "")], entries)
     builder.link(exits, ["end"])
@@ -240,6 +280,7 @@ def workflows(
             "name": "random",
             "nodes": builder.nodes,
             "edges": builder.edges,
+            "tools": TOOLS if calls else {},
             "inputs": builder.inputs,
             "outputs": {name: "{{ nodes." + name + " ?? null }}" for name in builder.nodes},
         }

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from joinery.compiler.build import build_plan
 from joinery.compiler.plan import CODE_TYPES
 from joinery.errors import InvalidRequest, Unavailable
 from joinery_cli import exits
+from joinery_cli.access import follow_hint, required_stack, tell
+from joinery_cli.asking import Asker
 from joinery_cli.children import inline_plans, publish_children
 from joinery_cli.commands.local import running_stack
 from joinery_cli.inputs import read_inputs
 from joinery_cli.interrupts import interruptible
-from joinery_cli.live.views import choose_view
+from joinery_cli.live.views import View, choose_view
 from joinery_cli.output import print_json, say
 from joinery_cli.session import Session
 from joinery_cli.workflow_file import publishable, read_workflow
+
+LOCAL_STAGE: Final = "local"
+"""The stage of runs in this process, unless `JOINERY_STAGE` names another one."""
 
 if TYPE_CHECKING:
     from joinery.compiler.plan import Plan
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from joinery.llm.scripted import Cassette
     from joinery.workflow.validation import Report
     from joinery_cli.engines.base import Engine
+    from joinery_cli.engines.local import LocalEngine
     from joinery_cli.live.state import RunState
     from joinery_cli.local import LocalStack
 
@@ -45,6 +52,7 @@ class Request:
         allow_local_code: Whether code may run without a sandbox.
         json: Whether stdout is for a program.
         opt: Optimisation level that the local stack compiles it at; None for its default.
+        detach: Whether to start it and return.
         budget: What the run may use; takes the place of the workflow's.
     """
 
@@ -56,6 +64,7 @@ class Request:
     allow_local_code: bool = False
     json: bool = False
     opt: int | None = None
+    detach: bool = False
     budget: Mapping[str, Any] | None = None
 
 
@@ -79,7 +88,11 @@ def run_command(request: Request) -> int:
         InvalidWorkflow: The workflow is invalid.
         Unavailable: The engine or the model does not answer.
     """
+    if request.detach and request.engine == "inline":
+        raise InvalidRequest("--detach: an inline run lives in this command and ends with it")
     ready = _read(request)
+    if request.detach:
+        return _start(request, ready)
     with interruptible(), ExitStack() as held:
         engine = _engine(request, ready, held)
         if not request.json:
@@ -87,10 +100,11 @@ def run_command(request: Request) -> int:
             say(f"{engine.run_id} runs {where}")
         view = choose_view(json=request.json)
         try:
-            state = Session(engine, view, patient=sys.stdin.isatty()).run()
+            asker = asker_of(engine, view, json=request.json)
+            state = Session(engine, view, patient=sys.stdin.isatty(), asker=asker).run()
         except Unavailable:
             if engine.survives:
-                say(f"{engine.run_id} may still run: joinery watch {engine.run_id}")
+                say(f"{engine.run_id} may still run; {follow_hint(engine.run_id)}")
             raise
         return conclude(engine, state, json=request.json)
 
@@ -106,12 +120,27 @@ def _read(request: Request) -> _Ready:
     return _Ready(report, plan, inputs, cassette, model, request.budget)
 
 
-def conclude(engine: Engine, state: RunState, *, json: bool, nodes: bool = True) -> int:
-    """Prints a run that has ended or was left; returns the exit code."""
+def asker_of(engine: Engine, view: View, *, json: bool) -> Asker | None:
+    """Returns what asks the person at the terminal; None where nobody can type."""
+    return Asker(engine, view) if sys.stdin.isatty() and not json else None
+
+
+def conclude(
+    engine: Engine, state: RunState, *, json: bool, nodes: bool = True, whole: bool = False
+) -> int:
+    """Prints a run that has ended or was left; returns the exit code.
+
+    Args:
+        engine: The run.
+        state: What its events have told.
+        json: Whether stdout is for a program.
+        nodes: Whether to list the nodes.
+        whole: Whether to show a run that goes on, too.
+    """
     result = engine.result()
     if json:
         print_json(result)
-    elif state.ended:
+    elif state.ended or whole:
         from joinery_cli.summary import print_summary
 
         print_summary(result, state, nodes=nodes)
@@ -120,8 +149,18 @@ def conclude(engine: Engine, state: RunState, *, json: bool, nodes: bool = True)
         say(f"error: {result['error'].get('message', 'the run failed')}")
     if result["status"] == "suspended":
         say(how_to_go_on(engine, result.get("error") or {}))
-    elif code in (exits.DETACHED, exits.WAITING):
-        say(f"the run goes on; watch it with: joinery watch {engine.run_id}")
+        return code
+    for node_id, path in state.asked if engine.survives else ():
+        place = f"{node_id}@{path}" if path else node_id
+        say(f"{place} waits: joinery answer {engine.run_id} {place} VALUE")
+    if state.asked and not engine.survives:
+        say("the run has ended with this command: only in a terminal can it be answered here")
+    elif code == exits.DETACHED:
+        say(f"the run goes on; {follow_hint(engine.run_id)}")
+    elif result["status"] == "paused":
+        say(f"the run is paused; go on with: joinery resume {engine.run_id}")
+    elif code == exits.WAITING:
+        say(f"the run waits; {follow_hint(engine.run_id)}")
     return code
 
 
@@ -134,13 +173,20 @@ def how_to_go_on(engine: Engine, error: Mapping[str, Any]) -> str:
     return f"go on with: joinery unlock {engine.run_id} --because REASON"
 
 
+def _start(request: Request, ready: _Ready) -> int:
+    """Starts a run on the local stack and says how to follow it; returns the exit code."""
+    stack = required_stack()
+    with ExitStack() as held:
+        engine = _local_engine(stack, ready, held, opt=request.opt)
+    started = {"run_id": engine.run_id, "status": engine.status}
+    return tell(started, json=request.json, hint=follow_hint(engine.run_id))
+
+
 def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
     """Returns the engine with the run created on it; what it needs is closed by `held`."""
     stack = None if request.engine == "inline" else running_stack()
     if request.engine == "local" and stack is None:
-        from joinery_cli.local import LocalStackDown
-
-        raise LocalStackDown
+        stack = required_stack()
     if stack is not None:
         return _local_engine(stack, ready, held, opt=request.opt)
     from joinery.sandbox.run import SandboxCodeRunner
@@ -151,14 +197,18 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
     if any(node.type in CODE_TYPES for node in ready.plan.nodes):
         code.require()
     tell = (lambda _: None) if request.json else say
-    children = inline_plans(ready.report)
+    stage = os.environ.get("JOINERY_STAGE", LOCAL_STAGE)
+    plan = ready.plan.for_stage(stage)
+    children = {ref: each.for_stage(stage) for ref, each in inline_plans(ready.report).items()}
     models = inline_models(
-        ready.plan, ready.cassette, ready.model, held, children=children.values(), tell=tell
+        plan, ready.cassette, ready.model, held, children=children.values(), tell=tell
     )
-    return InlineEngine(ready.plan, ready.inputs, models, code, children, budget=ready.budget)
+    return InlineEngine(plan, ready.inputs, models, code, children, budget=ready.budget)
 
 
-def _local_engine(stack: LocalStack, ready: _Ready, held: ExitStack, *, opt: int | None) -> Engine:
+def _local_engine(
+    stack: LocalStack, ready: _Ready, held: ExitStack, *, opt: int | None
+) -> LocalEngine:
     from joinery_cli.engines.local import LocalEngine, client_of
 
     model = None

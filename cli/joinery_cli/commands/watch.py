@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from joinery_cli import exits
-from joinery_cli.commands.local import running_stack
-from joinery_cli.commands.run import conclude
+from joinery_cli.access import follow_hint, run_client
+from joinery_cli.commands.run import asker_of, conclude
 from joinery_cli.live.views import choose_view
 from joinery_cli.output import say
 from joinery_cli.session import Session
@@ -14,24 +14,23 @@ def watch_command(run_id: str, *, json: bool) -> int:
     """Follows a run on the local stack; returns the exit code.
 
     Raises:
+        InvalidRequest: That is no run id.
         NotFound: There is no such run.
         Unavailable: The stack is not running.
     """
-    from joinery_cli.engines.local import LocalEngine, client_of
+    from joinery_cli.engines.local import LocalEngine
     from joinery_cli.live.lines import LinePrinter
-    from joinery_cli.local import LocalStackDown
 
-    stack = running_stack()
-    if stack is None:
-        raise LocalStackDown
-    with client_of(stack) as client:
+    with run_client(run_id) as client:
         client.get(run_id)  # tells at once when there is no such run
         engine = LocalEngine(client, run_id)
         if not json:
-            state = Session(engine, choose_view(json=False), cancellable=False).run()
+            view = choose_view(json=False)
+            asker = asker_of(engine, view, json=False)
+            state = Session(engine, view, cancellable=False, asker=asker).run()
             return conclude(engine, state, json=False)
         state = Session(engine, LinePrinter(), cancellable=False).run()
     if not state.ended:
-        say(f"the run goes on; watch it with: joinery watch {run_id}")
+        say(f"the run goes on; {follow_hint(run_id)}")
         return exits.DETACHED
     return exits.of_status(state.status)

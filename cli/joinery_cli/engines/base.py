@@ -32,6 +32,14 @@ class Engine(Protocol):
         """Cancels the run; it ends soon after."""
         ...
 
+    def answer(self, node_id: str, path: str, value: Any) -> None:
+        """Answers a question of the run.
+
+        Raises:
+            JoineryError: Why the answer was not taken.
+        """
+        ...
+
     def result(self) -> dict[str, Any]:
         """Returns the run as `joinery run --json` prints it, ended or not."""
         ...

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from joinery.errors import Conflict
 from joinery.llm.prices import prices_from
+from joinery.runs.answers import Given
 from joinery.runs.deps import Deps
 from joinery.runs.ids import workflow_id_for
 from joinery.runs.inline_children import InlineChildRuns
 from joinery.runs.interpreter import run_inline
 from joinery.runs.memory_store import MemoryStore
+from joinery.runs.say import give_input
 from joinery.runs.start import cancel_run, create_run
 from joinery.runs.views import run_view
 from joinery.sandbox.types import NoCodeRunner
+from joinery.tools.services import EnvironmentSecrets, ToolServices
 from joinery_cli.results import run_result
 
 if TYPE_CHECKING:
@@ -98,6 +102,8 @@ class InlineEngine:
             code=code or NoCodeRunner(),
             children=InlineChildRuns({f"{workflow_id}/0": plan, **(children or {})}),
             prices=lambda: prices_from(os.environ),
+            # This machine is its owner's, and so is what it can reach.
+            tool_services=ToolServices(EnvironmentSecrets(os.environ), private_addresses=True),
         )
         self._run, _ = create_run(
             self._deps,
@@ -121,6 +127,11 @@ class InlineEngine:
             cancel_run(self._deps, self._store.get_run(self.run_id))
         except Conflict:
             return  # it has just ended by itself
+
+    def answer(self, node_id: str, path: str, value: Any) -> None:
+        """See `Engine.answer`."""
+        given = Given(uuid.uuid4().hex, value, node_id, path)
+        give_input(self._deps, self._store.get_run(self.run_id), given)
 
     def result(self) -> dict[str, Any]:
         """See `Engine.result`."""

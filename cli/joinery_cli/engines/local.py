@@ -25,12 +25,25 @@ def client_of(stack: LocalStack) -> Client:
 
 
 class LocalEngine:
-    """One run on the local stack; it goes on without this command."""
+    """One run on the local stack; it goes on without this command.
+
+    Attributes:
+        status: Its status when it was started.
+        cost: What it took, once `result` was asked.
+    """
 
     survives = True
 
-    def __init__(self, client: Client, run_id: str, node_ids: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        client: Client,
+        run_id: str,
+        node_ids: tuple[str, ...] = (),
+        *,
+        status: str = "queued",
+    ) -> None:
         self._client, self.run_id, self._node_ids = client, run_id, node_ids
+        self.status = status
         self.cost: Mapping[str, Any] = {}
 
     @staticmethod
@@ -54,7 +67,7 @@ class LocalEngine:
         """
         workflow_id = client.publish(source, opt=opt)["workflow_id"]
         run = client.start(workflow_id, inputs, cassette=cassette, model=model, budget=budget)
-        return LocalEngine(client, run["run_id"], node_ids)
+        return LocalEngine(client, run["run_id"], node_ids, status=run["status"])
 
     def follow(self, put: Put, stop: Stop) -> None:
         """See `Engine.follow`."""
@@ -67,6 +80,10 @@ class LocalEngine:
             self._client.cancel(self.run_id)
         except Conflict:
             return  # it has just ended by itself
+
+    def answer(self, node_id: str, path: str, value: Any) -> None:
+        """See `Engine.answer`."""
+        self._client.input(self.run_id, value, node_id=node_id, path=path)
 
     def result(self) -> dict[str, Any]:
         """See `Engine.result`."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from joinery.compiler.plan import Plan
     from joinery.llm.registry import ModelFlag, ModelSettings
     from joinery.llm.scripted import Cassette
+    from joinery.llm.types import Provider
     from joinery.nodes.base import Models
 
 CASSETTE_BYTES: Final = 1_048_576
@@ -97,19 +98,25 @@ def inline_models(
         and any(_asks_local(p, flag) for p in (plan, *children))
     ):
         settings = _nearest_model(settings, held, tell)
-    registry = Registry(settings, cassette=cassette, override=flag)
+    registry = Registry(settings, cassette=cassette, override=flag, makers={"bedrock": _bedrock})
     held.callback(registry.close)
     return registry
 
 
+def _bedrock() -> Provider:
+    """Returns Bedrock with the rights of this machine's AWS profile."""
+    from joinery.aws.bedrock import Bedrock
+    from joinery.aws.clients import Clients
+
+    return Bedrock(Clients().bedrock)
+
+
 def _asks_local(plan: Plan, flag: ModelFlag | None) -> bool:
     """Whether any node asks for the model of this machine."""
-    from joinery.llm.registry import DEFAULT_PROVIDER
+    from joinery.llm.registry import DEFAULT_PROVIDER, provider_of
 
     asked: set[Any] = {
-        node.spec["model"].get("provider") or DEFAULT_PROVIDER
-        for node in plan.nodes
-        if node.type in MODEL_TYPES
+        provider_of(node.spec["model"]) for node in plan.nodes if node.type in MODEL_TYPES
     }
     if asked and flag is not None:
         asked = {flag.provider}

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 COLUMN_MIN: Final = 26
 """Narrower columns of text are hard to read; what does not fit beside waits for its turn."""
 
+_CALLS: Final = 4
+"""Most calls of an agent that are shown above its text."""
+
 _ROOMY: Final = 16
 """Terminals of fewer lines get no blank ones."""
 
@@ -65,6 +68,8 @@ class Painter:
 
     def _footer(self, state: RunState, width: int, now: float, notice: str) -> Text:
         left = Text(f" {self._glyphs.dot} ".join(footer_parts(state, now)), style="dim")
+        if state.status == "paused":
+            notice = notice or f"go on with: joinery resume {state.run_id}"
         return _sides(left, Text(notice, style="bold yellow" if notice else ""), width)
 
     # -- text --------------------------------------------------------------------------
@@ -106,6 +111,8 @@ class Painter:
         title.append(f"{self._glyphs.of(visit.status, now)} ", style=STYLES.get(visit.status, ""))
         title.append(label(visit), style="bold")
         title.append(f" {seconds(visit.seconds(now))}", style="dim")
+        head = [title, *self._tools(visit, width, height, now)]
+        height -= len(head) - 1
         place = (visit.node_id, visit.path)
         text, style = state.transcript.text(*place), ""
         if not text:
@@ -114,10 +121,22 @@ class Painter:
             waits = visit.error
             if not waits and visit.status == "running":
                 waits = f"reading the prompt {self._glyphs.more}"
-            return [title, *(Text(line, style="dim") for line in _wrapped(waits, width, height))]
+            return [*head, *(Text(line, style="dim") for line in _wrapped(waits, width, height))]
         wrap = self._wraps.setdefault(place, TailWrap(width))
         wrap.update(text, width)
-        return [title, *(Text(line, style=style) for line in wrap.tail(height))]
+        return [*head, *(Text(line, style=style) for line in wrap.tail(height))]
+
+    def _tools(self, visit: Visit, width: int, height: int, now: float) -> list[Text]:
+        """Returns the newest calls of an agent, a line each, in a third of the column."""
+        if visit.ended_at or height < _CALLS:
+            return []
+        lines = []
+        for call in list(visit.rounds.calls.values())[-min(_CALLS, height // 3) :]:
+            line = Text(no_wrap=True)
+            line.append(f"{self._glyphs.of(call.status, now)} ", style=STYLES.get(call.status, ""))
+            line.append(call.line, style="dim")
+            lines.append(_fit(line, width))
+        return lines
 
     def _finished(self, state: RunState, width: int, most: int) -> list[Text]:
         """Returns the texts of nodes that have ended, a line each, newest last."""

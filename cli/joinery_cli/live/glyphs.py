@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 STYLES: Final = {
+    "queued": "dim",
     "pending": "dim",
+    "paused": "yellow",
+    "suspended": "magenta",
     "running": "cyan",
     "retrying": "yellow",
     "waiting": "magenta",
@@ -39,7 +42,10 @@ class Glyphs:
 
 UNICODE: Final = Glyphs(
     {
+        "queued": "○",
         "pending": "○",
+        "paused": "‖",
+        "suspended": "◇",
         "running": "●",
         "retrying": "↻",
         "waiting": "◇",
@@ -58,7 +64,10 @@ UNICODE: Final = Glyphs(
 
 ASCII: Final = Glyphs(
     {
+        "queued": ".",
         "pending": ".",
+        "paused": "=",
+        "suspended": "?",
         "running": "*",
         "retrying": "~",
         "waiting": "?",
@@ -79,7 +88,7 @@ ASCII: Final = Glyphs(
 def glyphs_for(encoding: str | None) -> Glyphs:
     """Returns the signs that an encoding can hold."""
     try:
-        "✓⠋│←…".encode(encoding or "ascii")
+        "✓⠋│←‖…".encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return ASCII
     return UNICODE

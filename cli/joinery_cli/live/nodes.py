@@ -64,6 +64,8 @@ def _facts(state: RunState, node: NodeView) -> list[tuple[str, str]]:
         facts.append((f"round {current} of {most}", "dim"))
     elif visit.path:
         facts.append((f"round {visit.path}", "dim"))
+    if visit.rounds.fact:
+        facts.append((visit.rounds.fact, "dim"))
     if visit.status == "skipped":
         facts.append(("skipped", "dim"))
     if visit.attempt > 1:

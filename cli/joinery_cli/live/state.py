@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from joinery.client import EventCursor, Transcript
 from joinery.events.make import Event
+from joinery_cli.live.tools import AGENT_EVENTS, Rounds
 from joinery_cli.output import clean
 
 FINAL: Final = {
@@ -21,6 +22,9 @@ FINAL: Final = {
 SPEAKING: Final = frozenset({"agent", "llm"})
 """Node types whose text comes from a model."""
 
+_ENDS: Final = frozenset({"input.received", "node.completed", "node.failed", "node.started"})
+"""What says that a node does not wait for its answer any more."""
+
 _USAGE: Final = ("input_tokens", "output_tokens", "model_calls")
 
 
@@ -29,7 +33,7 @@ class Visit:
     """One node at one path. Times are epoch seconds, 0 when not reached.
 
     `status` is a node's status, or `retrying` between two attempts; `child` names the
-    child run of a `workflow` node.
+    child run of a `workflow` node; `said` is what is told of the last event beside its status.
     """
 
     node_id: str
@@ -42,6 +46,8 @@ class Visit:
     note: str = ""
     child: str = ""
     name: str = ""
+    rounds: Rounds = field(default_factory=Rounds)
+    said: str = ""
 
     @property
     def title(self) -> str:
@@ -86,6 +92,7 @@ class RunState:
         transcript: The text.
         usage: Tokens and model calls of the nodes that have ended.
         error: Why it failed.
+        asked: What is asked, by the node and the path of the question; the answered are gone.
         started_at: Epoch seconds of `run.started`.
         ended_at: Epoch seconds of the end.
         first_text_at: `time.monotonic()` at which a model's first text was here.
@@ -100,6 +107,7 @@ class RunState:
     transcript: Transcript = field(default_factory=Transcript)
     usage: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_USAGE, 0))
     error: Mapping[str, Any] = field(default_factory=dict)
+    asked: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     started_at: float = 0.0
     ended_at: float = 0.0
     first_text_at: float = 0.0
@@ -128,6 +136,13 @@ class RunState:
         for event in events:
             self._event(event)
         return events
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody is asked something, and nothing else is under way."""
+        if self.ended or self.status == "paused" or not self.asked:
+            return False
+        return all((visit.node_id, visit.path) in self.asked for visit in self.running())
 
     def running(self) -> list[Visit]:
         """Returns the visits that are under way, in the order of the graph."""
@@ -182,8 +197,16 @@ class RunState:
             self._several(name, data, at)
         elif name == "loop.round":
             self._round(event, data)
+        elif name == "input.requested":
+            self._asks(self._visit(event["node_id"], event["path"]), data)
         elif "node_id" in event:
+            if name in _ENDS:
+                self.asked.pop((event["node_id"], event["path"]), None)
             self._node(name, self._visit(event["node_id"], event["path"]), data, at)
+
+    def _asks(self, visit: Visit, data: Mapping[str, Any]) -> None:
+        visit.status, visit.note = "waiting", "waits for an answer"
+        self.asked[visit.node_id, visit.path] = data
 
     def _started(self, event: Event, data: Mapping[str, Any], at: float) -> None:
         self.run_id, self.status, self.started_at = event["run_id"], "running", at
@@ -208,6 +231,8 @@ class RunState:
     def _resumed(self, data: Mapping[str, Any]) -> None:
         """What had failed is to come again; the run is not over after all."""
         self.status, self.ended_at, self.error = "running", 0.0, {}
+        if data.get("after") != "paused":
+            self.asked.clear()
         for row in data["nodes"]:
             visit = self._visit(row["node_id"], row["path"])
             visit.status, visit.error, visit.started_at, visit.ended_at = "pending", "", 0.0, 0.0
@@ -245,6 +270,7 @@ class RunState:
         for row in data["nodes"]:
             visit = self._visit(row["node_id"], row["path"])
             if name == "nodes.cancelled":
+                self.asked.pop((visit.node_id, visit.path), None)
                 self._cancelled(visit, data["join"], at)
             else:
                 visit.status = row.get("status", "skipped")
@@ -285,12 +311,15 @@ class RunState:
                 self._spent[visit.node_id, visit.path] = data
                 for key in _USAGE:
                     self.usage[key] = sum(int(spent.get(key, 0)) for spent in self._spent.values())
+            case name if name in AGENT_EVENTS:
+                visit.said = visit.rounds.hear(name, data)
             case "input.cut":
                 kept, total = data.get("kept_chars", 0), data.get("total_chars", 0)
-                visit.note = f"input cut to {kept:,} of {total:,} characters"
+                visit.said = visit.note = f"input cut to {kept:,} of {total:,} characters"
 
     def _over(self, status: str, data: Mapping[str, Any], at: float) -> None:
         self.status, self.ended_at = status, at
+        self.asked.clear()
         self.error = data.get("error") or {}
         for key in _USAGE:
             self.usage[key] = int((data.get("usage") or {}).get(key, self.usage[key]))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from joinery_cli.live.state import RunState
+from joinery_cli.live.state import RunState, Visit
+from joinery_cli.live.tools import SAID
 from joinery_cli.live.words import label, seconds
 from joinery_cli.output import clean, is_live, say
 
@@ -38,6 +40,10 @@ class View(Protocol):
         """Says something to the person who watches."""
         ...
 
+    def rest(self) -> None:
+        """Leaves the terminal for a question and its answer; drawing goes on after that."""
+        ...
+
     def close(self) -> None:
         """Leaves the terminal as it was; a second time does nothing."""
         ...
@@ -64,6 +70,9 @@ class SilentView:
         if text:
             say(text)
 
+    def rest(self) -> None:
+        """See `View.rest`."""
+
     def close(self) -> None:
         """See `View.close`."""
 
@@ -78,10 +87,17 @@ class PlainView(SilentView):
                 say(line)
 
 
+_OF_RUNS: Final = {
+    "run.started": "{name} started",
+    "run.paused": "{name} is paused; go on with: joinery resume {run_id}",
+    "run.resumed": "{name} goes on",
+}
+
+
 def _lines(state: RunState, event: Event) -> list[str]:
     name, data = event["event"], event.get("data") or {}
-    if name == "run.started":
-        return [f"{state.name} started"]
+    if name in _OF_RUNS:
+        return [_OF_RUNS[name].format(name=state.name, run_id=event["run_id"])]
     if name == "nodes.skipped":
         return [
             f"{label(state.visits[row['node_id'], row['path']])} skipped" for row in data["nodes"]
@@ -93,7 +109,11 @@ def _lines(state: RunState, event: Event) -> list[str]:
         return [f"{event['node_id']} begins round {data['round']} of {data['max_rounds']}"]
     if "node_id" not in event:
         return []
-    visit = state.visits[event["node_id"], event["path"]]
+    return _of_node(state.visits[event["node_id"], event["path"]], event)
+
+
+def _of_node(visit: Visit, event: Event) -> list[str]:
+    name, data = event["event"], event.get("data") or {}
     who = label(visit)
     match name:
         case "node.started":
@@ -108,9 +128,17 @@ def _lines(state: RunState, event: Event) -> list[str]:
             return [f"{who} is tried again: {visit.error}"]
         case "child.started":
             return [f"{who} waits for {data['workflow']['name']}, {visit.note}"]
-        case "input.cut":
-            return [f"{who}: {visit.note}"]
+        case "input.requested" | "input.received" | "input.cut":
+            return [_of_input(name, who, visit.note, data)]
+        case name if name in SAID:
+            return [f"{who}: {visit.said}"]
     return []
+
+
+def _of_input(name: str, who: str, note: str, data: Mapping[str, Any]) -> str:
+    if name == "input.cut":
+        return f"{who}: {note}"
+    return f"{who} asks: {data['prompt']}" if name == "input.requested" else f"{who} is answered"
 
 
 class LiveView:
@@ -172,6 +200,13 @@ class LiveView:
         assert self._live is not None
         lines = self._painter.frame(state, width, height, time.time(), clean(self._notice))
         self._live.update(Group(*lines), refresh=True)
+
+    def rest(self) -> None:
+        """See `View.rest`."""
+        self._changed = True
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def close(self) -> None:
         """See `View.close`."""

@@ -13,11 +13,15 @@ def footer_parts(state: RunState, now: float) -> list[str]:
     end = state.ended_at or now
     parts = [seconds(max(0.0, end - state.started_at) if state.started_at else 0.0)]
     if state.usage["model_calls"]:
-        parts.append(f"{state.usage['input_tokens']:,} tokens in")
+        parts.append(f"{count(state.usage['input_tokens'], 'token')} in")
         parts.append(f"{state.usage['output_tokens']:,} out")
-        calls = state.usage["model_calls"]
-        parts.append(f"{calls:,} model call{'s' if calls != 1 else ''}")
+        parts.append(count(state.usage["model_calls"], "model call"))
     return parts
+
+
+def count(number: int, noun: str) -> str:
+    """Returns a number with its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def label(visit: Visit) -> str:

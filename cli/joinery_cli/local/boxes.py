@@ -50,11 +50,12 @@ def _raise_if_aborted() -> None:
 
 
 @contextmanager
-def _box() -> Iterator[Box]:
-    box = Box(_BOX.get())
-    token = _BOX.set(box)
+def box() -> Iterator[Box]:
+    """Runs what is inside as branches that end with the first one's error."""
+    opened = Box(_BOX.get())
+    token = _BOX.set(opened)
     try:
-        yield box
+        yield opened
     finally:
         _BOX.reset(token)
 
@@ -75,15 +76,15 @@ def patch() -> None:
 
 def _boxed(run: Callable[..., Any], error_type: type[Exception]) -> Callable[..., Any]:
     def run_box(*arguments: Any) -> Any:
-        with _box() as box:
+        with box() as own:
             try:
                 return run(*arguments)
             except error_type:
-                if box.failed.done():
-                    raise box.failed.result() from None
+                if own.failed.done():
+                    raise own.failed.result() from None
                 raise
             finally:
-                if box.around is not None and any(b.failed.done() for b in box.around.chain()):
+                if own.around is not None and any(b.failed.done() for b in own.around.chain()):
                     raise Aborted
 
     return run_box

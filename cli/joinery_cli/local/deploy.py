@@ -78,6 +78,7 @@ def prepare(
     model_api_key: str,
     *,
     allow_local_code: bool = False,
+    model_base_urls: str = "",
 ) -> Release:
     """Puts together what `deploy` deploys: the template, the bundles, this stack's parameters."""
     processor = "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
@@ -93,6 +94,8 @@ def prepare(
             "ModelBaseUrl": stack.model_base_url,
             "ModelName": stack.model_name,
             "ModelApiKey": model_api_key,
+            "ModelBaseUrls": model_base_urls,
+            "BedrockModels": "arn:aws:bedrock:*",  # the emulator's own, which cost nothing
         },
     )
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from joinery.llm.keys import VARIABLES
+from joinery.tools.services import OTHER_NAMES, VARIABLE
+
 REGION: Final = "us-east-1"
+
+_KEPT: Final = {"PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy"}
 
 
 def environment(*, port: int, home: str, access_key: str, secret_key: str) -> dict[str, str]:
@@ -17,11 +22,7 @@ def environment(*, port: int, home: str, access_key: str, secret_key: str) -> di
         access_key: Key id of the root user; IAM is enforced for everybody else.
         secret_key: That user's secret.
     """
-    kept = {
-        name: os.environ[name]
-        for name in ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy")
-        if name in os.environ
-    }
+    kept = {name: value for name, value in os.environ.items() if _is_kept(name)}
     return kept | {
         "HOME": home,
         "TMPDIR": home,
@@ -46,3 +47,13 @@ def environment(*, port: int, home: str, access_key: str, secret_key: str) -> di
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
     }
+
+
+def _is_kept(name: str) -> bool:
+    """Whether workers need a variable: keys of models and secrets of tools are among these."""
+    return (
+        name in _KEPT
+        or any(name in names for names in VARIABLES.values())
+        or name in OTHER_NAMES.values()
+        or name.startswith(VARIABLE)
+    )

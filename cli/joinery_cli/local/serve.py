@@ -4,7 +4,7 @@
 
 The changes reach into the version of ministack that requirements/dev.lock names;
 each has a test in tests/integration/test_local_stack.py; task tokens are mended in
-`callbacks`. Nothing imports this module.
+`callbacks`, distributed Maps in `map_runs`. Nothing imports this module.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from joinery_cli.local.callbacks import mend_task_tokens
+from joinery_cli.local.map_runs import mend_map_runs
 
 
 def main() -> None:
@@ -25,6 +26,8 @@ def main() -> None:
     _give_branches_their_own_context()
     mend_task_tokens()
     _end_boxes_at_their_first_error()
+    _know_repeated_transactions()
+    mend_map_runs()
 
     from ministack.app import main as serve
 
@@ -102,6 +105,27 @@ def _end_boxes_at_their_first_error() -> None:
     from joinery_cli.local.boxes import patch
 
     patch()
+
+
+def _know_repeated_transactions() -> None:
+    """A transaction that was sent again was refused: its numbers had been rewritten meanwhile.
+
+    The SDK sends it again, under the same token, when the answer does not come in time.
+    """
+    from ministack.services import dynamodb
+
+    write = dynamodb._transact_write_items
+
+    def with_numbers_as_stored(value: Any) -> Any:
+        if isinstance(value, list):
+            return [with_numbers_as_stored(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        if set(value) == {"N"} and isinstance(value["N"], str):
+            return {"N": dynamodb._ddb_canonicalize_number(value["N"]) or value["N"]}
+        return {name: with_numbers_as_stored(each) for name, each in value.items()}
+
+    dynamodb._transact_write_items = lambda data: write(with_numbers_as_stored(data))
 
 
 if __name__ == "__main__":

@@ -136,8 +136,14 @@ def _bring_up_to_date(
     stack = _choose_model(stack, model, progress)
     # The model loads while the functions are packaged.
     bundles = package(project, progress)
-    key = os.environ.get("JOINERY_MODEL_API_KEY", "")
-    release = prepare(project, stack, bundles, key, allow_local_code=allow_local_code)
+    release = prepare(
+        project,
+        stack,
+        bundles,
+        os.environ.get("JOINERY_MODEL_API_KEY", ""),
+        allow_local_code=allow_local_code,
+        model_base_urls=os.environ.get("JOINERY_MODEL_BASE_URLS", ""),
+    )
     changed = release.digest != stack.deployed
     if changed:
         progress("deploy", f"template.yaml to {stack.endpoint}")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from joinery_cli.packaging.errors import PackagingFailed
 from joinery_cli.packaging.install import compile_bytecode, install
-from joinery_cli.packaging.trim import size_of
+from joinery_cli.packaging.trim import SERVICES, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +98,7 @@ def build(project: Path, function: str, target: Target) -> Bundle:
 
     need = (_FORMAT, target.name, sys.executable if target.local else "", *target.install_options)
     names = (source / "requirements.txt").read_text()
-    packages_digest = _digest((*need, names), [lock], project)
+    packages_digest = _digest((*need, names, *sorted(SERVICES)), [lock], project)
     home = project / "build" / target.name
     packages = _once(
         home / f"packages-{packages_digest}",

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 SERVICES: Final = frozenset(
     {
         "apigatewaymanagementapi",
+        "bedrock-runtime",
         "dynamodb",
         "lambda",
         "logs",
         "s3",
+        "secretsmanager",
+        "ssm",
         "stepfunctions",
         "sts",
     }

@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     from joinery.catalog.child_runs import PublishedChildRuns
     from joinery.catalog.ports import Executions, Machines
     from joinery.compiler.plan import Plan
+    from joinery.llm.keys import Keys
     from joinery.llm.prices import Prices
+    from joinery.llm.types import Provider
     from joinery.nodes.base import Models
     from joinery.runs.deps import Deps
     from joinery.sandbox.types import CodeRunner
     from joinery.sockets.ports import SocketServices
+    from joinery.tools.services import ToolServices
 
 PREFIX: Final = "JOINERY_"
 
@@ -72,6 +75,10 @@ class Settings:
     publisher_function: str = ""
     retention_days: str = ""
     delta_ms: str = ""
+    tool_secrets: str = ""
+    tool_addresses: str = ""
+    model_keys_secret: str = ""
+    model_keys_path: str = ""
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> Settings:
@@ -142,7 +149,8 @@ def plan(ref: str) -> Plan:
     from joinery.compiler.plan import Plan
 
     workflow_id, _, version = ref.rpartition("/")
-    return Plan.from_dict(catalog().version(workflow_id, int(version)).plan)
+    found = Plan.from_dict(catalog().version(workflow_id, int(version)).plan)
+    return found.for_stage(settings().stage) if found.models else found
 
 
 @cache
@@ -268,9 +276,29 @@ def _deps(models: Models, *, wakes: bool) -> Deps:
     delta_s = float(settings().delta_ms) / 1000 if settings().delta_ms else DELTA_INTERVAL_S
     children = child_runs(wakes=wakes)
     return Deps(
-        store(), publisher(), models, delta_s=delta_s, code=code_runner(), children=children,
+        store(),
+        publisher(),
+        models,
+        delta_s=delta_s,
+        code=code_runner(),
+        children=children,
         prices=prices,
-    )  # fmt: skip
+        stage=settings().stage,
+        tool_services=tool_services(),
+    )
+
+
+@cache
+def tool_services() -> ToolServices:
+    """Returns what tools may use; no secret is read yet."""
+    from joinery.tools.services import EnvironmentSecrets, Secrets, ToolServices
+
+    secrets: Secrets = EnvironmentSecrets(os.environ)
+    if settings().tool_secrets:
+        from joinery.aws.tool_secrets import StoredSecrets
+
+        secrets = StoredSecrets(clients().secrets, settings().tool_secrets)
+    return ToolServices(secrets, private_addresses=settings().tool_addresses == "any")
 
 
 def models_of(extra: Mapping[str, Any]) -> Models:
@@ -278,9 +306,8 @@ def models_of(extra: Mapping[str, Any]) -> Models:
 
     A cassette answers for every model; `model` stands in for every node's own.
     """
-    from joinery.llm.registry import ModelSettings, Registry
-
     if extra.get("cassette") is not None:
+        from joinery.llm.registry import ModelSettings, Registry
         from joinery.llm.scripted import Cassette
 
         cassette = Cassette.from_data(extra["cassette"])
@@ -294,7 +321,40 @@ def _registry(flag: str) -> Models:
     from joinery.llm.registry import ModelSettings, Registry, parse_model_flag
 
     override = parse_model_flag(flag) if flag else None
-    return Registry(ModelSettings.from_env(os.environ), override=override)
+    return Registry(
+        ModelSettings.from_env(os.environ),
+        override=override,
+        keys=model_keys(),
+        makers={"bedrock": _bedrock},
+    )
+
+
+@cache
+def model_keys() -> Keys:
+    """Returns where the keys of providers are; nothing is read yet."""
+    from joinery.llm.keys import EnvironmentKeys, StoredKeys
+
+    keys: Keys = EnvironmentKeys(os.environ)
+    if settings().model_keys_path:
+        from joinery.aws.model_keys import parameter_reader
+
+        path = settings().model_keys_path
+        where = f"the parameters below {path}"
+        keys = StoredKeys(parameter_reader(clients().ssm, path), where=where, fallback=keys)
+    if settings().model_keys_secret:
+        from joinery.aws.model_keys import secret_reader
+
+        secret = settings().model_keys_secret
+        where = "the secret of the template's parameter ModelKeysSecret"
+        keys = StoredKeys(secret_reader(clients().secrets, secret), where=where, fallback=keys)
+    return keys
+
+
+@cache
+def _bedrock() -> Provider:
+    from joinery.aws.bedrock import Bedrock
+
+    return Bedrock(clients().bedrock)
 
 
 def describe_execution(execution_arn: str) -> Mapping[str, Any] | None:
@@ -335,6 +395,7 @@ def socket_services() -> SocketServices:
 
     return SocketServices(
         deps=run_deps(),
+        waking=closing_deps(),
         subscribers=store(),
         connections=connections(),
         watches=watches(),

@@ -215,7 +215,7 @@ class TransientClaimed(Transient):
 
 
 class TransientOutputInvalid(Transient):
-    """The model's answer does not match the node's output schema."""
+    """The model answered nothing, or its answer does not match the node's output schema."""
 
     code = "output_invalid"
 

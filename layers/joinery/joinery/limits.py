@@ -15,14 +15,32 @@ INPUT_BYTES: Final = 1_048_576
 INPUTS_TOTAL_BYTES: Final = 4 * 1_048_576
 """All inputs of a run together: below Lambda's 6 MB request with room for JSON escapes."""
 
+MEDIA_BYTES: Final = 3_932_160
+"""Largest image or file of a prompt: 3.75 MB, the smallest limit of the providers (Bedrock's).
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html
+"""
+
+MEDIA_COUNT: Final = 20
+"""Most images and files of a prompt. Bedrock takes as many images, and five files.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html
+"""
+
 NODE_ID_CHARS: Final = 64
 """A state name may have 80 characters; boxes around a node need room for theirs."""
+
+NODE_NAME_CHARS: Final = 1_000
+"""Each event of a node carries its `name`."""
 
 LOOP_ROUNDS_MAX: Final = 100
 """Hard cap of `max_rounds`."""
 
 ITERATE_ITEMS_MAX: Final = 1_000
 """Hard cap of `max_items`."""
+
+ITERATE_CONCURRENCY_MAX: Final = 1_000
+"""Hard cap of `concurrency`: as many as there are items at most."""
 
 ITERATE_DEPTH_MAX: Final = 20
 """Iterate nodes in iterate nodes; two items in each would be a million."""
@@ -39,6 +57,25 @@ WAIT_TIMEOUT_S: Final = 365 * 24 * 3_600
 CHILD_TIMEOUT_S: Final = 24 * 3_600
 """Longest child run of a node that says nothing itself: `defaults.timeout` is for work."""
 
+QUESTION_TIMEOUT_S: Final = 7 * 24 * 3_600
+"""How long a question waits that says nothing itself."""
+
+QUESTION_BYTES: Final = 32_768
+"""Largest question, its expressions filled in: its event goes over sockets in one frame."""
+
+QUESTION_OPTIONS_MAX: Final = 50
+"""Most options of a question."""
+
+ANSWER_BYTES: Final = 65_536
+"""Largest answer, or message to a running agent, in bytes of UTF-8 (text) or of JSON: its
+event goes over sockets, which carry 128 KB."""
+
+INBOX_PENDING_MAX: Final = 20
+"""Most messages to a run's agents that none has taken."""
+
+INBOX_RUN_MAX: Final = 1_000
+"""Most messages to the agents of one run: each look reads all of them."""
+
 NODES_MAX: Final = 2_000
 """Largest workflow."""
 
@@ -47,6 +84,27 @@ PLAN_BYTES: Final = 8 * 1_048_576
 
 INLINE_BYTES: Final = 8_192
 """Values above go to S3: one PUT ($5/M) costs what 8 write units ($0.625/M each) cost."""
+
+AGENT_ROUNDS: Final = 10
+"""How often an agent with tools asks its model, where it says nothing itself."""
+
+AGENT_ROUNDS_MAX: Final = 100
+"""Hard cap of an agent's `max_rounds`."""
+
+AGENT_CALLS: Final = 50
+"""How many tools an agent calls, where it says nothing itself."""
+
+AGENT_CALLS_MAX: Final = 1_000
+"""Hard cap of an agent's `max_calls`: each is an entry of the journal and two events."""
+
+AGENT_TOOLS_MAX: Final = 100
+"""Most tools of one agent: what models still tell apart, and below all providers' limits."""
+
+TOOL_TIMEOUT_S: Final = 60.0
+"""Longest time of a call that an agent makes, where the tool says nothing itself."""
+
+DOCUMENT_BYTES: Final = 512 * 1024
+"""Largest OpenAPI document of a tool: it is part of the published workflow."""
 
 CODE_BYTES: Final = 65_536
 """Largest source of a code node or a tool."""
@@ -71,6 +129,7 @@ SFN_HISTORY_EVENTS: Final = 25_000
 SFN_DEFINITION_BYTES: Final = 1_048_576
 SFN_NAME_CHARS: Final = 80
 SFN_INLINE_MAP_WIDTH: Final = 40
+SFN_MAP_RUNS_OPEN: Final = 1_000
 SFN_HISTORY_WARN: Final = 0.6
 SFN_HISTORY_REFUSE: Final = 0.8
 
@@ -86,6 +145,10 @@ SFN_EVENTS_PARALLEL: Final = 4
 
 # https://aws.amazon.com/step-functions/pricing/
 SFN_USD_PER_TRANSITION: Final = 25e-6
+
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-transitions.html
+SFN_TRANSITIONS_CHILD_START: Final = 1
+"""A distributed Map pays for each execution that it starts as for a transition."""
 
 # -- Lambda ------------------------------------------------------------------------------
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -163,6 +226,9 @@ S3_USD_PER_GET: Final = 0.4e-6
 ASSUMED_MODEL_CALL_S: Final = 10.0
 """Time of a model call whose real one is not known: 500 tokens at 50 tokens/s."""
 
+ASSUMED_AGENT_ROUNDS: Final = 3
+"""Usual calls of a model by an agent with tools: two that use them and one that answers."""
+
 ASSUMED_PLAIN_NODE_S: Final = 0.05
 ASSUMED_CODE_S: Final = 0.2
 """Time of a call of user code: a fresh process and a little work."""
@@ -173,6 +239,10 @@ RUN_POSTS_PER_SECOND: Final = 50
 LIVE_VIEWERS: Final = 20
 """The first viewers of a run get every message; the others are told to pull."""
 DELTA_INTERVAL_S: Final = 0.1
-"""Deltas of one stream are posted at most this often."""
+"""Deltas of one stream are posted at most this often while somebody waits for its beginning."""
+DELTA_FRESH_S: Final = 0.5
+"""So long text is new: afterwards it is ahead of whoever reads it."""
+DELTA_SETTLED: Final = 2
+"""So many intervals lie between two deltas then: ten posts cost what 1.5 s of the function do."""
 DURABLE_INTERVAL_S: Final = 1.0
 """Streamed text is in the table at most this much later."""

@@ -44,6 +44,30 @@ class PermanentModelAuth(Permanent):
     code = "model_auth"
 
 
+class PermanentModelQuota(Permanent):
+    """The account at the model's provider has no quota or no money left."""
+
+    code = "model_quota"
+
+
+class PermanentMediaUnsupported(Permanent):
+    """The model or its provider cannot take a file; names both."""
+
+    code = "media_unsupported"
+
+
+class PermanentMediaInvalid(Permanent):
+    """What stands for a file is none, is too large, or is an address that is not allowed."""
+
+    code = "media_invalid"
+
+
+class PermanentEmbeddingsUnsupported(Permanent):
+    """The provider has no embeddings."""
+
+    code = "embeddings_unsupported"
+
+
 class PermanentModelUnknown(Permanent):
     """There is no such model or provider."""
 

@@ -195,6 +195,7 @@ def test_cost_adds_up(server: Api, run_id: str) -> None:
     cost = server.get(f"/runs/{run_id}/cost").body
     assert cost["transitions"] == 4
     assert cost["transitions_predicted"] == 2
+    assert cost["transitions_counted"] is True
     assert cost["aws_calls"] == installation.calls
     assert cost["model_calls"] == 1
     assert cost["tokens"] == {"input_tokens": 100, "output_tokens": 20, "estimated": False}
@@ -205,6 +206,36 @@ def test_cost_adds_up(server: Api, run_id: str) -> None:
     assert prices["apigateway"] == pytest.approx(40e-6)
     assert prices["s3"] == pytest.approx(10e-6)
     assert cost["price_usd"] == pytest.approx(sum(prices.values()), abs=1e-7)
+
+
+def test_the_time_that_invocations_logged_is_what_is_paid(server: Api, run_id: str) -> None:
+    # Two nodes side by side in one invocation: their times overlap.
+    for place in (0, 1):
+        key = NodeKey(place, "")
+        server.installation.store._runs[run_id].nodes[key] = NodeRecord(
+            key, "a", "completed", 1, started_at=1.0, ended_at=11.0
+        )
+    server.installation.calls = {"lambda.Invoke": 1, "lambda.Milliseconds": 10_300}
+    cost = server.get(f"/runs/{run_id}/cost").body
+    assert cost["aws_calls"] == {"lambda.Invoke": 1}
+    paid = cost["price_by_service"]["lambda"]
+    assert paid == pytest.approx(0.2e-6 + 10.3 * 0.5 * 13.3334e-6, abs=1e-8)
+
+
+def test_of_a_run_with_too_many_items_the_transitions_are_foretold(
+    server: Api, run_id: str
+) -> None:
+    installation = server.installation
+    installation.store.mark_started(run_id, "arn:execution", installation.clock())
+    key = NodeKey(0, "")
+    installation.store._runs[run_id].nodes[key] = NodeRecord(
+        key, "a", "completed", 1, started_at=1.0, ended_at=2.0
+    )
+    installation.runs.counted = None
+    cost = server.get(f"/runs/{run_id}/cost").body
+    assert cost["transitions_counted"] is False
+    assert cost["transitions"] == cost["transitions_predicted"] == 2
+    assert cost["price_by_service"]["states"] == pytest.approx(2 * 25e-6)
 
 
 def test_a_run_that_has_done_nothing_costs_nothing(server: Api, run_id: str) -> None:

@@ -134,13 +134,20 @@ def test_the_calls_of_a_run_are_summed_over_pages_and_groups() -> None:
     logs = FakeLogs(
         {
             "a": [line, "not JSON run_1", line, json.dumps({"run_id": "run_1"}), line],
-            "b": [wrapped, calls_line("run_2", {"s3.PutObject": 9}), '"run_1"', "[1]"],
+            "b": [
+                wrapped,
+                calls_line("run_2", {"s3.PutObject": 9}, took_ms=9),
+                '"run_1"',
+                "[1]",
+                *(calls_line("run_1", {}, took_ms=ms) for ms in (40, 2)),
+            ],
         }
     )
     calls = CallLogs(logs, ["a", "b", "never-ran"]).calls_of_run("run_1", since=1.5)
-    assert calls == {"dynamodb.UpdateItem": 6, "s3.PutObject": 1}
+    assert calls == {"dynamodb.UpdateItem": 6, "s3.PutObject": 1, "lambda.Milliseconds": 42}
     assert logs.asked[0]["startTime"] == 1500
-    assert [asked["logGroupName"] for asked in logs.asked] == ["a", "a", "a", "b", "never-ran"]
+    asked_of = [asked["logGroupName"] for asked in logs.asked]
+    assert asked_of == ["a", "a", "a", "b", "b", "never-ran"]
 
 
 def test_logs_that_do_not_answer() -> None:

@@ -121,6 +121,47 @@ def test_transitions_are_counted_as_they_are_billed() -> None:
     assert all(asked["includeExecutionData"] is False for _, asked in client.asked)
 
 
+ITEM_STATES = ("ExecutionStarted", "TaskStateEntered", "TaskScheduled", "TaskSucceeded")
+
+
+class MapRuns(FakeStates):
+    """An execution of one Map Run, whose items have executions of their own."""
+
+    def __init__(self, items: int, inner: bool = False) -> None:
+        super().__init__()
+        self.items, self.inner = items, inner
+
+    def get_execution_history(self, **asked: Any) -> Any:
+        arn = asked["executionArn"]
+        started = {"type": "MapRunStarted", "mapRunStartedEventDetails": {"mapRunArn": f"{arn}/m"}}
+        if arn == "arn:e" or (self.inner and arn == "arn:e/m/0"):
+            return {"events": [*_page("MapStateEntered")["events"], started]}
+        return _page(*ITEM_STATES)
+
+    def list_executions(self, **asked: Any) -> Any:
+        places = [f"{asked['mapRunArn']}/{n}" for n in range(self.items)]
+        begin = int(asked.get("nextToken", 0))
+        page = {"executions": [{"executionArn": arn} for arn in places[begin : begin + 40]]}
+        more = begin + 40
+        return {**page, "nextToken": str(more)} if more < self.items else page
+
+
+def test_the_transitions_of_items_and_their_starts_are_counted() -> None:
+    count = StepFunctionsExecutions(MapRuns(90)).transitions("arn:e")
+    assert count == 1 + 90 * (1 + 1)
+
+
+def test_so_are_those_of_items_in_items() -> None:
+    count = StepFunctionsExecutions(MapRuns(3, inner=True)).transitions("arn:e")
+    # The Map; three items, of which two are one Task and one is a Map over three more.
+    assert count == 1 + 3 + 2 + 1 + 3 * (1 + 1)
+
+
+def test_more_items_than_can_be_asked_for_are_not_counted() -> None:
+    assert StepFunctionsExecutions(MapRuns(100)).transitions("arn:e") == 1 + 100 * 2
+    assert StepFunctionsExecutions(MapRuns(101)).transitions("arn:e") is None
+
+
 def test_against_an_engine() -> None:
     import boto3
 

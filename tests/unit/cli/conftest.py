@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from joinery_cli.main import app
 
+from .stack_api import stack_api
+
 PURE = """\
 version: 1
 name: pure
@@ -67,6 +69,13 @@ def joinery(monkeypatch, tmp_path):
         return CliRunner().invoke(app, [str(a) for a in arguments], **options)
 
     return invoke
+
+
+@pytest.fixture
+def api(monkeypatch):
+    """An API in place of the local stack."""
+    with stack_api(monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture

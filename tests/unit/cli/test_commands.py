@@ -19,7 +19,18 @@ def test_version(joinery):
 def test_help_names_every_command(joinery):
     result = joinery("--help")
     assert result.exit_code == 0
-    for name in ["validate", "compile", "plan", "graph", "run", "watch", "doctor", "demo", "local"]:
+    for name in [
+        "validate",
+        "compile",
+        "plan",
+        "graph",
+        "run",
+        "watch",
+        "answer",
+        "doctor",
+        "demo",
+        "local",
+    ]:
         assert f"  {name} " in result.stdout
     assert joinery().exit_code == exits.INVALID
 
@@ -249,7 +260,10 @@ def test_inputs_that_are_wrong(joinery, pure, arguments, says):
 
 
 def test_the_local_engine_without_a_local_stack(joinery, pure):
-    for arguments in (["run", pure, "-i", "number=1", "--engine", "local"], ["watch", "run_x"]):
+    for arguments in (
+        ["run", pure, "-i", "number=1", "--engine", "local"],
+        ["watch", "run_" + "0" * 26],
+    ):
         result = joinery(*arguments)
         assert result.exit_code == exits.FAILED
         assert result.stderr == (
@@ -315,7 +329,7 @@ def test_a_script_answers_in_place_of_every_model(joinery, tmp_path, monkeypatch
         (None, "No such file"),
         (b"\xff\xfe", "is not UTF-8 text"),
         (b"{}", "a cassette is a list"),
-        (b"- {node: a}", "entry 1 (line 1): needs text or error"),
+        (b"- {node: a}", "entry 1 (line 1): needs text, tool_calls, error or fault"),
         (b"[" * 50_000, "c.json"),
         (b" " * 1_048_577, "more than 1,048,576 bytes"),
     ],

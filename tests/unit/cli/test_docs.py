@@ -10,7 +10,7 @@ import pytest
 
 from joinery_cli import exits
 
-from .test_local_engine import RUN, api  # noqa: F401  # a fixture
+from .messages import RUN
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "cli.md").read_text()
@@ -33,7 +33,15 @@ def shape(value, name=""):
 
 
 def test_there_is_a_sample_of_each():
-    assert set(SAMPLES) == {"validate", "plan", "run", "watch", "local status", "doctor"}
+    assert set(SAMPLES) == {
+        "validate",
+        "plan",
+        "run",
+        "watch",
+        "local status",
+        "doctor",
+        "detached",
+    }
 
 
 def test_validate(joinery, broken):
@@ -50,7 +58,7 @@ def test_plan(joinery):
     assert set(real["price_by_service"]) == set(sample["price_by_service"])
 
 
-def test_run_inline_and_local(joinery, pure, api):  # noqa: F811  # the fixture imported above
+def test_run_inline_and_local(joinery, pure, api):
     sample = shape(json.loads(SAMPLES["run"]))
     local = shape(json.loads(joinery("run", pure, "-i", "number=1", "--json").stdout))
     assert list(local) == list(sample)
@@ -62,7 +70,12 @@ def test_run_inline_and_local(joinery, pure, api):  # noqa: F811  # the fixture 
     }
 
 
-def test_watch(joinery, api):  # noqa: F811  # the fixture imported above
+def test_a_detached_run(joinery, pure, api):
+    real = json.loads(joinery("run", pure, "-i", "number=1", "--detach", "--json").stdout)
+    assert shape(real) == shape(json.loads(SAMPLES["detached"]))
+
+
+def test_watch(joinery, api):
     samples = [json.loads(line) for line in SAMPLES["watch"].splitlines()]
     real = [json.loads(line) for line in joinery("watch", RUN, "--json").stdout.splitlines()]
     for sample in samples:

@@ -6,7 +6,7 @@ from joinery_cli.live.draw import Painter
 from joinery_cli.live.glyphs import ASCII, UNICODE, glyphs_for
 from joinery_cli.live.state import RunState, epoch
 
-from .messages import Log, debate, delta
+from .messages import RUN, Log, debate, delta
 
 NOW = epoch("2026-01-01T00:00:05.500Z")
 
@@ -69,6 +69,13 @@ def test_a_notice_stands_at_the_right_end_of_the_footer():
 
 
 SIZES = [(w, h) for w in (10, 24, 40, 60, 61, 80, 200) for h in (3, 4, 6, 10, 16, 24, 60)]
+
+
+def test_a_paused_run_says_how_it_goes_on():
+    log = Log()
+    lines = frame([log.started(), log.event("run.paused", incarnation=1)])
+    assert lines[0].endswith("‖ paused")
+    assert lines[-1].endswith(f"go on with: joinery resume {RUN}")
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)

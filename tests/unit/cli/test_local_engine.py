@@ -3,86 +3,13 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import pytest
-from client.fake_api import Api, ack, running
 
 from joinery_cli import exits
-from joinery_cli.commands import run as run_module
-from joinery_cli.commands import watch as watch_module
-from joinery_cli.engines import local as local_module
 
-from .messages import RUN, Log, delta
-
-COST = {
-    "run_id": RUN,
-    "status": "completed",
-    "transitions": 7,
-    "transitions_predicted": 7,
-    "aws_calls": {"dynamodb.UpdateItem": 12, "lambda.Invoke": 3},
-    "tokens": {"input_tokens": 10, "output_tokens": 4, "estimated": False},
-    "model_calls": 1,
-    "price_usd": 0.00042,
-    "price_by_service": {"states": 0.0003, "lambda": 0.00012},
-}
-
-
-def messages():
-    log = Log()
-    return [
-        log.started([("hello", "template", []), ("no", "template", [])], [("start", "", "hello")]),
-        log.event("node.started", "hello", "", attempt=1, type="template"),
-        delta("hello", 0, "Hello ", path=""),
-        delta("hello", 6, "world!", path=""),
-        log.event("nodes.skipped", "hello", "", nodes=[{"node_id": "no", "path": ""}]),
-        log.event("node.completed", "hello", "", attempt=1, streams={}),
-        log.event("run.completed", usage={}),
-    ]
-
-
-def view(status="completed", **more):
-    return {
-        "run_id": RUN,
-        "status": status,
-        "workflow": {"workflow_id": "wf_1", "version": 1, "name": "pure"},
-        "usage": {"input_tokens": 10, "output_tokens": 4, "model_calls": 1, "estimated": False},
-        "outputs": {"text": "Hello world!"} if status == "completed" else None,
-        "nodes": [
-            {"node_id": "hello", "path": "", "status": "completed", "attempts": 1},
-            {"node_id": "no", "path": "", "status": "skipped", "attempts": 0},
-        ],
-        **more,
-    }
-
-
-@pytest.fixture
-def api(monkeypatch):
-    def behave(api, connection, _):
-        command = api.command(connection)
-        connection.send(json.dumps(ack(command)))
-        for message in messages():
-            connection.send(json.dumps(message))
-        try:
-            connection.recv(timeout=5)
-        except Exception:
-            return
-
-    api = Api(behave)
-    api.answers = {
-        ("POST", "/workflows"): [(201, {"workflow_id": "wf_1", "version": 1})],
-        ("POST", "/runs"): [(202, {"run_id": RUN, "status": "running"})],
-        ("GET", f"/runs/{RUN}"): [(200, view())],
-        ("GET", f"/runs/{RUN}/cost"): [(200, COST)],
-    }
-    monkeypatch.setattr(local_module, "_COST_PAUSE_S", 0.001)
-    with running(api):
-        stack = SimpleNamespace(
-            http_api_url=api.http_url, websocket_url=api.ws_url, token=api.token
-        )
-        monkeypatch.setattr(run_module, "running_stack", lambda: stack)
-        monkeypatch.setattr(watch_module, "running_stack", lambda: stack)
-        yield api
+from .messages import RUN
+from .stack_api import COST, use_stack, view
 
 
 def test_run_publishes_starts_follows_and_prints_the_cost(api, joinery, pure):
@@ -151,8 +78,7 @@ def test_what_the_api_refuses_is_told_in_a_line(api, joinery, pure):
 
 
 def test_an_api_that_breaks_is_told_in_a_line(joinery, pure, monkeypatch):
-    stack = SimpleNamespace(http_api_url="http://127.0.0.1:9", websocket_url="", token="t")
-    monkeypatch.setattr(run_module, "running_stack", lambda: stack)
+    use_stack(monkeypatch, "http://127.0.0.1:9")
     result = joinery("run", pure, "-i", "number=12", "--json")
     assert result.exit_code == exits.FAILED
     assert "no answer from http://127.0.0.1:9" in result.stderr
@@ -206,7 +132,8 @@ def test_watch_a_run_that_is_not_there(api, joinery):
         (404, {"error": {"code": "not_found", "message": f"no run {RUN}"}})
     ]
     result = joinery("watch", RUN)
-    assert (result.exit_code, result.stderr) == (exits.INVALID, f"error: no run {RUN}\n")
+    assert result.exit_code == exits.INVALID
+    assert result.stderr == f"error: no run {RUN}; list yours with: joinery runs\n"
 
 
 def test_watch_tells_a_failure(api, joinery):

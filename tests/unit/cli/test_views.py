@@ -11,7 +11,7 @@ from joinery_cli.live.lines import LinePrinter
 from joinery_cli.live.state import RunState
 from joinery_cli.live.views import LiveView, PlainView
 
-from .messages import Log, debate, delta
+from .messages import RUN, Log, debate, delta
 
 
 def play(view, messages):
@@ -48,6 +48,23 @@ def test_plain_lines_tell_everything_that_happens(capsys):
         "verdict #2 completed in 2.0 s",
         "again #2 started",
         "again #2 completed in 1.0 s (max_rounds)",
+    ]
+
+
+def test_plain_lines_of_a_pause(capsys):
+    log = Log()
+    play(
+        PlainView(),
+        [
+            log.started(),
+            log.event("run.paused", incarnation=1),
+            log.event("run.resumed", incarnation=2, after="paused", nodes=[]),
+        ],
+    )
+    assert capsys.readouterr().err.splitlines() == [
+        "debate started",
+        f"debate is paused; go on with: joinery resume {RUN}",
+        "debate goes on",
     ]
 
 

@@ -37,7 +37,7 @@ def test_text(case: dict[str, Any]) -> None:
         path = step.get("path", "")
         message = delta(step) if "offset" in step else {
             "event": "node.started", "node_id": "a", "path": path,
-            "data": {"attempt": step["started"]},
+            "data": {"attempt": step["started"], "kept": step.get("kept", {})},
         }  # fmt: skip
         assert transcript.apply(message) == step["news"]
         shown = transcript.text("a", path, step.get("stream", "text"))

@@ -157,17 +157,6 @@ def refused(edges: list[str], nodes: dict[str, Any], **more: Any) -> Any:
     return problem
 
 
-def test_more_items_than_a_history_holds() -> None:
-    edges = ["start -> each", "each.item -> " + " -> ".join("abcde"), "each.done -> end"]
-    llm = {"type": "llm", "prompt": "x"}
-    nodes = {"each": each(max_items=1000), **dict.fromkeys("abcde", llm)}
-    problem = refused(edges, nodes)
-    assert problem.code == "limit.history"
-    assert "max_items" in problem.hint
-    fits = compile_workflow(workflow(edges, {**nodes, "each": each(max_items=700)}, inputs=XS))
-    assert "history events" in fits.report.warnings[0]
-
-
 def test_a_thousand_items_of_one_node_fit() -> None:
     edges = ["start -> each", "each.item -> a", "each.done -> end"]
     made = compiled(edges, {"each": each(max_items=1000, concurrency=40)})

@@ -122,6 +122,27 @@ def test_auto_takes_inline_where_standard_is_ruled_out() -> None:
     assert compiled.plan.run_on == "inline"
 
 
+@pytest.mark.parametrize(
+    ("fields", "fits"),
+    [((40, 1000), True), ((41, 41), False), ((1000, 40), True), ((1000, 1000), False)],
+)
+def test_too_many_items_at_once_are_refused(fields: tuple[int, int], fits: bool) -> None:
+    each = {"type": "iterate", "items": "{{ inputs.xs }}"}
+    each |= {"concurrency": fields[0], "max_items": fields[1]}
+    graph = workflow(
+        ["start -> each", "each.item -> a", "each.done -> end"],
+        {"each": each},
+        inputs={"xs": {"type": "array"}},
+        run_on="inline",
+    )
+    if fits:
+        assert compile_workflow(graph).plan.run_on == "inline"
+        return
+    with pytest.raises(InvalidWorkflow) as refused:
+        compile_workflow(graph)
+    assert codes(refused) == [("plan.inline_width", "each")]
+
+
 def test_too_many_branches_at_once_are_refused() -> None:
     with pytest.raises(InvalidWorkflow) as refused:
         compile_workflow(fan(41, run_on="inline"))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import statistics
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joinery import limits
 from joinery.errors import TransientStore
 from joinery.events.streams import DELTA_TEXT_BYTES, TextStreams, split_encoded
 
@@ -64,6 +67,38 @@ def test_first_text_goes_out_at_once_and_then_at_intervals() -> None:
         streams.add("text", " more")
     streams.close()
     assert [text for _, _, text in posted] == ["first", " more" * 100]
+
+
+def test_text_comes_half_as_often_once_it_is_ahead_of_its_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "DELTA_FRESH_S", 0.4)
+    times: list[float] = []
+    streams = TextStreams(
+        lambda *a: times.append(time.monotonic()),
+        lambda *a: None,
+        background=True,
+        delta_s=0.05,
+        durable_s=30,
+    )
+
+    def gaps(seconds: float) -> list[float]:
+        begun = time.monotonic()
+        times.clear()
+        while time.monotonic() < begun + seconds:
+            streams.add("text", "x")
+            time.sleep(0.005)
+        return [after - before for before, after in pairwise(times)]
+
+    def typical(found: list[float]) -> float:
+        return statistics.median(found)
+
+    fresh, settled = typical(gaps(0.35)), typical(gaps(0.8))
+    assert 0.045 <= fresh < 0.085 < 0.095 <= settled < 0.15
+    # Text that comes again after a silence is waited for as if it began.
+    time.sleep(0.6)
+    assert typical(gaps(0.35)) < 0.085
+    streams.close()
 
 
 def test_slow_posts_merge_text_instead_of_holding_up_the_model() -> None:

@@ -58,6 +58,7 @@ class World(Installation):
     def socket_services(self) -> SocketServices:
         return SocketServices(
             deps=self.run_deps(),
+            waking=self.closing_deps(),
             subscribers=self.store,
             connections=self.connections,
             watches=self.watches,

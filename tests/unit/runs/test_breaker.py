@@ -163,7 +163,7 @@ def test_answers_with_a_schema_may_say_the_same() -> None:
     ended = world()
     one = guard(ended)
     for _ in range(6):
-        reservation = one.before(CallEstimate("scripted", "m", 1, 1, answer_schema=True))
+        reservation = one.before(CallEstimate("scripted", "m", 1, 1, formal=True))
         one.after(reservation, Usage(1, 1), '{"good": false}')
     assert told(ended) == []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kit.children import Crashes, StepFunctions, known, plans_of
+from kit.children import Crash, Crashes, StepFunctions, known, plans_of
 from kit.models import Says
 from kit.workflows import workflow
 
@@ -134,7 +134,11 @@ def test_a_child_that_is_closed_before_the_token_is_stored_ends_the_node_at_once
 def test_closing_a_child_again_wakes_a_task_that_was_not_woken() -> None:
     machines, deps, run_id = world()
     answer = machines.answer
-    machines.answer = lambda token, output: None  # it is lost
+
+    def dies(token: str, output: Any) -> None:
+        raise Crash("answer")
+
+    machines.answer = dies
     machines.work()
     assert machines.waits
     assert deps.store.get_run(run_id).status == "running"

@@ -48,7 +48,8 @@ def test_an_execution_that_ended_badly_closes_its_run(
     assert closed(begun).error["code"] == code
     assert [m["event"] for m in begun.listener.messages][-1] == f"run.{expected}"
     assert close_ended(begun.deps, detail(begun, status)) == "was_closed"
-    assert len(begun.listener.messages) == 2
+    # Whoever closed it may have died before anybody was told: the same event goes out again.
+    assert begun.listener.messages[2:] == begun.listener.messages[1:2]
 
 
 def test_a_cancelled_run_ends_as_cancelled_whatever_is_reported(begun: Ended) -> None:

@@ -14,12 +14,15 @@ from kit.workflows import workflow
 from joinery.compiler.compile import compile_workflow
 from joinery.compiler.plan import Plan
 from joinery.errors import (
+    NodeError,
     PermanentAttemptsExhausted,
     PermanentTimeout,
     RunCancelled,
+    RunSuspended,
     TransientClaimed,
     TransientOutputInvalid,
 )
+from joinery.events.make import make_event
 from joinery.model_errors import PermanentModelAuth, TransientModelStream, TransientModelUnavailable
 from joinery.runs.model import NodeKey
 from joinery.runs.task import run_task
@@ -198,6 +201,42 @@ def test_cancel_is_seen_in_mid_stream_and_nothing_is_stored() -> None:
     assert record(ended).status == "running"
     with pytest.raises(RunCancelled):
         run(ended, plan)
+
+
+@pytest.mark.parametrize(
+    ("event", "error"), [("run.cancelled", RunCancelled), ("run.paused", RunSuspended)]
+)
+def test_a_node_does_not_begin_that_was_claimed_while_its_run_was_stopped(
+    event: str, error: type[NodeError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, says = one_llm(), Says(lambda r, c: "hello")
+    ended = begin(plan, {}, says)
+    claim = ended.store.claim
+
+    def stopped_meanwhile(*args: Any, **more: Any) -> Any:
+        found = claim(*args, **more)
+        if event == "run.cancelled":
+            ended.store.request_cancel(ended.run.run_id)
+        else:
+            told = make_event(event, ended.run.run_id, {"incarnation": 1}, at=1.0)
+            ended.store.pause_run(ended.store.get_run(ended.run.run_id), told)
+        return found
+
+    monkeypatch.setattr(ended.store, "claim", stopped_meanwhile)
+    with pytest.raises(error):
+        run(ended, plan)
+    assert (says.calls, ended.listener.named("node.started")) == ([], [])
+    # It was no attempt: all are left.
+    assert (record(ended).status, record(ended).tries) == ("pending", 0)
+
+
+def test_the_end_of_a_run_goes_out_again() -> None:
+    plan = one_llm()
+    ended = begin(plan, {}, Says(lambda r, c: "hello"))
+    for node in ("a", "end", "end"):
+        run(ended, plan, node)
+    first, second = ended.listener.named("run.completed")
+    assert first == second
 
 
 @pytest.mark.parametrize(

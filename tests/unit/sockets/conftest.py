@@ -29,6 +29,7 @@ class Socket:
         self.caller: Caller | None = Caller("me", time.time() + 3600)
         self.services = SocketServices(
             deps=self.installation.run_deps(),
+            waking=self.installation.closing_deps(),
             subscribers=self.installation.store,
             connections=self.connections,
             watches=self.watches,

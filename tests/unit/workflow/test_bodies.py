@@ -229,7 +229,7 @@ def test_the_nodes_of_an_inner_body_are_lists_in_the_outer_one() -> None:
         ("concurrency: 2", "schema.missing_key", "add 'items:"),
         ("items: [1], max_items: 1001", "schema.value", ""),
         ("items: [1], max_items: 0", "schema.value", ""),
-        ("items: [1], concurrency: 41", "schema.value", ""),
+        ("items: [1], concurrency: 1001", "schema.value", ""),
         ("items: [1], on_item_error: route", "schema.value", ""),
         ("items: [1], max_items: 3, expected_items: 4", "schema.value", "smaller number"),
         ("items: [1, 2], max_items: 1", "schema.value", "max_items: 2"),

@@ -90,8 +90,8 @@ def test_every_code_has_a_section_and_every_section_a_code() -> None:
         *library.glob("catalog/*.py"),
     ]
     groups = (
-        "agent|child|code|edge|expression|graph|input|limit|node|output|plan|prompt|reference|"
-        "schema|tool|yaml"
+        "agent|child|code|edge|expression|graph|input|limit|model|node|output|plan|prompt|question|"
+        "reference|schema|tool|yaml"
     )
     used = {
         code
@@ -107,6 +107,6 @@ def test_warnings_are_called_so() -> None:
     called = set(re.findall(r"^### (\S+)\n\n\*Warning", PAGE, flags=re.MULTILINE))
     assert called == {
         "agent.unused", "expression.not_evaluated", "graph.never_runs",
-        "reference.may_be_missing",
-        "reference.not_before", "tool.unused", "yaml.bom",
+        "limit.map_runs", "reference.may_be_missing",
+        "reference.not_before", "tool.no_description", "tool.unused", "yaml.bom",
     }  # fmt: skip

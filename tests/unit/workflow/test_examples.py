@@ -15,7 +15,8 @@ from joinery.workflow.validation import load_with_files, validate, validate_file
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
-PAGE = "".join((ROOT / f"docs/{name}.md").read_text() for name in ("workflows", "tools"))
+PAGES = ("workflows", "tools", "tools-outside")
+PAGE = "".join((ROOT / f"docs/{name}.md").read_text() for name in PAGES)
 BLOCKS = re.findall(r"```yaml\n(version: 1\n.*?)```", PAGE, flags=re.DOTALL)
 
 

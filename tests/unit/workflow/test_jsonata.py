@@ -11,7 +11,7 @@ import pytest
 
 from joinery.errors import PermanentExpression
 from joinery.workflow.expressions import DictScope, ExpressionSyntax, parse_template
-from joinery.workflow.jsonata_eval import parse
+from joinery.workflow.jsonata_eval import evaluate_here, parse
 
 SCOPE = DictScope(
     {
@@ -140,6 +140,23 @@ def test_the_time_limit_can_be_set() -> None:
     with pytest.raises(PermanentExpression, match=r"longer than 0\.1 s"):
         template.value(SCOPE, timeout_s=0.1)
     assert time.monotonic() - begun < 8
+
+
+class _Waits(dict[str, Any]):
+    """Data that takes its time, as everything does where others have the processor."""
+
+    asked = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked += 1
+        time.sleep(0.3)
+        return super().get(key, default)
+
+
+def test_waiting_for_the_processor_is_not_held_against_an_expression() -> None:
+    document = _Waits(inputs={"n": 5})
+    assert evaluate_here(parse("inputs.n > 3 and inputs.n < 9").program, document, 0.2) is True
+    assert document.asked
 
 
 @pytest.mark.parametrize(

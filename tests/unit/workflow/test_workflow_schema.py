@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from joinery.workflow import model
+from joinery.workflow.durations import parse_duration
+from joinery.workflow.model import parse_edge
 from joinery.workflow.schema import DURATION_PATTERN, EDGE_PATTERN, json_schema
 from joinery.workflow.source import load
 
@@ -82,7 +83,7 @@ def test_refuses(change: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_edge_texts_match_as_they_parse(edge: str) -> None:
     try:
-        model.parse_edge(edge)
+        parse_edge(edge)
     except ValueError:
         assert not re.search(EDGE_PATTERN, edge)
     else:
@@ -94,7 +95,7 @@ def test_edge_texts_match_as_they_parse(edge: str) -> None:
 )
 def test_durations_match_as_they_parse(text: str) -> None:
     try:
-        model.parse_duration(text)
+        parse_duration(text)
     except ValueError:
         assert not re.search(DURATION_PATTERN, text)
     else:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 RunStatus = Literal[
     "queued", "running", "paused", "waiting", "suspended",
@@ -78,6 +78,7 @@ class PlanReport(_Exact):
     plan_bytes: int
     warnings: list[str]
     children: list[str]
+    items_apart: dict[str, Range]
 
 
 class WorkflowShown(_Exact):
@@ -117,6 +118,34 @@ class RunAccepted(_Exact):
 
     run_id: str
     status: RunStatus
+
+
+class InputTaken(_Exact):
+    """What a run was told: the answer of a question, or a message to its agents."""
+
+    run_id: str
+    kind: Literal["answer", "message"]
+    node_id: str | None = None
+    path: str | None = None
+    input_id: str | None = None
+
+
+class AnswerShown(_Exact):
+    """That a question was answered, when, and by whom: by `input` or by its `default`."""
+
+    at: str
+    by: Literal["input", "default"]
+
+
+class WaitShown(_Exact):
+    """What a node waits for, or has waited for."""
+
+    kind: Literal["question"]
+    prompt: str
+    options: dict[str, str] | None = None
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    expires_at: str
+    answer: AnswerShown | None = None
 
 
 class TicketIssued(_Exact):
@@ -173,6 +202,7 @@ class NodeShown(_Exact):
     error: dict[str, Any] | None = None
     streams: dict[str, Any] | None = None
     child_run_id: str | None = None
+    wait: WaitShown | None = None
     started_at: str | None = None
     ended_at: str | None = None
     result: dict[str, Any] | None = None
@@ -278,6 +308,7 @@ class Cost(_Exact):
     status: RunStatus
     transitions: int
     transitions_predicted: int
+    transitions_counted: bool
     aws_calls: dict[str, int]
     model_calls: int
     tokens: Tokens

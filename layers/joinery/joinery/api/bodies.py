@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from joinery.catalog.launch import BECAUSE_CHARS, MODEL, SESSION_ID, VERSION_MAX, WORKFLOW_ID_CHARS
 
+PATH = r"^(\d{1,5}(\.\d{1,5})*)?$"
+"""Loop rounds and item indexes of a node."""
+
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -89,6 +92,31 @@ class UnlockBody(_Body):
     ] = []
 
 
+class InputBody(_Body):
+    """What somebody says to a run."""
+
+    value: Annotated[
+        Any,
+        Field(description="The answer, as the question has it; text for an agent."),
+    ]
+    node_id: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="The question, or the agent. When unset: whichever agent is next to look, "
+            "or, where no agent takes messages, the one question that waits.",
+        ),
+    ] = None
+    path: Annotated[
+        str | None,
+        Field(
+            pattern=PATH,
+            description="Its loop rounds and item indexes; needed where several of them wait.",
+        ),
+    ] = None
+
+
 class ForkBody(_Body):
     """A run to make of another one."""
 
@@ -99,7 +127,7 @@ class ForkBody(_Body):
     path: Annotated[
         str | None,
         Field(
-            pattern=r"^(\d{1,5}(\.\d{1,5})*)?$",
+            pattern=PATH,
             description="Its loop rounds and item indexes; the first when unset.",
         ),
     ] = None

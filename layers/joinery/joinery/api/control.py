@@ -1,13 +1,14 @@
-"""`/runs/{run_id}/…`: pause, resume, unlock, fork; and delete."""
+"""`/runs/{run_id}/…`: pause, resume, unlock, input, fork; and delete."""
 
 from __future__ import annotations
 
+import uuid
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
 from joinery.api import answers
-from joinery.api.bodies import ForkBody, ResumeBody, UnlockBody
+from joinery.api.bodies import ForkBody, InputBody, ResumeBody, UnlockBody
 from joinery.api.runs import Key, checked_key, owned_run
 from joinery.api.services import Caller, Needs
 from joinery.api.wire import Answer, StrictRoute
@@ -71,6 +72,34 @@ def unlock(run_id: str, body: UnlockBody, owner: Caller, services: Needs) -> Ans
     deps = services.run_deps()
     run = unlock_run(deps, run, launch, because=body.because, checks=body.checks)
     return Answer({"run_id": run.run_id, "status": run.status})
+
+
+@router.post(
+    "/runs/{run_id}/input",
+    summary="Answer a question, or speak to an agent",
+    responses={
+        200: {"model": answers.InputTaken},
+        413: {"model": answers.ErrorAnswer},
+        422: {"model": answers.ErrorAnswer, "description": "All that is wrong with the answer."},
+        429: {"model": answers.ErrorAnswer, "description": "Too many messages wait."},
+        **_REFUSED,
+    },
+)
+def give_input(
+    run_id: str, body: InputBody, owner: Caller, services: Needs, idempotency_key: Key = None
+) -> Answer:
+    """Answers a node that waits, or leaves a message for an agent that works.
+
+    The first answer is taken, another one is refused with 409. With an `Idempotency-Key`
+    the same request may be sent again.
+    """
+    from joinery.runs.answers import Given
+    from joinery.runs.say import give_input as give
+
+    run = owned_run(services, owner, run_id)
+    key = checked_key(idempotency_key) or uuid.uuid4().hex
+    given = Given(key, body.value, body.node_id, body.path)
+    return Answer(give(services.closing_deps(), run, given))
 
 
 @router.post(

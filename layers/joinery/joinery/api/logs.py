@@ -81,14 +81,26 @@ def cost(run_id: str, owner: Caller, services: Needs) -> Answer:
     from joinery.runs.cost import run_cost
 
     run = owned_run(services, owner, run_id)
-    transitions = sum(services.executions().transitions(arn) for arn in executions_of(run))
+    counts = [services.executions().transitions(arn) for arn in executions_of(run)]
+    counted = sum(count for count in counts if count is not None)
     records = services.run_deps().store.nodes(run_id)
     calls = services.calls_of_run(run_id, run.created_at)
     single = bool(run.execution_arn) and run.incarnation == 1
     predicted = _predicted(services, run, records) if single else 0
+    if None in counts:
+        # Too many items to read the history of each: what they were to take stands for it.
+        counted = predicted or _predicted(services, run, records)
     estimate = services.run_deps().store.extra(run_id).get("estimate")
     return Answer(
-        run_cost(run, records, transitions, calls, predicted=predicted, estimate=estimate)
+        run_cost(
+            run,
+            records,
+            counted,
+            calls,
+            predicted=predicted,
+            exact=None not in counts,
+            estimate=estimate,
+        )
     )
 
 

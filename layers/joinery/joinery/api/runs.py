@@ -74,9 +74,11 @@ def list_runs(
 ) -> Answer:
     """Returns them newest first; `next_cursor` is null on the last page."""
     page = services.archive().list_runs(owner, limit, cursor)
-    from joinery.runs.views import run_summary
+    from joinery.runs.views import run_summary, shown_status
 
-    return Answer({"runs": [run_summary(run) for run in page.runs], "next_cursor": page.cursor})
+    store = services.run_deps().store
+    rows = [run_summary(run, shown_status(store, run)) for run in page.runs]
+    return Answer({"runs": rows, "next_cursor": page.cursor})
 
 
 @router.get(

@@ -48,6 +48,10 @@ class Services(Protocol):
         """Returns what starting and cancelling runs needs."""
         ...
 
+    def closing_deps(self) -> Deps:
+        """Returns the same with the right to wake nodes that wait."""
+        ...
+
     def archive(self) -> RunArchive:
         """Returns the same store, as a reader sees it."""
         ...

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from joinery import limits
+from joinery.llm.timeouts import FIRST_TOKEN_TIMEOUT_S
 
 CONNECT_TIMEOUT_S: Final = 1.0
 """Inside a region a connection takes milliseconds; what takes longer is gone."""
@@ -43,6 +44,11 @@ _CODE = _Tuning("lambda", limits.NODE_TIMEOUT_S + 30.0, attempts=1)
 _LOGS = _Tuning("logs", 10.0)
 # A slow phone must not hold a lane for long; lanes have a back-off of their own.
 _SOCKETS = _Tuning("apigatewaymanagementapi", 2.0, attempts=2, pool=32)
+
+# A model may be silent for as long as the provider allows; who calls it decides about repeats.
+_BEDROCK = _Tuning("bedrock-runtime", FIRST_TOKEN_TIMEOUT_S + 5.0, attempts=1, pool=64)
+_SECRETS = _Tuning("secretsmanager", 3.0)
+_SSM = _Tuning("ssm", 3.0)
 
 _SHOWN: Final = {"stepfunctions": "states"}
 """Names of services in the counts, where boto3's are not the ones that people know."""
@@ -121,6 +127,9 @@ class Clients:
         code: Lambda, for calls that run users' code.
         logs: CloudWatch Logs.
         sockets: The management API of WebSocket connections.
+        bedrock: Bedrock's models; calls of models are counted as tokens, not here.
+        secrets: Secrets Manager.
+        ssm: Parameters of Systems Manager.
     """
 
     def __init__(
@@ -142,6 +151,9 @@ class Clients:
         self.code = self._lazy(_CODE, counted=False)  # its calls count under their own name
         self.logs = self._lazy(_LOGS)
         self.sockets = self._lazy(_SOCKETS, websocket_endpoint)
+        self.bedrock = self._lazy(_BEDROCK, counted=False)
+        self.secrets = self._lazy(_SECRETS)
+        self.ssm = self._lazy(_SSM)
 
     def _lazy(self, tuning: _Tuning, endpoint: str = "", *, counted: bool = True) -> Any:
         return LazyClient(lambda: self._make(tuning, endpoint, counted))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from joinery.aws.items import Attribute, number, string
+from joinery.aws.items import Attribute, boolean, number, string
 from joinery.runs.model import NODE_TERMINAL, RUN_OPEN
 
 Parameters = dict[str, Any]
@@ -68,6 +68,29 @@ def not_issued_after(at: float) -> Parameters:
     }
 
 
+def this_token(token: str) -> Parameters:
+    """The token that was used, no later one."""
+    return {
+        "ConditionExpression": "#token = :token",
+        "ExpressionAttributeNames": {"#token": "token"},
+        "ExpressionAttributeValues": {":token": string(token)},
+    }
+
+
+def untaken() -> Parameters:
+    """A message that nobody has taken."""
+    return {"ConditionExpression": f"{PRESENT} AND attribute_not_exists(taken)"}
+
+
+def has_room(pending_max: int, ever_max: int) -> Parameters:
+    """A run whose inbox takes another message."""
+    return {
+        "ConditionExpression": f"{PRESENT} AND (attribute_not_exists(pending) OR pending < :most) "
+        "AND (attribute_not_exists(inputs) OR inputs < :ever)",
+        "ExpressionAttributeValues": {":most": number(pending_max), ":ever": number(ever_max)},
+    }
+
+
 def mine_ended(attempt: int, status: str) -> Parameters:
     """The record of this attempt, which has ended so."""
     return {
@@ -106,6 +129,16 @@ def absent() -> Parameters:
 def present() -> Parameters:
     """There is such an item."""
     return {"ConditionExpression": PRESENT}
+
+
+def goes_on() -> Parameters:
+    """The control item of a run that is neither cancelled nor paused."""
+    down = "(attribute_not_exists({0}) OR {0} = :down)"
+    flags = " AND ".join(down.format(flag) for flag in ("cancel", "pause"))
+    return {
+        "ConditionExpression": f"{PRESENT} AND {flags}",
+        "ExpressionAttributeValues": {":down": boolean(False)},
+    }
 
 
 def updating(condition: Parameters, update: str, **more: Attribute) -> Parameters:

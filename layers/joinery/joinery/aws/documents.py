@@ -115,6 +115,15 @@ class Documents:
         self._cache.put(ref, value, len(body))
         return value
 
+    def put_bytes(self, ref: str, body: bytes) -> None:
+        """Stores bytes under a key in the bucket."""
+        with aws_errors("PutObject"):
+            self._client.put_object(Bucket=self._bucket, Key=ref, Body=body)
+
+    def get_bytes(self, ref: str) -> bytes:
+        """Returns bytes from the bucket. Raises: NotFound."""
+        return self._read(ref)
+
     def delete_all(self, prefix: str) -> None:
         """Deletes every document below a prefix, such as `runs/run_01j…/`."""
         while True:

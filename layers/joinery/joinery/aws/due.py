@@ -68,3 +68,16 @@ class DueTable:
             self._table.update(key(run_pk(run.run_id), META), **update)
         except ConditionFailed:
             return
+
+    def look_soon(self, run_id: str, at: float) -> None:
+        """See `WaitStore.look_soon`; a run that is paused or closed is not looked at."""
+        due = due_item(OPEN, run_id, at)
+        update = {
+            "ConditionExpression": "due_pk = :open AND due_sk > :at",
+            "UpdateExpression": "SET due_sk = :at",
+            "ExpressionAttributeValues": {":open": due["due_pk"], ":at": due["due_sk"]},
+        }
+        try:
+            self._table.update(key(run_pk(run_id), META), **update)
+        except ConditionFailed:
+            return

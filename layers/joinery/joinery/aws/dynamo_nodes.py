@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from joinery.aws.conditions import claimable, mine, mine_as, not_issued_after, updating
+from joinery.aws.conditions import claimable, mine, mine_as, updating
 from joinery.aws.documents import Documents
 from joinery.aws.errors import ConditionFailed, TransactionCancelled
 from joinery.aws.event_log import EventLog, stamped, went_through
 from joinery.aws.items import (
     CTRL,
     NODES,
-    document,
-    get_float,
-    get_json,
     get_string,
     join_sk,
     key,
@@ -22,7 +19,6 @@ from joinery.aws.items import (
     number,
     run_pk,
     string,
-    token_sk,
 )
 from joinery.aws.joins import join_state
 from joinery.aws.records import node_item, node_record
@@ -30,7 +26,7 @@ from joinery.aws.table import Table
 from joinery.errors import NotFound, PermanentInternal, TransientStore
 from joinery.events.make import Event
 from joinery.runs.model import Address, NodeKey, NodeRecord
-from joinery.runs.ports import AlreadyTerminal, ClaimHeld, ClaimLost, Loaded, TaskToken
+from joinery.runs.ports import AlreadyTerminal, ClaimHeld, ClaimLost, Loaded
 
 QUERIES_AT_ONCE: Final = 4
 RELEASE_TRIES: Final = 5
@@ -157,35 +153,6 @@ class NodeTable:
                 if cancelled.reasons[0].condition_failed:
                     raise ClaimLost from None
         raise TransientStore("numbers of the event log kept being taken")
-
-    # -- tokens ------------------------------------------------------------------------
-
-    def put_token(self, run_id: str, token: TaskToken) -> None:
-        """See `RunStore.put_token`."""
-        item = {
-            **key(run_pk(run_id), token_sk(token.key)),
-            "token": string(token.token),
-            "child": string(token.child),
-            "issued_at": number(token.issued_at),
-            "caught": document(list(token.caught)),
-        }
-        try:
-            self._table.put(item, **not_issued_after(token.issued_at))
-        except ConditionFailed:
-            return
-
-    def token(self, run_id: str, node: NodeKey) -> TaskToken | None:
-        """See `RunStore.token`."""
-        item = self._table.get(key(run_pk(run_id), token_sk(node)))
-        if item is None:
-            return None
-        return TaskToken(
-            node,
-            get_string(item, "token"),
-            get_string(item, "child"),
-            get_float(item, "issued_at"),
-            tuple(get_json(item, "caught") or ()),
-        )
 
 
 def _refused(failed: ConditionFailed, holder: str) -> NodeRecord:

@@ -12,19 +12,21 @@ from joinery.aws.due import DueTable
 from joinery.aws.dynamo_nodes import NodeTable
 from joinery.aws.event_log import EventLog
 from joinery.aws.finish import Finisher
+from joinery.aws.journals import JournalTable
 from joinery.aws.ledger_table import LedgerTable
 from joinery.aws.losers import Losers
 from joinery.aws.run_table import RunPage, RunTable
 from joinery.aws.subscribers import Subscriber, SubscriberTable
 from joinery.aws.table import Table
 from joinery.aws.texts import TextTable
+from joinery.aws.wait_table import WaitTable
 from joinery.events.make import Event
 from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
-from joinery.runs.ports import Loaded, TaskToken, TextPiece
+from joinery.runs.ports import JournalEntry, Loaded, TextPiece
 
 
-class DynamoRunStore:
+class DynamoRunStore(WaitTable):
     """Implements `RunStore`; also knows who watches a run, and lists an owner's runs.
 
     Args:
@@ -54,8 +56,10 @@ class DynamoRunStore:
         self._control = ControlTable(state, documents, self._log, clock)
         self._finisher = Finisher(state, documents, self._log)
         self._losers = Losers(state, self._log)
+        WaitTable.__init__(self, state, self._log)
         self._texts = TextTable(state, self._log, clock)
         self.ledgers = LedgerTable(state)
+        self._journals = JournalTable(state, documents, self._log, clock)
         self._subscribers = SubscriberTable(state, self._log, clock)
 
     # -- runs --------------------------------------------------------------------------
@@ -193,14 +197,6 @@ class DynamoRunStore:
         """See `RunStore.release`."""
         return self._nodes.release(run_id, record, events, was=was)
 
-    def put_token(self, run_id: str, token: TaskToken) -> None:
-        """See `RunStore.put_token`."""
-        self._nodes.put_token(run_id, token)
-
-    def token(self, run_id: str, key: NodeKey) -> TaskToken | None:
-        """See `RunStore.token`."""
-        return self._nodes.token(run_id, key)
-
     def finish(
         self,
         run_id: str,
@@ -222,11 +218,17 @@ class DynamoRunStore:
         """See `RunStore.settle`."""
         return self._losers.settle(run_id, record, events)
 
+    def look_soon(self, run_id: str, at: float) -> None:
+        """See `WaitStore.look_soon`."""
+        self._due.look_soon(run_id, at)
+
     # -- events and text ---------------------------------------------------------------
 
-    def append(self, run_id: str, events: Sequence[Event]) -> list[Event]:
+    def append(
+        self, run_id: str, events: Sequence[Event], *, begins: NodeRecord | None = None
+    ) -> list[Event]:
         """See `RunStore.append`."""
-        return self._log.append(run_id, events) if events else []
+        return self._log.append(run_id, events, begins=begins) if events else []
 
     def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:
         """See `RunStore.events`: what is stored; holes are the reader's matter."""
@@ -247,6 +249,26 @@ class DynamoRunStore:
     def texts_of(self, run_id: str, key: NodeKey, attempt: int) -> list[TextPiece]:
         """See `RunStore.texts_of`."""
         return self._texts.of(run_id, key, attempt)
+
+    # -- journals ----------------------------------------------------------------------
+
+    def put_journal(
+        self, run_id: str, key: NodeKey, entry_id: str, value: Mapping[str, Any], attempt: int
+    ) -> None:
+        """See `RunStore.put_journal`."""
+        self._journals.put(run_id, key, entry_id, value, attempt)
+
+    def journal(self, run_id: str, key: NodeKey) -> dict[str, JournalEntry]:
+        """See `RunStore.journal`."""
+        return self._journals.of(run_id, key)
+
+    def put_whole(self, run_id: str, name: str, text: str) -> None:
+        """See `RunStore.put_whole`."""
+        self._journals.put_whole(run_id, name, text)
+
+    def read_whole(self, run_id: str, name: str, start: int, stop: int) -> str:
+        """See `RunStore.read_whole`."""
+        return self._journals.read_whole(run_id, name, start, stop)
 
     # -- subscribers -------------------------------------------------------------------
 

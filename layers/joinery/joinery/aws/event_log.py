@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice, takewhile
 from typing import Any, Final
 
-from joinery.aws.conditions import absent, present, updating
+from joinery.aws.conditions import absent, goes_on, present, updating
 from joinery.aws.documents import Documents
 from joinery.aws.errors import ConditionFailed, Reason
 from joinery.aws.items import (
@@ -27,15 +27,17 @@ from joinery.aws.items import (
     event_sk,
     key,
     live,
+    node_sk,
     number,
     run_pk,
     string,
 )
-from joinery.aws.records import control_of
+from joinery.aws.records import control_of, node_record
 from joinery.aws.table import Table, values
 from joinery.errors import JoineryError, NotFound, TransientStore
 from joinery.events.make import Event, make_event
-from joinery.runs.model import Control
+from joinery.runs.model import Control, NodeRecord
+from joinery.runs.ports import ClaimLost
 
 log = logging.getLogger(__name__)
 
@@ -107,46 +109,66 @@ class EventLog:
         """
         return self._change(run_id, "ADD subs :one", one=number(1)).subs
 
-    def _change(self, run_id: str, update: str, **values: Attribute) -> Control:
+    def _change(
+        self, run_id: str, update: str, *, going_on: bool = False, **values: Attribute
+    ) -> Control:
         try:
             # ALL_NEW costs nothing more and brings the subscribers' version with it.
             item = self._table.update(
                 key(run_pk(run_id), CTRL),
-                **updating(present(), update, **values),
+                **updating(goes_on() if going_on else present(), update, **values),
                 ReturnValues="ALL_NEW",
             )
-        except ConditionFailed:
+        except ConditionFailed as failed:
+            if failed.item is not None:
+                self.note(run_id, failed.item).check()
             raise NotFound(f"no run {run_id}") from None
         return self.note(run_id, item)
 
-    def draw(self, run_id: str, count: int) -> list[int]:
-        """Takes the next numbers of a log.
+    def draw(self, run_id: str, count: int, *, going_on: bool = False) -> list[int]:
+        """Takes the next numbers of a log; with `going_on` only where the run is to go on.
 
         The SDK may repeat a call that was done: that leaves a hole, no double number.
 
         Raises:
             NotFound: There is no such run.
+            RunCancelled, RunSuspended: It is not to go on.
         """
         if not count:
             return []
-        head = self._change(run_id, "ADD seq :count", count=number(count)).head
-        return list(range(head - count + 1, head + 1))
+        change = self._change(run_id, "ADD seq :count", going_on=going_on, count=number(count))
+        return list(range(change.head - count + 1, change.head + 1))
 
     # -- writing -----------------------------------------------------------------------
 
-    def append(self, run_id: str, events: Sequence[Event]) -> list[Event]:
-        """Stores events in order and returns them with their numbers."""
+    def append(
+        self, run_id: str, events: Sequence[Event], *, begins: NodeRecord | None
+    ) -> list[Event]:
+        """See `RunStore.append`: stores events in order and returns them with their numbers."""
         stored: list[Event] = []
         for _ in range(APPEND_TRIES):
             left = events[len(stored) :]
-            seqs = self.draw(run_id, len(left))
+            seqs = self.draw(run_id, len(left), going_on=begins is not None)
             done = self._put_in_order(run_id, stamped(left, seqs))
             stored += done
             if len(done) == len(left):
                 return stored
             # Order is kept: what follows a taken number gets a new one too.
             self.void(run_id, seqs[len(done) + 1 :])
+            if begins is not None:
+                self._check_claim(run_id, begins)
         raise TransientStore("numbers of the event log kept being taken")
+
+    def _check_claim(self, run_id: str, record: NodeRecord) -> None:
+        """Refuses the beginning of an attempt that was slow, once another has begun since.
+
+        Raises:
+            ClaimLost: Another has.
+        """
+        item = self._table.get(key(run_pk(run_id), node_sk(record.key)))
+        held = node_record(item) if item else record
+        if held.terminal or held.attempt != record.attempt:
+            raise ClaimLost
 
     def _put_in_order(self, run_id: str, events: Sequence[Event]) -> list[Event]:
         return list(takewhile(lambda event: self._put(run_id, event), events))

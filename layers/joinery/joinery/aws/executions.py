@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from joinery import limits
@@ -17,6 +18,14 @@ _CAUSE_CHARS: Final = 32_768
 """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html"""
 
 _PAGE: Final = 1000
+
+_ITEMS_COUNTED: Final = 100
+"""More items than these are not asked for their histories: an account may ask 20 times a second.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+"""
+
+_AT_ONCE: Final = 8
 
 _ATTEMPTS: Final = frozenset({"ActivityScheduled", "LambdaFunctionScheduled", "TaskScheduled"})
 """History events of one attempt of a Task."""
@@ -85,15 +94,47 @@ class StepFunctionsExecutions:
             raise
         return {name: found[name] for name in ("name", "status", "error", "cause") if name in found}
 
-    def transitions(self, execution_arn: str) -> int:
+    def transitions(self, execution_arn: str) -> int | None:
         """See `Executions.transitions`.
 
         Counts as AWS bills: a Task by its attempts, since each retry is a transition,
-        every other state by being entered. Raises: Unavailable.
+        every other state by being entered, and one for each item's execution that was
+        started. Raises: Unavailable.
         """
-        return sum(map(_is_transition, self._history(execution_arn)))
+        total, items = self._counted(execution_arn)
+        left = _ITEMS_COUNTED
+        while items:
+            left -= len(items)
+            if left < 0:
+                return None
+            with ThreadPoolExecutor(min(_AT_ONCE, len(items))) as pool:
+                counted = list(pool.map(self._counted, items))
+            total += len(items) * limits.SFN_TRANSITIONS_CHILD_START
+            total += sum(own for own, _ in counted)
+            items = [arn for _, inner in counted for arn in inner]
+        return total
 
-    def _history(self, execution_arn: str) -> Iterator[str]:
+    def _counted(self, execution_arn: str) -> tuple[int, list[str]]:
+        """Returns an execution's own transitions, and the executions of its items."""
+        total, items = 0, list[str]()
+        for event in self._history(execution_arn):
+            total += _is_transition(event["type"])
+            if event["type"] == "MapRunStarted":
+                items.extend(self._items(event["mapRunStartedEventDetails"]["mapRunArn"]))
+        return total, items
+
+    def _items(self, map_run_arn: str) -> Iterator[str]:
+        more: dict[str, Any] = {}
+        while True:
+            with aws_errors("ListExecutions", Unavailable):
+                page = self._client.list_executions(mapRunArn=map_run_arn, maxResults=_PAGE, **more)
+            for execution in page["executions"]:
+                yield execution["executionArn"]
+            if not page.get("nextToken"):
+                return
+            more = {"nextToken": page["nextToken"]}
+
+    def _history(self, execution_arn: str) -> Iterator[Mapping[str, Any]]:
         more: dict[str, Any] = {}
         while True:
             with aws_errors("GetExecutionHistory", Unavailable):
@@ -103,8 +144,7 @@ class StepFunctionsExecutions:
                     includeExecutionData=False,
                     **more,
                 )
-            for event in page["events"]:
-                yield event["type"]
+            yield from page["events"]
             if not page.get("nextToken"):
                 return
             more = {"nextToken": page["nextToken"]}

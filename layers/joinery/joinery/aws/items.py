@@ -26,6 +26,8 @@ TEXTS: Final = "T#"
 SUBSCRIBERS: Final = "S#"
 TOKENS: Final = "W#"
 JOINS: Final = "Q#"
+INBOX: Final = "I#"
+JOURNALS: Final = "J#"
 
 PATH_PART_MAX: Final = 99_999
 """Largest loop round or item index that a key holds."""
@@ -149,9 +151,19 @@ def token_sk(node: NodeKey) -> str:
     return f"{TOKENS}{node.ord:05d}#{path_key(node.path)}"
 
 
+def input_sk(input_id: str) -> str:
+    """Returns the sort key of a message to a run's agents."""
+    return f"{INBOX}{input_id}"
+
+
 def join_sk(join: NodeKey) -> str:
     """Returns the sort key of what is known of a join's edges."""
     return f"{JOINS}{join.ord:05d}#{path_key(join.path)}"
+
+
+def journal_sk(node: NodeKey, entry_id: str = "") -> str:
+    """Returns the sort key of a journal's entry; without one, what those of a node begin with."""
+    return f"{JOURNALS}{node.ord:05d}#{path_key(node.path)}#{entry_id}"
 
 
 def event_sk(seq: int) -> str:

@@ -9,9 +9,13 @@ from typing import Any, Final
 
 from joinery.aws.errors import aws_errors, refused_as
 from joinery.errors import PermanentInternal, Unavailable
+from joinery.runs.cost import INVOCATION_MS
 
 MARK: Final = "aws_calls"
 """Name of the field that holds the calls of one invocation."""
+
+TOOK: Final = "took_ms"
+"""Name of the field that holds its time in milliseconds."""
 
 
 def calls_line(run_id: str, calls: Mapping[str, int], **facts: Any) -> str:
@@ -38,6 +42,8 @@ class CallLogs:
 
     def calls_of_run(self, run_id: str, since: float) -> dict[str, int]:
         """Returns a run's calls by name, sorted; lines appear seconds after an invocation.
+
+        The time of its invocations stands among them, see `INVOCATION_MS`.
 
         Args:
             run_id: The run.
@@ -86,4 +92,7 @@ def _calls(message: str, run_id: str) -> dict[str, int]:
     if not isinstance(line, dict) or line.get("run_id") != run_id:
         return {}
     calls = line.get(MARK)
-    return calls if isinstance(calls, dict) else {}
+    if not isinstance(calls, dict):
+        return {}
+    took = line.get(TOOK)
+    return {**calls, INVOCATION_MS: took} if isinstance(took, int) else calls

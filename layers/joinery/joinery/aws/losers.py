@@ -91,8 +91,9 @@ class Losers:
         }
         change = updating(
             condition,
-            "SET #usage = :usage, streams = :streams",
+            "SET #usage = :usage, streams = :streams, metered = :metered",
             usage=document(record.usage),
+            metered=number(record.metered),
             streams=document(record.streams),
         )
         place = key(run_pk(run_id), node_sk(record.key))

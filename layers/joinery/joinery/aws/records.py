@@ -33,7 +33,7 @@ from joinery.runs.model import Control, NodeRecord, Parent, RunRecord
 RUN_FIELDS: Final = (
     "pk", "owner", "workflow_id", "version", "name", "status", "session_id", "incarnation",
     "execution_arn", "created_at", "started_at", "ended_at", "error", "usage", "request_hash",
-    "parent", "forked_from", "resumed_at",
+    "parent", "forked_from", "resumed_at", "asked",
 )  # fmt: skip
 """Attributes of META that make a `RunRecord`."""
 
@@ -70,6 +70,7 @@ def run_item(run: RunRecord, pinned: Mapping[str, Attribute]) -> Item:
                 "request_hash": string(run.request_hash),
                 "parent": document(asdict(run.parent)) if run.parent else None,
                 "forked_from": string(run.forked_from) if run.forked_from else None,
+                "asked": boolean(True) if run.asked else None,
                 "owner_pk": string(owner_pk(run.owner)),
                 "owner_sk": string(owner_sk(run)),
             }
@@ -99,6 +100,7 @@ def run_record(item: Mapping[str, Any]) -> RunRecord:
         parent=Parent(**parent) if (parent := get_json(item, "parent")) else None,
         forked_from=get_string(item, "forked_from"),
         resumed_at=get_float(item, "resumed_at"),
+        asked=get_bool(item, "asked"),
     )
 
 
@@ -119,6 +121,7 @@ def control_of(item: Mapping[str, Any]) -> Control:
         cancel=get_bool(item, "cancel"),
         subs=get_int(item, "subs"),
         pause=get_bool(item, "pause"),
+        inputs=get_int(item, "inputs"),
     )
 
 
@@ -154,6 +157,8 @@ def node_item(run_id: str, record: NodeRecord, documents: Documents) -> Item:
                 "child": string(record.child) if record.child else None,
                 "children": number(record.children) if record.children else None,
                 "base": number(record.base) if record.base else None,
+                "wait": document(record.wait) if record.wait is not None else None,
+                "metered": number(record.metered) if record.metered else None,
             }
         ),
         **result,
@@ -187,4 +192,6 @@ def node_record(item: Mapping[str, Any]) -> NodeRecord:
         child=get_string(item, "child"),
         children=get_int(item, "children"),
         base=get_int(item, "base"),
+        wait=get_json(item, "wait"),
+        metered=get_int(item, "metered"),
     )

@@ -113,6 +113,10 @@ class Table:
         """Deletes an item; returns whether there was one."""
         return self.take(key) is not None
 
+    def delete_if(self, key: Item, **condition: Any) -> None:
+        """Deletes an item. Raises: ConditionFailed, with what is stored."""
+        self._call("delete_item", Key=key, **_telling(condition))
+
     def take(self, key: Item) -> Item | None:
         """Deletes an item and returns it; of many who try, one gets it and the others None."""
         taken: Item | None = self._call("delete_item", Key=key, ReturnValues="ALL_OLD").get(

@@ -93,6 +93,9 @@ class Executions(Protocol):
         """Stops an execution; one that has ended is left alone."""
         ...
 
-    def transitions(self, execution_arn: str) -> int:
-        """Counts the state transitions so far, from the execution's history."""
+    def transitions(self, execution_arn: str) -> int | None:
+        """Counts the state transitions so far, from the execution's history and its items'.
+
+        None where there are too many items to ask for.
+        """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -26,6 +27,10 @@ CLOSE_S: Final = 1.0
 
 WAITING_MAX: Final = 10_000
 """Messages that wait for a caller who does not take them; then the socket is not read."""
+
+
+KEYED: Final = frozenset({"input", "start"})
+"""Commands whose request id is random: the same one again changes nothing."""
 
 
 class AsyncLive:
@@ -85,11 +90,16 @@ class AsyncLive:
     async def command(self, action: str, **fields: Any) -> Event:
         """Sends a command, such as `pause` with `run_id`; returns its `ack` or `pong`.
 
+        A `start` and an `input` may bring a `request_id` of 8 to 64 random characters: the
+        same one again changes nothing.
+
         Raises:
             Unavailable: There is no socket, or none that answers. When it broke after the
                 command was sent, nobody knows whether it was carried out.
             JoineryError: What the server answered.
         """
+        if action in KEYED:
+            fields.setdefault("request_id", uuid.uuid4().hex)
         waiting: asyncio.Future[Event] = self._loop.create_future()
         request_id = self._core.command(action, fields, self._loop.time())
         self._answers[request_id] = waiting

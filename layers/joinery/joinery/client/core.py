@@ -127,7 +127,7 @@ class Core:
         own: bool = False,
     ) -> str:
         self._requests += 1
-        request_id = str(self._requests)
+        request_id = str(fields.get("request_id") or self._requests)
         until = now + self._timing.answer_s
         self._commands[request_id] = _Command(action, fields, until, run_id=run_id, own=own)
         return request_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from joinery import errors
+from joinery import errors, input_errors
 
 _BY_STATUS: Mapping[int, type[errors.JoineryError]] = {
     400: errors.InvalidRequest,
@@ -64,7 +64,7 @@ def _plain_kinds(base: type[errors.JoineryError]) -> Iterator[type[errors.Joiner
         if kind in (errors.NodeError, errors.InvalidWorkflow):
             continue
         # Errors that other packages derive have other constructors.
-        if kind.__module__ == errors.__name__:
+        if kind.__module__ in (errors.__name__, input_errors.__name__):
             yield kind
             yield from _plain_kinds(kind)
 

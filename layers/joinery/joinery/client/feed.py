@@ -153,6 +153,7 @@ class Feed:
             self._note(event)
             if event["event"] != "void":
                 out.append(event)
+            out += self._behind_kept(event)
             if event["event"] in LAST:
                 self.ended = True
                 self._waiting.clear()
@@ -161,6 +162,16 @@ class Feed:
         if self._over and not self._waiting and not self.cursor.behind:
             self.ended = True
         return out
+
+    def _behind_kept(self, event: Event) -> Iterator[Event]:
+        """Yields text that came before the event which says what it follows."""
+        for name, length in ((event.get("data") or {}).get("kept") or {}).items():
+            stream = self.transcript.stream(event["node_id"], event["path"], name)
+            if stream is None or stream.length <= length or stream.lost:
+                continue
+            text = stream.text()[length:]
+            data = {"attempt": event["data"]["attempt"], "stream": name, "offset": length}
+            yield self._made("text.delta", event["node_id"], event["path"], {**data, "text": text})
 
     def _note(self, event: Event) -> None:
         if "node_id" not in event:

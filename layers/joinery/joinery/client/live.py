@@ -69,6 +69,9 @@ class Live:
     def command(self, action: str, **fields: Any) -> Event:
         """Sends a command, such as `pause` with `run_id`; returns its `ack` or `pong`.
 
+        A `start` and an `input` may bring a `request_id` of 8 to 64 random characters: the
+        same one again changes nothing.
+
         Raises:
             Unavailable: There is no socket, or none that answers. When it broke after the
                 command was sent, nobody knows whether it was carried out.

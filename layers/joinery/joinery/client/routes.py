@@ -237,6 +237,38 @@ class Routes:
         body = {"because": because, "checks": list(checks)}
         return self._ask(Call("POST", path_of("runs", run_id, "/unlock"), body))
 
+    def input(
+        self,
+        run_id: str,
+        value: Any,
+        *,
+        node_id: str | None = None,
+        path: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Answers a question of a run, or tells its agents something.
+
+        Args:
+            run_id: The run.
+            value: The answer, as the question has it; text for an agent.
+            node_id: The question, or the agent; None is whichever agent is next to look.
+            path: Which of its rounds or items, where several wait.
+            idempotency_key: The same key again changes nothing; random by default.
+
+        Returns:
+            `{run_id, kind: "answer", node_id, path}`, or `{run_id, kind: "message", input_id}`.
+
+        Raises:
+            Conflict: It was answered already, waits no more, or no agent takes messages.
+            InvalidInput: All that is wrong with the answer.
+            NotFound: There is no such run.
+        """
+        body: dict[str, Any] = {"value": value}
+        more = {"node_id": node_id, "path": path}
+        body |= {name: said for name, said in more.items() if said is not None}
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        return self._ask(Call("POST", path_of("runs", run_id, "/input"), body, headers))
+
     def fork(
         self,
         run_id: str,

@@ -152,8 +152,26 @@ class StreamText:
 
 @dataclass(slots=True)
 class _Attempt:
+    """What was heard of an attempt; `before` is the one that it came after."""
+
     number: int
     streams: dict[str, StreamText] = field(default_factory=dict)
+    before: dict[str, StreamText] = field(default_factory=dict)
+
+    def keep(self, kept: Mapping[str, int]) -> bool:
+        """Takes over as much of the attempt before as still counts; returns whether any."""
+        news = False
+        for name, length in kept.items():
+            earlier = self.before.get(name)
+            if earlier is None or earlier.lost:
+                continue
+            for offset, text in earlier.pieces():
+                part = text[: max(0, length - offset)]
+                if part:
+                    stream = self.streams.setdefault(name, StreamText())
+                    news = stream.add(offset, part) or news
+        self.before = {}
+        return news
 
 
 class Transcript:
@@ -166,8 +184,8 @@ class Transcript:
         """Takes any message of a run; returns whether it changed the text.
 
         `text.delta` is merged by its offset; `client.gap` gives up what is missing;
-        `node.started` of a new attempt clears what the attempt before had said.
-        Everything else is ignored.
+        `node.started` of a new attempt clears what the attempt before had said, but for
+        what it says is kept. Everything else is ignored.
         """
         data = message.get("data") or {}
         if message["event"] == "text.delta":
@@ -182,7 +200,10 @@ class Transcript:
         if message["event"] == "node.started":
             before_it = self._places.get(_place(message))
             now = self._attempt(message, data)
-            return before_it is not None and now is not None and now is not before_it
+            if now is None:
+                return False
+            kept = now.keep(data.get("kept") or {})
+            return kept or (before_it is not None and now is not before_it)
         return False
 
     def open(self, message: Event, name: str = "") -> StreamText | None:
@@ -197,7 +218,8 @@ class Transcript:
         place, number = _place(message), int(data.get("attempt", 1))
         held = self._places.get(place)
         if held is None or number > held.number:
-            held = self._places[place] = _Attempt(number)
+            before = held.streams if held else {}
+            held = self._places[place] = _Attempt(number, before=before)
         return held if number == held.number else None
 
     def attempt(self, node_id: str, path: str = "") -> int:

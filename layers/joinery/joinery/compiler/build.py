@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import joinery
 from joinery import limits
@@ -13,6 +13,7 @@ from joinery.compiler.iterates import ITEM_READ, iterates_of, with_bodies
 from joinery.compiler.plan import PURE_TYPES, WAITING_TYPES, Plan, PlanLoop, PlanNode
 from joinery.compiler.races import with_races
 from joinery.errors import InvalidWorkflow, Problem
+from joinery.llm.aliases import DEFAULT_STAGE, resolve_layers
 from joinery.workflow.bodies import ITEM, analyse_all
 from joinery.workflow.expressions import references
 from joinery.workflow.graph import END, START, Link, Structure
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 EXPRESSION_FIELDS = (
     "prompt", "template", "value", "if", "cases", "until", "items", "arguments", "inputs",
+    "images", "files",
 )  # fmt: skip
 """Fields of a node's spec that hold expressions; personas and schemas are taken as they are."""
 
@@ -37,7 +39,8 @@ def build_plan(
         workflow: A workflow that passed validation, prompt files read in.
         opt: Optimisation level: 0 one Task a node, 1 pure nodes folded into the
             Tasks beside them, 2 nodes that run one after another fused.
-        children: The child workflows that are known, by node: the plan pins them.
+        children: The child workflows that are known, by node, and of tools by
+            `child_of_tool`: the plan pins them.
 
     Raises:
         InvalidWorkflow: The workflow uses something this release cannot run.
@@ -55,6 +58,9 @@ def build_plan(
     order = [name for name in structure.order if name not in (START, END)] + [END]
     incoming: dict[str, list[Link]] = {name: [] for name in order}
     conditions: dict[str, list[str]] = {}
+    leaves_by: dict[str, set[str]] = {}
+    for link in links:
+        leaves_by.setdefault(link.source, set()).add(link.port)
     for link in forward:
         incoming[link.target].append(link)
         if link.when is not None:
@@ -65,7 +71,8 @@ def build_plan(
             workflow,
             tuple(incoming[name]),
             conditions.get(name, []),
-            (children or {}).get(name),
+            children or {},
+            leaves_by=leaves_by.get(name, ()),
         )
         for ordinal, name in enumerate(order)
     )
@@ -83,9 +90,7 @@ def build_plan(
         nodes=with_bodies(nodes, workflow),
         loops=loops,
         iterates=iterates,
-        inputs={
-            name: spec.model_dump(exclude={"description"}) for name, spec in workflow.inputs.items()
-        },
+        inputs={name: spec.declared() for name, spec in workflow.inputs.items()},
         outputs=workflow.outputs,
         opt=opt,
         graph_hash=digest,
@@ -93,6 +98,7 @@ def build_plan(
         links=forward,
         budget=workflow.budget.model_dump(exclude_none=True) if workflow.budget else {},
         breaker=_breaker(workflow),
+        models=_aliases(workflow),
     )
     plan = with_races(plan)
     whole: tuple[str, ...] = ()
@@ -181,9 +187,14 @@ def _node(
     workflow: m.Workflow,
     incoming: tuple[Link, ...],
     conditions: list[str],
-    child: KnownChild | None,
+    children: Mapping[str, KnownChild],
+    *,
+    leaves_by: Collection[str],
 ) -> PlanNode:
-    """Returns a node by its `(name, ordinal, scope)`; `conditions` are those of its edges."""
+    """Returns a node by its `(name, ordinal, scope)`.
+
+    `conditions` are those of its edges, and `leaves_by` the ports that these use.
+    """
     name, ordinal, scope = place
     if name == END:
         reads, previous = _reads(workflow.outputs)
@@ -194,7 +205,7 @@ def _node(
     from joinery.workflow.model import DefaultOutput, ports_of
 
     node = workflow.nodes[name]
-    spec = _spec(node, workflow, child)
+    spec = _spec(name, node, workflow, children)
     said = [spec[field] for field in EXPRESSION_FIELDS if field in spec]
     reads, previous = _reads([*said, *conditions])
     retry = node.retry or workflow.defaults.retry
@@ -206,7 +217,7 @@ def _node(
         spec=spec,
         scope=scope,
         incoming=incoming,
-        ports=ports_of(node),
+        ports=ports_of(node, leaves_by),
         reads=reads,
         previous=previous,
         attempts=retry.attempts,
@@ -221,9 +232,16 @@ def _node(
     )
 
 
+_WAITS_S: Final = {
+    "question": limits.QUESTION_TIMEOUT_S,
+    "workflow": limits.CHILD_TIMEOUT_S,
+}
+"""Longest wait of a node that says nothing itself: `defaults.timeout` is for work."""
+
+
 def _timeout(node: Any, workflow: m.Workflow) -> float:
     if node.timeout is None and node.type in WAITING_TYPES:
-        return float(limits.CHILD_TIMEOUT_S)
+        return float(_WAITS_S[node.type])
     return float(node.timeout or workflow.defaults.timeout)
 
 
@@ -234,11 +252,16 @@ def _join(said: Any) -> int:
     return int(said.at_least)
 
 
-def _spec(node: Any, workflow: m.Workflow, child: KnownChild | None) -> dict[str, Any]:
+def _spec(
+    name: str, node: Any, workflow: m.Workflow, children: Mapping[str, KnownChild]
+) -> dict[str, Any]:
     match node.type:
         case "agent":
+            from joinery.compiler.tools import agent_tools
+
             agent = workflow.agents[node.agent]
-            return _model_spec(node, workflow, agent.persona, agent.model)
+            spec = _model_spec(node, workflow, agent.persona, agent.model)
+            return {**spec, **agent_tools(agent, workflow, children)}
         case "llm":
             return _model_spec(node, workflow, node.system, None)
         case "template":
@@ -256,11 +279,21 @@ def _spec(node: Any, workflow: m.Workflow, child: KnownChild | None) -> dict[str
         case "loop":
             return {"until": node.until, "max_rounds": node.max_rounds}
         case "workflow":
+            child = children.get(name)
             return {
                 "workflow": node.workflow if child is None else child.name,
                 "workflow_id": "" if child is None else child.workflow_id,
                 "version": (node.version or 0) if child is None else child.version,
                 "inputs": node.inputs,
+            }
+        case "question":
+            from joinery.workflow.answers import options_of
+
+            return {
+                "prompt": node.prompt,
+                "options": options_of(node.options),
+                "schema": node.schema_,
+                **({"default": node.default} if node.has_default else {}),
             }
         case "iterate":
             return {"items": node.items, "max_items": node.max_items}
@@ -275,25 +308,29 @@ def _case(port: str, case: Any) -> list[Any]:
 
 
 def _model_spec(
-    node: Any, workflow: m.Workflow, system: str, agent_model: m.ModelRef | None
+    node: Any, workflow: m.Workflow, system: str, agent_model: m.Model | None
 ) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for ref in (workflow.defaults.model, agent_model, node.model):
-        if ref is None:
-            continue
-        said = ref.model_dump(exclude_none=True)
-        if "provider" in said and said["provider"] != merged.get("provider"):
-            merged.pop("name", None)  # a model's name means nothing at another provider
-        if {"provider", "name"} & said.keys():
-            merged.pop("price", None)
-        merged.update(said)
+    layers = [
+        ref if isinstance(ref, str) else ref.model_dump(exclude_none=True)
+        for ref in (workflow.defaults.model, agent_model, node.model)
+        if ref is not None
+    ]
+    aliases = _aliases(workflow)
+    used = any(isinstance(layer, str) or {"use", "fallback"} & layer.keys() for layer in layers)
     return {
         "system": system,
         "prompt": node.prompt,
-        "model": merged,
+        "model": resolve_layers(layers, aliases, DEFAULT_STAGE),
+        **({"model_layers": layers} if used and aliases else {}),
         "schema": None if node.output is None else output_schema(node.output),
         "fit": node.fit or workflow.defaults.fit,
+        **({"images": node.images} if node.images else {}),
+        **({"files": node.files} if node.files else {}),
     }
+
+
+def _aliases(workflow: m.Workflow) -> dict[str, Any]:
+    return {name: alias.model_dump(exclude_none=True) for name, alias in workflow.models.items()}
 
 
 def output_schema(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ def code_spec(node: m.CodeNode | m.ToolNode, workflow: m.Workflow) -> dict[str, 
             "schema": None,
         }
     tool = workflow.tools[node.tool]
+    if tool.kind != "python":
+        raise TypeError(f"the validated node calls the tool '{node.tool}' of kind {tool.kind}")
     return {
         "code": tool.code,
         "function": node.tool,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from joinery.compiler.build import build_plan
 from joinery.compiler.child_cost import with_children
 from joinery.compiler.cost import Report, analyse_cost
+from joinery.compiler.distributed import with_distributed
 from joinery.compiler.emit import Emitted, emit
 from joinery.compiler.plan import Plan
 from joinery.compiler.states import RUN_NODE_PLACEHOLDER
@@ -72,6 +73,7 @@ def compile_standard(
     plan: Plan, run_node_arn: str, children: Mapping[str, KnownChild] | None = None
 ) -> Compiled:
     """Compiles a plan to a machine of many states. Raises: InvalidWorkflow."""
+    plan = with_distributed(plan, run_node_arn)
     emitted = emit(plan, run_node_arn)
     plan = replace(plan, width=width_of(emitted.definition))
     report = with_children(plan, emitted, analyse_cost(plan, emitted), children or {})

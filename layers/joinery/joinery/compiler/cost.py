@@ -7,19 +7,20 @@ what runs in `chances`; which limits are near is said in `headroom`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from joinery import limits
+from joinery.compiler import weights
 from joinery.compiler.chances import expected_rounds
 from joinery.compiler.emit import Emitted
 from joinery.compiler.fees import Fee, Fees
 from joinery.compiler.headroom import Payload, Sizes, largest_payload, near_limits
 from joinery.compiler.plan import DEPTH_DEFAULT, MODEL_TYPES, Plan, PlanLoop
-from joinery.compiler.ranges import Range, exactly
+from joinery.compiler.ranges import Range
+from joinery.compiler.times import LEAST, MOST, USUAL
 from joinery.compiler.walk import Walk, Weight, measure
-from joinery.compiler.weights import history_events, model_calls, per_node, prices
+from joinery.compiler.weights import histories, model_calls, of_nodes, prices
 from joinery.errors import Problem
 from joinery.llm.prices import Prices, prices_from
 
@@ -47,6 +48,8 @@ class Report:
         problems: Limits that are near (`warning`) or would be passed (`error`).
         notes: What else is worth saying.
         children: What the child workflows add, a line for each.
+        items_apart: The iterate nodes whose items are executions of their own, with the
+            events in the history of one.
     """
 
     states: int
@@ -65,6 +68,7 @@ class Report:
     notes: tuple[str, ...] = field(default=())
     children: tuple[str, ...] = ()
     unpriced: tuple[str, ...] = ()
+    items_apart: Mapping[str, Range] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -93,6 +97,7 @@ class Report:
             "plan_bytes": self.plan_bytes,
             "warnings": list(self.warnings),
             "children": list(self.children),
+            "items_apart": {name: each.rounded() for name, each in self.items_apart.items()},
         }
 
 
@@ -105,18 +110,18 @@ def analyse_cost(plan: Plan, emitted: Emitted, prices_of_models: Prices | None =
         prices_of_models: What models cost; the known prices and the installation's own when None.
     """
     walk = Walk(plan, emitted)
-    transitions = walk.sum(lambda _name, _info: 1.0)
-    events = walk.sum(history_events(plan)) + exactly(limits.SFN_EVENTS_EXECUTION)
+    transitions = walk.sum(weights.transitions(plan))
+    events = histories(walk)
     by_service = prices(walk, transitions)
     total = Range()
     for part in by_service.values():
         total += part
-    sizes = Sizes.of(plan, emitted, events.max)
+    sizes = Sizes.of(plan, emitted, {name: each.max for name, each in events.items()})
     return Report(
         states=len(emitted.info),
         transitions=transitions,
-        history_events=events,
-        model_calls=walk.sum(per_node(walk, model_calls)),
+        history_events=events[""],
+        model_calls=of_nodes(walk, model_calls),
         **_models(plan, walk, prices_of_models),
         price_usd=total,
         price_by_service=by_service,
@@ -124,25 +129,31 @@ def analyse_cost(plan: Plan, emitted: Emitted, prices_of_models: Prices | None =
         plan_bytes=sizes.plan,
         payload=largest_payload(plan, emitted),
         problems=tuple(near_limits(plan, emitted, sizes)),
-        notes=tuple(_notes(plan)),
+        notes=(*_notes(plan), *_notes_on_items(plan, events)),
+        items_apart={name: each for name, each in events.items() if name},
     )
 
 
 def _models(plan: Plan, walk: Walk, prices: Prices | None) -> dict[str, Any]:
     """Returns the figures of the models; the least is without a word of an answer."""
     fees = Fees(plan, prices or prices_from(os.environ))
-    each = {node.id: fee for node in plan.nodes if (fee := fees.of(node)) is not None}
+    each = {
+        node.id: tuple(fee for case in (LEAST, USUAL, MOST) if (fee := fees.of(node, case)))
+        for node in plan.nodes
+        if node.type in MODEL_TYPES
+    }
     if not each:
         none = Range()
         return {"input_tokens": none, "output_tokens": none, "model_usd": none, "unpriced": ()}
 
     def summed(figure: Callable[[Fee], float]) -> Range:
-        return walk.sum(per_node(walk, lambda n: figure(each[n.id]) if n.id in each else 0.0))
+        return of_nodes(walk, lambda n, case: figure(each[n.id][case]) if n.id in each else 0.0)
 
     prompts, answers = summed(lambda f: f.input_tokens), summed(lambda f: f.output_tokens)
+    longest = summed(lambda f: f.most_input).max
     usd = summed(lambda f: f.usd or 0.0)
     return {
-        "input_tokens": prompts,
+        "input_tokens": Range(prompts.min, prompts.expected, longest),
         "output_tokens": Range(0.0, answers.expected, summed(lambda f: f.most_output).max),
         "model_usd": Range(
             summed(lambda f: f.least_usd or 0.0).min,
@@ -150,22 +161,48 @@ def _models(plan: Plan, walk: Walk, prices: Prices | None) -> dict[str, Any]:
             summed(lambda f: f.most_usd or 0.0).max,
         ),
         "unpriced": tuple(
-            sorted({f"{fee.provider}:{fee.model}" for fee in each.values() if fee.usd is None})
+            sorted({f"{fee.provider}:{fee.model}" for fee, *_ in each.values() if fee.usd is None})
         ),
     }
 
 
 def _notes(plan: Plan) -> list[str]:
+    waits = [
+        f"'{node.id}' may wait {duration(node.timeout_s)} for an answer; waiting costs nothing"
+        for node in plan.nodes
+        if node.type == "question"
+    ]
     depth = plan.breaker.get("depth", DEPTH_DEFAULT)
     if plan.breaker.get("off") or depth == "off":
-        return []
-    return [
+        return waits
+    deep = [
         f"loop '{loop.loop}' may have {loop.max_rounds} rounds, and the breaker stops a run that "
         f"asks a model in round {depth + 1}: see 'breaker: depth'"
         for loop in plan.loops
         if loop.max_rounds > depth and _asks(plan, loop)
     ]
+    return [*deep, *waits]
 
 
 def _asks(plan: Plan, loop: PlanLoop) -> bool:
     return any(plan.by_id[name].type in MODEL_TYPES for name in loop.body)
+
+
+def _notes_on_items(plan: Plan, events: Mapping[str, Range]) -> Iterator[str]:
+    for name, each in events.items():
+        if not name:
+            continue
+        iterate = plan.iterate_of[name]
+        yield (
+            f"each item of '{name}' is an execution of its own, {iterate.at_once:,} at once, "
+            f"with a history of up to {each.max:,.0f} events; starting it costs a transition"
+        )
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in the largest unit that it is a whole number of: `7 days`, `90 s`."""
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        count, rest = divmod(seconds, size)
+        if count and not rest:
+            return f"{count:.0f} {unit}{'' if count == 1 else 's'}"
+    return f"{seconds:g} s"

@@ -9,13 +9,16 @@ expected to run.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from joinery import limits
 from joinery.compiler.chances import visits
 from joinery.compiler.plan import MODEL_TYPES, Plan, PlanNode, items_of
+from joinery.compiler.times import MOST, USUAL, model_calls_of
 from joinery.llm.prices import Prices, dollars
+from joinery.llm.registry import provider_of
 from joinery.llm.types import Usage
 from joinery.llm.window import TOKENS_FOR_REPLY, TOKENS_PER_MESSAGE, estimate_tokens
 from joinery.nodes.guard import EXPECTED_OUTPUT_TOKENS, MEDIA_TOKENS
@@ -31,6 +34,9 @@ ASSUMED_VALUE_TOKENS: Final = 20
 DEPTH: Final = 8
 """So many nodes are looked through behind each other, for what a prompt reads."""
 
+TOOL_RESULT_TOKENS: Final = limits.ASSUMED_RESULT_BYTES // 4
+"""What a tool gives an agent, about; it is in the prompt of each round that follows."""
+
 LONG_ANSWER_TOKENS: Final = 4_096
 """What the breaker takes for an answer that no `max_tokens` bounds: a long one is no surge."""
 
@@ -40,32 +46,36 @@ RunCosts = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Fee:
-    """One call of a node's model.
+    """The calls of a node's model by one attempt: one, and of an agent with tools each round's.
 
     Attributes:
         provider: Who is asked.
         model: The model's name there.
-        input_tokens: Of its prompt.
-        output_tokens: Of its answer, as expected.
+        calls: How many calls it are.
+        input_tokens: Of their prompts.
+        output_tokens: Of their answers, as expected.
         usd: Dollars; None where nobody knows the price.
-        least_usd: Dollars of the prompt alone.
-        most_output: Of the longest answer that is reckoned with.
-        most_usd: Dollars with that one.
+        least_usd: Dollars of the prompts alone.
+        most_input: Of their prompts where the answers are as long as they may be.
+        most_output: Of the longest answers that are reckoned with.
+        most_usd: Dollars with those.
     """
 
     provider: str
     model: str
+    calls: int
     input_tokens: int
     output_tokens: int
     usd: float | None
     least_usd: float | None
+    most_input: int
     most_output: int
     most_usd: float | None
 
     @property
     def bound_tokens(self) -> int:
-        """Of prompt and answer where the answer is as long as it may be."""
-        return self.input_tokens + self.most_output
+        """Of prompts and answers where the answers are as long as they may be."""
+        return self.most_input + self.most_output
 
 
 @dataclass(slots=True)
@@ -85,13 +95,18 @@ class Fees:
     stands_in: str = ""
     _sizes: dict[str, int] = field(default_factory=dict)
 
-    def of(self, node: PlanNode) -> Fee | None:
-        """Returns what one call of a node's model comes to; None where it asks none."""
+    def of(self, node: PlanNode, case: int = USUAL) -> Fee | None:
+        """Returns what an attempt of a node comes to; None where it asks no model.
+
+        Args:
+            node: The node.
+            case: `LEAST`, `USUAL` or `MOST` rounds of an agent with tools.
+        """
         if node.type not in MODEL_TYPES:
             return None
         spec = node.spec
         ref: Mapping[str, Any] = spec["model"]
-        provider = str(ref.get("provider") or "local")
+        provider = provider_of(ref)
         name, own = str(ref.get("name") or "default"), ref.get("price")
         if self.stands_in:
             provider, _, model = self.stands_in.partition(":")
@@ -101,14 +116,23 @@ class Fees:
             into += estimate_tokens(spec["system"]) + TOKENS_PER_MESSAGE
         if spec.get("schema"):
             into += estimate_tokens(json.dumps(spec["schema"]))
-        into += MEDIA_TOKENS * len(spec.get("media") or ())
-        out = expected_answer(node)
+        into += MEDIA_TOKENS * (len(spec.get("images") or ()) + len(spec.get("files") or ()))
+        if spec.get("tools"):
+            into += _told_of_tools(spec["tools"])
+        out, most = expected_answer(node), int(ref.get("max_tokens") or LONG_ANSWER_TOKENS)
+        calls = model_calls_of(node)[case]
+        usual, long = _rounds(into, out, calls), _rounds(into, most, calls)
         price = self.prices.find(provider, name, own)
-        usd = dollars(price.pico(Usage(into, out))) if price else None
-        most = int(ref.get("max_tokens") or LONG_ANSWER_TOKENS)
-        most_usd = dollars(price.pico(Usage(into, most))) if price else None
-        least_usd = dollars(price.pico(Usage(into, 0))) if price else None
-        return Fee(provider, name, into, out, usd, least_usd, most, most_usd)
+
+        def usd(rounds: Sequence[int], answer: int) -> float | None:
+            if price is None:
+                return None
+            return dollars(sum(price.pico(Usage(prompt, answer)) for prompt in rounds))
+
+        return Fee(
+            provider, name, calls, sum(usual), out * calls, usd(usual, out), usd(usual, 0),
+            sum(long), most * calls, usd(long, most),
+        )  # fmt: skip
 
     # -- sizes -------------------------------------------------------------------------
 
@@ -164,6 +188,25 @@ _TEXTS: Final = {"template": "template", "transform": "value"}
 _WORKING: Final = frozenset({"workflow", "code", "tool"})
 
 
+def _rounds(prompt: int, answer: int, calls: int) -> list[int]:
+    """Returns the tokens of each round's prompt: what was said and found before is in it."""
+    return [prompt + place * (answer + TOOL_RESULT_TOKENS) for place in range(calls)]
+
+
+def _told_of_tools(tools: Mapping[str, Any]) -> int:
+    """Returns the tokens that tell a model of its tools, as far as the plan knows them."""
+    total = 0
+    for name, entry in tools.items():
+        rows = entry.get("operations") or [entry]
+        total += sum(
+            estimate_tokens(
+                f"{name} {row.get('description') or ''} {json.dumps(row.get('schema') or {})}"
+            )
+            for row in rows
+        )
+    return total
+
+
 def expected_answer(node: PlanNode) -> int:
     """Returns the tokens that an answer of a node is expected to have."""
     said = node.spec["model"].get("max_tokens")
@@ -195,9 +238,9 @@ def run_fees(fees: Fees, below: Callable[[PlanNode], RunCosts | None]) -> dict[s
             costs = {
                 "input_tokens": fee.input_tokens,
                 "output_tokens": fee.output_tokens,
-                "model_calls": 1,
+                "model_calls": fee.calls,
                 "usd": fee.usd or 0.0,
-                "bound_tokens": fee.bound_tokens,
+                "bound_tokens": (fees.of(node, MOST) or fee).bound_tokens,
                 "unpriced": [] if fee.usd is not None else [f"{fee.provider}:{fee.model}"],
             }
         if costs is None:

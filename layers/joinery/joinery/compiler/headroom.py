@@ -22,13 +22,13 @@ from joinery.workflow.graph import END
 class Sizes:
     """What is held against a limit."""
 
-    events: float
+    events: Mapping[str, float]
     definition: int
     plan: int
 
     @staticmethod
-    def of(plan: Plan, emitted: Emitted, events: float) -> Sizes:
-        """Measures a compiled plan whose longest run makes `events`."""
+    def of(plan: Plan, emitted: Emitted, events: Mapping[str, float]) -> Sizes:
+        """Measures a compiled plan whose longest histories have `events`; see `histories`."""
         return Sizes(events, len(emitted.text().encode()), json_bytes(plan.to_dict()))
 
 
@@ -42,7 +42,9 @@ class Payload:
 
 def near_limits(plan: Plan, emitted: Emitted, sizes: Sizes) -> Iterator[Problem]:
     """Yields an error for each limit that would be passed and a warning for each that is near."""
-    yield from _history(plan, emitted, sizes.events)
+    for owner, events in sizes.events.items():
+        yield from _history(plan, emitted, events, owner)
+    yield from _map_runs(plan)
     yield from _definition(plan, emitted, sizes.definition)
     yield from _plan(plan, sizes.plan)
     yield from _payload(plan, emitted)
@@ -65,34 +67,62 @@ def states_of(plan: Plan, emitted: Emitted) -> Iterator[tuple[str, Mapping[str, 
 # -- history -------------------------------------------------------------------------------
 
 
-def _history(plan: Plan, emitted: Emitted, events: float) -> Iterator[Problem]:
+def _history(plan: Plan, emitted: Emitted, events: float, owner: str) -> Iterator[Problem]:
     most = int(limits.SFN_HISTORY_EVENTS * limits.SFN_HISTORY_REFUSE)
     share = f"{events / limits.SFN_HISTORY_EVENTS:.0%} of Step Functions' limit"
-    node, why, hint = _most_events(plan, emitted)
+    node, why, hint = _most_events(plan, emitted, owner)
+    longest = f"the longest item of '{owner}'" if owner else "the longest run"
     if events > most:
         yield Problem(
             "limit.history",
-            f"the longest run would make {events:,.0f} history events, {share}, most of them "
+            f"{longest} would make {events:,.0f} history events, {share}, most of them "
             f"{why}; {most:,} is the most",
             hint=hint,
             node_id=node,
             pointer=_pointer(node),
         )
     elif events > limits.SFN_HISTORY_EVENTS * limits.SFN_HISTORY_WARN:
-        message = f"the longest run makes {events:,.0f} history events, {share}, most of them {why}"
+        message = f"{longest} makes {events:,.0f} history events, {share}, most of them {why}"
         yield _warning("limit.history", message, node, hint)
 
 
-def _most_events(plan: Plan, emitted: Emitted) -> tuple[str | None, str, str]:
-    """Returns the loop, or the state, that makes most events, with what to say of it."""
+def inline_shares(plan: Plan, emitted: Emitted, owner: str) -> dict[str, float]:
+    """Returns the events that the inline items of each iterate node write into a history.
+
+    `owner` is the iterate node whose item has that history, `""` for the run's own.
+    """
+    inside, _ = _events_inside(plan, emitted, owner)
+    return {name: events for name, events in inside.items() if name in plan.iterate_of}
+
+
+def _events_inside(
+    plan: Plan, emitted: Emitted, owner: str
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Returns the events in a history by the loops and inline items around, and by states."""
     inside: dict[str, float] = {}
     alone: dict[str, float] = {}
     weigh = history_events(plan)
     for name, info in emitted.info.items():
-        events = weigh(name, info).max * math.prod(_most_times(plan, each) for each in info.scope)
+        if _owner(plan, info.scope) != owner:
+            continue
+        scope = info.scope[info.scope.index(owner) + 1 :] if owner else info.scope
+        events = weigh(name, info).max * math.prod(_most_times(plan, each) for each in scope)
         alone[name] = events
-        for each in (*info.scope, *(info.nodes if info.kind == "iterate" else ())):
+        own = info.nodes if info.kind == "iterate" else ()
+        for each in (*scope, *(n for n in own if not plan.iterate_of[n].distributed)):
             inside[each] = inside.get(each, 0.0) + events
+    return inside, alone
+
+
+def _owner(plan: Plan, scope: tuple[str, ...]) -> str:
+    """Returns the innermost iterate node whose items have histories of their own."""
+    apart = (n for n in reversed(scope) if n in plan.iterate_of and plan.iterate_of[n].distributed)
+    return next(apart, "")
+
+
+def _most_events(plan: Plan, emitted: Emitted, owner: str) -> tuple[str | None, str, str]:
+    """Returns the loop, or the state, that makes most events, with what to say of it."""
+    inside, alone = _events_inside(plan, emitted, owner)
     saved = {each: sum_ * (1 - 1 / _most_times(plan, each)) for each, sum_ in inside.items()}
     if saved:
         each = max(saved, key=lambda name: (saved[name], len(plan.by_id[name].scope)))
@@ -105,6 +135,22 @@ def _most_events(plan: Plan, emitted: Emitted) -> tuple[str | None, str, str]:
     name = max(alone, key=lambda name: alone[name])
     why = f"in {len(alone):,} states, '{name}' alone making {alone[name]:,.0f}"
     return _node_of(plan, emitted.info[name]), why, "split the workflow into several"
+
+
+def _map_runs(plan: Plan) -> Iterator[Problem]:
+    """Yields a warning where items in items open more Map Runs than an account may have."""
+    for each in plan.iterates:
+        outer = [n for n in plan.by_id[each.iterate].scope if n in plan.iterate_of]
+        runs = math.prod(plan.iterate_of[n].at_once for n in outer)
+        if each.distributed and runs > limits.SFN_MAP_RUNS_OPEN:
+            yield _warning(
+                "limit.map_runs",
+                f"'{each.iterate}' may run for {runs:,} items around it at once, each a Map Run "
+                f"of its own; an account may have {limits.SFN_MAP_RUNS_OPEN:,} open",
+                each.iterate,
+                f"a smaller concurrency of '{outer[0]}', or {limits.SFN_INLINE_MAP_WIDTH} or "
+                f"fewer of '{each.iterate}' at once",
+            )
 
 
 def _most_times(plan: Plan, name: str) -> int:

@@ -180,7 +180,7 @@ def _against(plan: Plan, emitted: Emitted) -> Iterator[Problem]:
                 node.id,
             )
     yield from _too_long(plan)
-    width, fork = _width(emitted, emitted.definition)
+    width, fork = _width(plan, emitted, emitted.definition)
     if width > limits.INLINE_WIDTH:
         yield _problem(
             "plan.inline_width",
@@ -212,17 +212,22 @@ def _too_long(plan: Plan) -> Iterator[Problem]:
     )
 
 
-def _width(emitted: Emitted, scope: Mapping[str, Any]) -> tuple[int, tuple[str, str | None]]:
+def _width(
+    plan: Plan, emitted: Emitted, scope: Mapping[str, Any]
+) -> tuple[int, tuple[str, str | None]]:
     """Returns how many nodes run side by side at most, and in which state from which node on."""
     best: tuple[int, tuple[str, str | None]] = (1, ("", None))
     for name, state in scope["States"].items():
         width = 1
         if state["Type"] == "Map":
             items = state["Items"]
-            count = len(items) if isinstance(items, list) else state.get("MaxConcurrency") or 1
-            width = count * _width(emitted, state["ItemProcessor"])[0]
+            of_fork = isinstance(items, list)
+            # Not `MaxConcurrency`: an inline Map that cannot be as wide as the node says has less.
+            node = emitted.info[name].nodes[0]
+            count = len(items) if of_fork else plan.iterate_of[node].at_once
+            width = count * _width(plan, emitted, state["ItemProcessor"])[0]
         elif state["Type"] == "Parallel":
-            width = sum(_width(emitted, branch)[0] for branch in state["Branches"])
+            width = sum(_width(plan, emitted, branch)[0] for branch in state["Branches"])
         if width > best[0]:
             nodes = emitted.info[name].nodes
             best = (width, (name, nodes[0] if nodes else None))

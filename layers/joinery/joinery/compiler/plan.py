@@ -10,7 +10,7 @@ This module is imported by every node invocation: standard library only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,12 @@ WAITING_TYPES = frozenset({"callback", "question", "review", "wait", "workflow"}
 """Nodes that are over when somebody says so: their Task waits for its token, at no cost."""
 
 MODEL_TYPES = frozenset({"agent", "llm"})
-"""Nodes that call a model once an attempt."""
+"""Nodes that call a model: once an attempt, or in rounds where they have tools."""
+
+
+def takes_inputs(node: PlanNode) -> bool:
+    """Whether a node takes what the user says while it works: an agent with turns does."""
+    return node.type == "agent" and bool(node.spec.get("tools"))
 
 
 CODE_TYPES = frozenset({"code", "tool"})
@@ -134,6 +139,7 @@ class PlanIterate:
         max_items: Most items.
         concurrency: Most items that run at the same time.
         expected_items: So many items a run is expected to have, or None.
+        distributed: Whether each item is an execution of its own, in a distributed Map.
     """
 
     iterate: str
@@ -143,12 +149,18 @@ class PlanIterate:
     max_items: int
     concurrency: int
     expected_items: int | None = None
+    distributed: bool = False
+
+    @property
+    def at_once(self) -> int:
+        """Most items that can run at the same time."""
+        return min(self.concurrency, self.max_items)
 
     def to_row(self) -> list[Any]:
         """Returns it as JSON-ready data."""
         return [
             self.iterate, list(self.body), list(self.entries), self.parent, self.max_items,
-            self.concurrency, self.expected_items,
+            self.concurrency, self.expected_items, *([True] if self.distributed else []),
         ]  # fmt: skip
 
     @staticmethod
@@ -178,6 +190,7 @@ class Plan:
         width: How many nodes may be at work at once, at most.
         budget: What a run may use: `{tokens?, usd?}`; empty for no limit.
         breaker: What the workflow says of the breaker's rules; `{"off": true}` for none.
+        models: What the workflow's names of models stand for.
     """
 
     name: str
@@ -237,6 +250,23 @@ class Plan:
     run_on: str = "standard"
     budget: Mapping[str, Any] = field(default_factory=dict)
     breaker: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def for_stage(self, stage: str) -> Plan:
+        """Returns the plan with the models that its names of models stand for in a stage."""
+        if not self.models:
+            return self
+        from joinery.llm.aliases import resolve_layers
+
+        nodes = []
+        for node in self.nodes:
+            layers = node.spec.get("model_layers")
+            if layers is not None:
+                model = resolve_layers(layers, self.models, stage)
+                nodes.append(replace(node, spec={**node.spec, "model": model}))
+            else:
+                nodes.append(node)
+        return replace(self, nodes=tuple(nodes))
 
     def task_scope(self, name: str) -> tuple[str, ...]:
         """Returns what is around the Task that runs a node: its scope, without whole loops."""
@@ -284,6 +314,7 @@ class Plan:
             "run_on": self.run_on,
             **({"budget": dict(self.budget)} if self.budget else {}),
             **({"breaker": dict(self.breaker)} if self.breaker else {}),
+            **({"models": dict(self.models)} if self.models else {}),
         }
 
     @staticmethod
@@ -316,6 +347,7 @@ class Plan:
             run_on=data.get("run_on", "standard"),
             budget=data.get("budget", {}),
             breaker=data.get("breaker", {}),
+            models=data.get("models", {}),
         )
 
 

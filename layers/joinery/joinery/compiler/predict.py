@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from joinery import limits
+from joinery.compiler.distributed import CHILD_PATH, EXCEEDED, is_distributed
 from joinery.compiler.emit import Emitted
 from joinery.compiler.plan import Plan
 from joinery.compiler.states import payload_of
@@ -74,11 +75,15 @@ def transitions_of(plan: Plan, emitted: Emitted, records: Iterable[Decided]) -> 
         emitted: Its machine.
         records: All node records of the run.
     """
-    return len(states_of_run(plan, emitted, records))
+    walk = _walked(plan, emitted, records)
+    return len(walk.entered) + len(walk.apart) + walk.started * limits.SFN_TRANSITIONS_CHILD_START
 
 
 def history_events_of(plan: Plan, emitted: Emitted, records: Iterable[Decided]) -> int:
-    """Returns how many events the history of a run's execution has at most, without retries."""
+    """Returns how many events the history of a run's execution has at most, without retries.
+
+    What items write into histories of their own is not in it.
+    """
     walk = _walked(plan, emitted, records)
     weigh = history_events(plan)
     events = sum(weigh(name, emitted.info[name]).min for name in walk.entered)
@@ -87,7 +92,8 @@ def history_events_of(plan: Plan, emitted: Emitted, records: Iterable[Decided]) 
 
 def states_of_run(plan: Plan, emitted: Emitted, records: Iterable[Decided]) -> list[str]:
     """Returns the states that a run enters, each as often as it does; see `transitions_of`."""
-    return _walked(plan, emitted, records).entered
+    walk = _walked(plan, emitted, records)
+    return [*walk.entered, *walk.apart]
 
 
 def _walked(plan: Plan, emitted: Emitted, records: Iterable[Decided]) -> _Walk:
@@ -109,7 +115,16 @@ class _Walk:
     records: Mapping[tuple[str, str], Decided]
     entered: list[str] = field(default_factory=list)
     items: int = 0
-    """Items of iterate nodes, all together."""
+    """Items of inline Maps in the run's own history, all together."""
+    apart: list[str] = field(default_factory=list)
+    """States entered in executions of items."""
+    started: int = 0
+    """Executions of items."""
+    depth: int = 0
+    """How many executions of items are around."""
+    begun: set[str] = field(default_factory=set)
+    failed: bool = False
+    """Whether a node was found that has failed its run."""
 
     def scope(self, scope: Mapping[str, Any], outer: _Variables, item: str) -> bool:
         """Walks a `States` map; returns whether its end was reached.
@@ -124,7 +139,7 @@ class _Walk:
         name: str | None = scope["StartAt"]
         while name is not None:
             state = scope["States"][name]
-            self.entered.append(name)
+            (self.apart if self.depth else self.entered).append(name)
             assign, following = state.get("Assign", {}), state.get("Next")
             if state["Type"] == "Task":
                 ended = self._task(state, variables, item)
@@ -153,13 +168,41 @@ class _Walk:
             items = state["Items"]
             if isinstance(items, str):
                 items = answer["items"].split()
-                self.items += len(items)
+                if is_distributed(state):
+                    return self._apart(state, items)
+                self.items += 0 if self.depth else len(items)
             inside = [(state["ItemProcessor"], item) for item in items]
         ended = True
         for scope, item in inside:
             # The others are walked although one has not ended.
             ended = self.scope(scope, variables, item) and ended
         return ended
+
+    def _apart(self, state: Mapping[str, Any], items: Iterable[str]) -> bool:
+        """Walks the executions of items; returns whether all of them ended."""
+        begun = self._begun()
+        ended, failed, self.failed = True, self.failed, False
+        for item in items:
+            if item not in begun:
+                ended = False  # perhaps not started, when the run failed or goes on
+                continue
+            self.started += 1
+            self.depth += 1
+            ended = self.scope(state["ItemProcessor"], {}, item) and ended
+            self.depth -= 1
+        if self.failed:
+            (why,) = (c["Next"] for c in state["Catch"] if c["ErrorEquals"] == [EXCEEDED])
+            (self.apart if self.depth else self.entered).append(why)
+        self.failed = self.failed or failed
+        return ended
+
+    def _begun(self) -> set[str]:
+        """Returns the paths at or under which there are records."""
+        if not self.begun:
+            for _, path in self.records:
+                parts = path.split(".")
+                self.begun.update(".".join(parts[:length]) for length in range(1, len(parts) + 1))
+        return self.begun
 
     def _task(
         self, state: Mapping[str, Any], variables: _Variables, item: str
@@ -175,6 +218,7 @@ class _Walk:
         if record is None:
             return None
         if record.status not in _GOES_ON and not (record.status == "failed" and record.handled):
+            self.failed = self.failed or record.status == "failed"
             return None
         prefix = f"{path}." if path else ""
         items = " ".join(f"{prefix}{index}" for index in range(record.items or 0))
@@ -213,6 +257,8 @@ def _value(text: str, variables: _Variables, answer: Mapping[str, str]) -> str:
 def _term(term: str, variables: _Variables, answer: Mapping[str, str]) -> str:
     if term.startswith("'"):
         return term.strip("'")
+    if term == CHILD_PATH:
+        return answer[""]
     if term.startswith("$states.input"):
         return answer[term.removeprefix("$states.input").lstrip(".")]
     return variables[term.removeprefix("$")]

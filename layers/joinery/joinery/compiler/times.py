@@ -16,6 +16,9 @@ from joinery.workflow.graph import END
 PURE_NEED_S = 15.0
 """Time that an invocation must still have for a node that only computes."""
 
+LEAST, USUAL, MOST = 0, 1, 2
+"""Cases of `model_calls_of`."""
+
 ATTEMPTS_OF_A_WALK = 100
 """A Task that walks is invoked again so often at most; most attempts are made inside."""
 
@@ -36,7 +39,25 @@ def seconds_of(node: PlanNode) -> float:
     """Returns how long a node is expected to take."""
     if node.type in CODE_TYPES:
         return limits.ASSUMED_CODE_S
+    if node.type in MODEL_TYPES:
+        return limits.ASSUMED_MODEL_CALL_S * model_calls_of(node)[1]
     return limits.ASSUMED_PLAIN_NODE_S if is_pure(node) else limits.ASSUMED_MODEL_CALL_S
+
+
+def model_calls_of(node: PlanNode) -> tuple[int, int, int]:
+    """Returns the least, usual and most calls of a model by one attempt of a node.
+
+    Calls that are repeated because they failed, or because the answer was empty or had
+    the wrong form, and those that shorten a conversation are left out.
+    """
+    if node.type not in MODEL_TYPES:
+        return 0, 0, 0
+    if not node.spec.get("tools"):
+        return 1, 1, 1
+    rounds = int(node.spec["max_rounds"])
+    # An answer in words is asked for once more, as data.
+    form = int(node.spec.get("schema") is not None)
+    return 1, min(rounds, limits.ASSUMED_AGENT_ROUNDS) + form, rounds + form
 
 
 def need_of(node: PlanNode) -> float:

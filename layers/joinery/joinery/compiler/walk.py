@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from joinery.compiler.chances import port_chances, repeats, run_chances
+from joinery.compiler.distributed import EXCEEDED, is_distributed
 from joinery.compiler.emit import Emitted
 from joinery.compiler.plan import Plan, items_of
 from joinery.compiler.ranges import Range, exactly
@@ -56,6 +57,25 @@ class Walk:
         """Sums a weight over the states that a run visits."""
         return self._sum(self.emitted.definition, weight, (), 1.0)
 
+    def sums_apart(self, weight: Weight) -> dict[str, Range]:
+        """Sums a weight over the states of each kind of execution that a run consists of.
+
+        Returns:
+            The run's own sum under `""`, and under the id of each iterate node whose
+            items are executions of their own that of one item.
+        """
+        found = {"": self._sum(self.emitted.definition, weight, (), 1.0, apart=True)}
+        todo: list[Scope] = [self.emitted.definition]
+        while todo:
+            for name, state in todo.pop()["States"].items():
+                info = self.emitted.info[name]
+                for box, _ in boxes(self.plan, info, state):
+                    todo.append(box)
+                    if is_distributed(state):
+                        around, here = info.scope + info.nodes, self.chance[name]
+                        found[info.nodes[0]] = self._sum(box, weight, around, here, apart=True)
+        return found
+
     # -- how likely each state is entered ----------------------------------------------------
 
     def _enter(self, scope: Scope, chance: float) -> None:
@@ -91,10 +111,19 @@ class Walk:
 
     # -- sums ----------------------------------------------------------------------------------
 
-    def _sum(self, scope: Scope, weight: Weight, around: tuple[str, ...], base: float) -> Range:
+    def _sum(
+        self,
+        scope: Scope,
+        weight: Weight,
+        around: tuple[str, ...],
+        base: float,
+        *,
+        apart: bool = False,
+    ) -> Range:
         """Sums over a scope; `around` are the loops whose rounds the box around it counts.
 
-        `base` is how likely the scope is entered.
+        `base` is how likely the scope is entered. With `apart` what runs in executions of
+        its own is left out.
         """
         states = scope["States"]
         least: dict[str, float] = {}
@@ -109,7 +138,9 @@ class Walk:
             inside = info.scope + (info.nodes if info.kind == "iterate" else ())
             firsts = []
             for box, times in boxes(self.plan, info, states[name]):
-                part = self._sum(box, weight, inside, here).times(times)
+                if apart and is_distributed(states[name]):
+                    continue
+                part = self._sum(box, weight, inside, here, apart=apart).times(times)
                 inner += Range(0.0 if early else part.min, part.expected, part.max)
                 firsts.append(self._least(weight, box["StartAt"]) if times.min else 0.0)
             if early:
@@ -139,7 +170,8 @@ def onward(emitted: Emitted, name: str, state: Mapping[str, Any]) -> list[str]:
 
 def _early(state: Mapping[str, Any]) -> list[str]:
     """Returns where a state leads that is left before all in it has run."""
-    return [catcher["Next"] for catcher in state.get("Catch", ())]
+    catchers = [c for c in state.get("Catch", ()) if c["ErrorEquals"] != [EXCEEDED]]
+    return [catcher["Next"] for catcher in catchers]
 
 
 def _backwards(emitted: Emitted, scope: Scope) -> list[str]:

@@ -23,10 +23,14 @@ from joinery.compiler.plan import (
 from joinery.compiler.ranges import Range, exactly
 from joinery.compiler.states import StateInfo
 from joinery.compiler.steps import measure_steps
+from joinery.compiler.times import LEAST, MOST, USUAL, model_calls_of
 from joinery.compiler.walk import Walk, Weight, boxes
 
 PerNode = Callable[[PlanNode], float]
 """What one node adds when it runs."""
+
+PerCase = Callable[[PlanNode, int], float]
+"""The same in one of the cases `LEAST`, `USUAL` and `MOST`."""
 
 
 def history_events(plan: Plan) -> Callable[[str, StateInfo], Range]:
@@ -41,11 +45,32 @@ def history_events(plan: Plan) -> Callable[[str, StateInfo], Range]:
                 items = len(info.nodes)
                 return exactly(limits.SFN_EVENTS_MAP + limits.SFN_EVENTS_MAP_ITEM * items)
             case "iterate":
+                map_ = exactly(limits.SFN_EVENTS_MAP)
+                if plan.iterate_of[info.nodes[0]].distributed:
+                    return map_  # what its items write is in histories of their own
                 items_ = Range(*items_of(plan, info.nodes[0]))
-                return exactly(limits.SFN_EVENTS_MAP) + items_.scaled(limits.SFN_EVENTS_MAP_ITEM)
+                return map_ + items_.scaled(limits.SFN_EVENTS_MAP_ITEM)
             case "parallel":
                 return exactly(limits.SFN_EVENTS_PARALLEL)
         return exactly(limits.SFN_EVENTS_PLAIN)
+
+    return weight
+
+
+def histories(walk: Walk) -> dict[str, Range]:
+    """Returns the events in the histories of a run's executions; see `Walk.sums_apart`."""
+    sums = walk.sums_apart(history_events(walk.plan))
+    return {name: events + exactly(limits.SFN_EVENTS_EXECUTION) for name, events in sums.items()}
+
+
+def transitions(plan: Plan) -> Callable[[str, StateInfo], Range]:
+    """Returns what weighs the transitions of entering a state, and of the executions it starts."""
+
+    def weight(_name: str, info: StateInfo) -> Range:
+        if info.kind == "iterate" and plan.iterate_of[info.nodes[0]].distributed:
+            starts = Range(*items_of(plan, info.nodes[0]))
+            return exactly(1.0) + starts.scaled(limits.SFN_TRANSITIONS_CHILD_START)
+        return exactly(1.0)
 
     return weight
 
@@ -69,6 +94,18 @@ def per_node(walk: Walk, weigh: PerNode) -> Weight:
         return alone(name, info)
 
     return weight
+
+
+def of_nodes(walk: Walk, weigh: PerCase) -> Range:
+    """Returns what all nodes of a run weigh; an agent with tools does not always the same."""
+
+    def summed(case: int) -> Range:
+        return walk.sum(per_node(walk, lambda node: weigh(node, case)))
+
+    usual = summed(USUAL)
+    if not any(node.spec.get("tools") for node in walk.plan.nodes):
+        return usual
+    return Range(summed(LEAST).min, usual.expected, summed(MOST).max)
 
 
 def per_run_below(walk: Walk, figures: Mapping[str, Range]) -> Callable[[str, StateInfo], Range]:
@@ -136,53 +173,59 @@ def _map_shares(walk: Walk) -> dict[str, float]:
 # -- single nodes ---------------------------------------------------------------------------
 
 
-def model_calls(node: PlanNode) -> float:
-    """Calls of a model by one attempt of a node."""
-    return 1.0 if node.type in MODEL_TYPES else 0.0
+def model_calls(node: PlanNode, case: int = USUAL) -> float:
+    """Calls of a model by one attempt of a node, in the best, usual or worst case."""
+    return float(model_calls_of(node)[case])
 
 
-def seconds(node: PlanNode) -> float:
+def seconds(node: PlanNode, case: int = USUAL) -> float:
     """How long a node is assumed to take."""
     if node.type in MODEL_TYPES:
-        return limits.ASSUMED_MODEL_CALL_S
+        return limits.ASSUMED_MODEL_CALL_S * model_calls(node, case)
     return limits.ASSUMED_CODE_S if node.type in CODE_TYPES else limits.ASSUMED_PLAIN_NODE_S
 
 
-def lambda_usd(node: PlanNode) -> float:
+def lambda_usd(node: PlanNode, case: int = USUAL) -> float:
     """Memory and time; a request is paid per Task, and one more for code, which runs elsewhere."""
     memory, requests = limits.RUN_NODE_MEMORY_GB, 0
     if node.type in CODE_TYPES:  # `run_node` waits for `run_code`: both are paid for
         memory, requests = memory + limits.RUN_CODE_MEMORY_GB, 1
     own = requests * limits.LAMBDA_USD_PER_REQUEST
-    return own + seconds(node) * memory * limits.LAMBDA_USD_PER_GB_S
+    return own + seconds(node, case) * memory * limits.LAMBDA_USD_PER_GB_S
 
 
-def dynamodb_usd(node: PlanNode) -> float:
+def dynamodb_usd(node: PlanNode, case: int = USUAL) -> float:
     """Claim, started event, counter twice, and the result's transaction (double price).
 
-    What a model call may cost is held before it and settled after it: a write each.
+    What a model call may cost is held before it and settled after it: a write each. Each
+    answer of an agent that may call tools is an event and an entry of its journal, which
+    is a transaction with a look at the node.
     """
     result = math.ceil(limits.ASSUMED_RESULT_BYTES / limits.DYNAMODB_WRITE_UNIT_BYTES)
     writes = 4 + 2 * (result + 1)
-    chunks = seconds(node) / limits.DURABLE_INTERVAL_S if node.type in MODEL_TYPES else 0
-    writes += 2 if node.type in MODEL_TYPES else 0
-    reads = 4 + math.ceil(seconds(node))
+    writes += 2 * math.ceil(model_calls(node, case))
+    if node.spec.get("tools"):
+        writes += math.ceil(model_calls(node, case)) * (2 + 2 * (result + 1))
+    chunks = seconds(node, case) / limits.DURABLE_INTERVAL_S if node.type in MODEL_TYPES else 0
+    reads = 4 + math.ceil(seconds(node, case))
     return (writes + chunks) * limits.DYNAMODB_USD_PER_WRITE_UNIT + (
         reads * limits.DYNAMODB_USD_PER_READ_UNIT
     )
 
 
-def websocket_usd(node: PlanNode) -> float:
+def websocket_usd(node: PlanNode, case: int = USUAL) -> float:
     """Two events, and of a model's text one post an interval."""
     posts = 2.0
     if node.type in MODEL_TYPES:
-        posts += seconds(node) / limits.DELTA_INTERVAL_S
+        fresh = min(seconds(node, case), limits.DELTA_FRESH_S)
+        settled = (seconds(node, case) - fresh) / limits.DELTA_SETTLED
+        posts += (fresh + settled) / limits.DELTA_INTERVAL_S
     return posts * limits.ASSUMED_VIEWERS * limits.WEBSOCKET_USD_PER_MESSAGE
 
 
 # -- services -------------------------------------------------------------------------------
 
-_PER_NODE: Final[Mapping[str, PerNode]] = {
+_PER_NODE: Final[Mapping[str, PerCase]] = {
     "lambda": lambda_usd,
     "dynamodb": dynamodb_usd,
     "apigateway": websocket_usd,
@@ -193,6 +236,6 @@ def prices(walk: Walk, transitions: Range) -> dict[str, Range]:
     """Returns the price of a run in dollars, by service; model fees are not in it."""
     found = {"states": transitions.scaled(limits.SFN_USD_PER_TRANSITION)}
     for service, weigh in _PER_NODE.items():
-        found[service] = walk.sum(per_node(walk, weigh))
+        found[service] = of_nodes(walk, weigh)
     found["lambda"] += walk.sum(per_invocation(limits.LAMBDA_USD_PER_REQUEST))
     return found

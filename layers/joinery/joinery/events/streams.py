@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,7 @@ class _Stream:
     posted: int = 0
     unstored: list[str] = field(default_factory=list)
     stored: int = 0
+    gap: str = ""
 
 
 class TextStreams:
@@ -46,9 +47,12 @@ class TextStreams:
         post: Sends a delta to the people watching.
         store: Stores a piece; raising ends the attempt (`failure`).
         background: Post and store from threads of their own, at intervals.
-        delta_s: Least time between two posts of a stream, in seconds.
+        delta_s: Least time between two posts of a stream while its text is new, in
+            seconds; `DELTA_SETTLED` times as much afterwards.
         pace: Returns how many seconds a post of one stream takes of what may be posted.
         durable_s: Most time that text is not yet stored, in seconds.
+        kept: What earlier attempts have said and this one goes on from, by stream. Viewers
+            have it, so it is not posted again; it is stored with this attempt's text.
     """
 
     def __init__(
@@ -60,9 +64,13 @@ class TextStreams:
         delta_s: float = limits.DELTA_INTERVAL_S,
         pace: Callable[[], float] = lambda: 0.0,
         durable_s: float = limits.DURABLE_INTERVAL_S,
+        kept: Mapping[str, str] | None = None,
     ) -> None:
         self._post, self._store, self._pace = post, store, pace
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, _Stream] = {
+            name: _Stream(parts=[text], length=len(text), posted=len(text), unstored=[text])
+            for name, text in (kept or {}).items()
+        }
         self._lock = threading.Lock()
         self._more = threading.Condition(self._lock)
         self._ending = False
@@ -82,6 +90,7 @@ class TextStreams:
             return
         with self._lock:
             held = self._streams.setdefault(stream, _Stream())
+            text, held.gap = held.gap + text, ""
             for buffer in (held.parts, held.unposted, held.unstored):
                 buffer.append(text)
             held.length += len(text)
@@ -94,6 +103,23 @@ class TextStreams:
         with self._lock:
             held = self._streams.get(stream)
             return "".join(held.parts) if held else ""
+
+    def part(self, stream: str, gap: str) -> None:
+        """Puts `gap` before the next text of a stream, if it has text already."""
+        with self._lock:
+            held = self._streams.get(stream)
+            if held is not None and held.length:
+                held.gap = gap
+
+    def lengths(self) -> dict[str, int]:
+        """Returns how many code points each stream has had so far."""
+        with self._lock:
+            return {name: held.length for name, held in self._streams.items()}
+
+    def since(self, lengths: Mapping[str, int]) -> dict[str, str]:
+        """Returns what each stream has had since it had these lengths."""
+        found = {name: self.text(name)[lengths.get(name, 0) :] for name in self.lengths()}
+        return {name: text for name, text in found.items() if text}
 
     def resend(self) -> None:
         """Sends every stream from its beginning, for a subscriber that has just come."""
@@ -131,15 +157,21 @@ class TextStreams:
 
     def _post_loop(self, interval: float) -> None:
         """Posts the first text at once, then whatever has come, at intervals."""
+        fresh_until = 0.0
         while True:
+            asked = time.monotonic()
             with self._lock:
                 while not self._ending and not any(s.unposted for s in self._streams.values()):
                     self._more.wait()
                 if self._ending:
                     return
             started = time.monotonic()
+            if not fresh_until or started - asked >= limits.DELTA_FRESH_S:
+                # It begins, or comes again after a silence: somebody waits for it.
+                fresh_until = started + limits.DELTA_FRESH_S
             posts = self._flush_posts()
-            rest = max(interval, posts * self._pace()) - (time.monotonic() - started)
+            every = interval * (1 if started < fresh_until else limits.DELTA_SETTLED)
+            rest = max(every, posts * self._pace()) - (time.monotonic() - started)
             with self._lock:
                 if rest > 0 and not self._ending:
                     # New text notifies too; only the end cuts the wait short.

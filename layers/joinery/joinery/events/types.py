@@ -10,14 +10,15 @@ from typing import Any, Final, Literal, NotRequired, TypedDict
 EVENT_NAMES: Final = (
     "run.started", "run.completed", "run.failed", "run.cancelled", "run.timed_out", "run.paused",
     "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
-    "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "input.cut",
-    "usage.recorded", "budget.warning", "budget.exceeded", "breaker.tripped", "breaker.unlocked",
-    "void",
+    "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "agent.round",
+    "tool.called", "tool.completed", "context.compacted", "input.requested", "input.received",
+    "input.taken", "input.cut", "usage.recorded", "budget.warning", "budget.exceeded",
+    "breaker.tripped", "breaker.unlocked", "void",
 )  # fmt: skip
 DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
 FRAME_NAMES: Final = ("ack", "error", "pong", "resync", "hint",)  # fmt: skip
 ACTIONS: Final = (
-    "subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume", "unlock",
+    "subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume", "unlock", "input",
 )  # fmt: skip
 
 
@@ -255,6 +256,7 @@ class NodeStartedData(TypedDict):
 
     attempt: int
     type: str
+    kept: NotRequired[dict[str, int]]
 
 
 class NodeStarted(_Event, _EventOfNode):
@@ -351,6 +353,128 @@ class LoopRound(_Event, _EventOfNode):
 
     event: Literal["loop.round"]
     data: LoopRoundData
+
+
+class AgentRoundData(TypedDict):
+    """`data` of `agent.round`."""
+
+    round: int
+    max_rounds: int
+    calls: int
+    last: NotRequired[Literal["rounds", "calls", "time"]]
+
+
+class AgentRound(_Event, _EventOfNode):
+    """An agent with tools asks its model."""
+
+    event: Literal["agent.round"]
+    data: AgentRoundData
+
+
+class ToolCalledData(TypedDict):
+    """`data` of `tool.called`."""
+
+    round: int
+    index: int
+    call_id: str
+    tool: str
+    arguments: str
+    key: str
+
+
+class ToolCalled(_Event, _EventOfNode):
+    """A tool begins to work for an agent."""
+
+    event: Literal["tool.called"]
+    data: ToolCalledData
+
+
+class ToolCompletedData(TypedDict):
+    """`data` of `tool.completed`."""
+
+    round: int
+    index: int
+    call_id: str
+    tool: str
+    ok: bool
+    duration_ms: int
+    chars: int
+    cut: bool
+    code: NotRequired[str]
+
+
+class ToolCompleted(_Event, _EventOfNode):
+    """A tool's result is stored; the model is told it."""
+
+    event: Literal["tool.completed"]
+    data: ToolCompletedData
+
+
+class ContextCompactedData(TypedDict):
+    """`data` of `context.compacted`."""
+
+    round: int
+    exchanges: int
+    before_tokens: int
+    after_tokens: int
+    by: Literal["model", "list", "cut"]
+
+
+class ContextCompacted(_Event, _EventOfNode):
+    """An agent's conversation came near to its model's window."""
+
+    event: Literal["context.compacted"]
+    data: ContextCompactedData
+
+
+class InputRequestedData(TypedDict):
+    """`data` of `input.requested`."""
+
+    prompt: str
+    options: NotRequired[dict[str, str]]
+    schema: NotRequired[dict[str, Any]]
+    default: NotRequired[Any]
+    expires_at: str
+
+
+class InputRequested(_Event, _EventOfNode):
+    """A question waits for its answer."""
+
+    event: Literal["input.requested"]
+    data: InputRequestedData
+
+
+class InputReceivedData(TypedDict):
+    """`data` of `input.received`."""
+
+    kind: Literal["answer", "message"]
+    value: Any
+    input_id: NotRequired[str]
+    to: NotRequired[str]
+
+
+class InputReceived(_Event):
+    """Somebody has answered a question, or told the run's agents something."""
+
+    event: Literal["input.received"]
+    node_id: NotRequired[str]
+    path: NotRequired[str]
+    node_name: NotRequired[str]
+    data: InputReceivedData
+
+
+class InputTakenData(TypedDict):
+    """`data` of `input.taken`."""
+
+    turn: int
+    input_ids: list[str]
+
+
+class InputTaken(_Event, _EventOfNode):
+    """An agent reads messages of the user."""
+
+    event: Literal["input.taken"]
+    data: InputTakenData
 
 
 class InputCutData(TypedDict):
@@ -476,6 +600,10 @@ class AckFrameData(TypedDict):
     live: NotRequired[bool]
     events: NotRequired[int]
     deltas: NotRequired[int]
+    kind: NotRequired[Literal["answer", "message"]]
+    node_id: NotRequired[str]
+    path: NotRequired[str]
+    input_id: NotRequired[str]
 
 
 class AckFrame(_Message):
@@ -613,6 +741,17 @@ class UnlockCommand(TypedDict):
     checks: NotRequired[list[Literal["content", "cost", "risk"]]]
 
 
+class InputCommand(TypedDict):
+    """Answer a question that waits, or tell the run's agents something."""
+
+    action: Literal["input"]
+    request_id: str
+    run_id: str
+    node_id: NotRequired[str]
+    path: NotRequired[str]
+    value: Any
+
+
 AnyEvent = (
     RunStarted
     | RunCompleted
@@ -629,6 +768,13 @@ AnyEvent = (
     | NodesSkipped
     | NodesCancelled
     | LoopRound
+    | AgentRound
+    | ToolCalled
+    | ToolCompleted
+    | ContextCompacted
+    | InputRequested
+    | InputReceived
+    | InputTaken
     | InputCut
     | UsageRecorded
     | BudgetWarning
@@ -649,6 +795,7 @@ AnyCommand = (
     | PauseCommand
     | ResumeCommand
     | UnlockCommand
+    | InputCommand
 )
 
 AnyMessage = AnyEvent | TextDelta | AnyFrame

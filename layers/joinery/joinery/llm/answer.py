@@ -1,4 +1,4 @@
-"""Reading one streamed answer, chunk by chunk."""
+"""Reading one streamed answer, event by event: what the readers of all providers share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from joinery.llm.http_errors import Classifier, parse_error
 from joinery.llm.sse import SseEvent
-from joinery.llm.types import Chunk, Finished, ModelRequest, TextChunk, Usage
+from joinery.llm.tool_calls import CallPieces
+from joinery.llm.types import Chunk, Finished, ModelRequest, TextChunk, ToolCallChunk, Usage
 from joinery.llm.window import estimate_prompt, estimate_tokens
 from joinery.model_errors import PermanentModelRejected, TransientModelStream
 
-_REASONS = {"length": "length", "max_tokens": "length", "tool_calls": "tool_calls"}
 _REPLACEMENT = "\ufffd"
 
 
@@ -50,37 +50,50 @@ def whole_characters(text: str) -> str:
 
 
 class AnswerReader:
-    """Takes the events of one answer and gives its chunks.
+    """Takes the events of one answer and gives its chunks; each protocol has a subclass.
+
+    Args:
+        request: What was asked.
+        classifier: Names the errors of the provider.
+        answer_tool: The tool whose arguments are the answer, where a schema is asked for
+            by a forced call of a tool; `""` where it is not.
 
     Attributes:
-        started: Whether a token has come.
-        reason: The server's `finish_reason`, once it is known.
+        classifier: Names the errors of the provider.
+        tokens: Grows with every piece of the answer, also of those that yield no chunk.
+        reason: `stop`, `length`, `tool_calls`, `content_filter` or `error`, once it is known.
         done: Whether the server has said that the stream is at its end.
     """
 
-    def __init__(self, request: ModelRequest, classifier: Classifier) -> None:
-        self.started = False
+    def __init__(
+        self, request: ModelRequest, classifier: Classifier, *, answer_tool: str = ""
+    ) -> None:
+        self.classifier = classifier
+        self.tokens = 0
         self.reason: str | None = None
         self.done = False
+        self.usage: Usage | None = None
         self._request = request
-        self._classifier = classifier
-        self._usage: Usage | None = None
-        self._joiners = {"text": SurrogateJoiner(), "reasoning": SurrogateJoiner()}
+        self._calls = CallPieces(answer_tool)
+        self._joiners: dict[str, SurrogateJoiner] = {}
         self._written: list[str] = []
         self._refusal: list[str] = []
+        # Text beside a call that holds the answer is no part of it; which of the two comes
+        # is known at the end.
+        self._held: list[str] | None = [] if answer_tool else None
 
     @property
-    def classifier(self) -> Classifier:
-        """Names the errors of this provider."""
-        return self._classifier
+    def started(self) -> bool:
+        """Whether a token has come."""
+        return self.tokens > 0
 
     @property
     def complete(self) -> bool:
         """Whether nothing of the answer's text is still to come."""
         return self.done or self.reason is not None
 
-    def read(self, event: SseEvent) -> list[TextChunk]:
-        """Takes the next event; returns the text in it, if there is any.
+    def read(self, event: SseEvent) -> list[Chunk]:
+        """Takes the next event; returns the chunks in it, if there are any.
 
         Raises:
             TransientModelStream: The event makes no sense, or says that the server failed.
@@ -89,30 +102,33 @@ class AnswerReader:
         if event.data.strip() == "[DONE]":
             self.done = True
             return []
+        who = self.classifier.provider
         try:
             body = json.loads(event.data)
         except (ValueError, RecursionError):
-            raise TransientModelStream(
-                f"{self._classifier.provider} sent a chunk that is not JSON"
-            ) from None
+            raise TransientModelStream(f"{who} sent a chunk that is not JSON") from None
         if not isinstance(body, dict):
-            raise TransientModelStream(f"{self._classifier.provider} sent a chunk of no known form")
+            raise TransientModelStream(f"{who} sent a chunk of no known form")
         if body.get("error") or event.name == "error":
-            raise self._classifier.in_stream(parse_error(body), started=self.started)
-        self._usage = _usage(body.get("usage")) or self._usage
-        choices = body.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            return []
-        return self._choice(choices[0])
+            raise self.classifier.in_stream(parse_error(body), started=self.started)
+        return self.take(event.name, body)
+
+    def take(self, name: str, body: Mapping[str, Any]) -> list[Chunk]:
+        """Takes one event of the protocol; returns its chunks."""
+        raise NotImplementedError
+
+    def opaque(self) -> str:
+        """Returns what the provider wants back with the first call of the answer."""
+        return ""
 
     def finish(self) -> list[Chunk]:
-        """Returns what is left of the text and, last, the `Finished`.
+        """Returns what is left of the answer and, last, the `Finished`.
 
         Raises:
             TransientModelStream: The server stopped before the answer was complete.
             PermanentModelRejected: The model, or a filter of its provider, refused to answer.
         """
-        who = self._classifier.provider
+        who = self.classifier.provider
         if not self.complete or self.reason == "error":
             raise TransientModelStream(f"{who} ended the stream before the answer was complete")
         if self.reason == "content_filter":
@@ -122,29 +138,53 @@ class AnswerReader:
         rest: list[Chunk] = []
         for stream, joiner in self._joiners.items():
             if text := joiner.flush():
-                rest.append(TextChunk(text, stream))
-        reason = _REASONS.get(self.reason or "", "stop")
-        return [*rest, Finished(self._usage or self._estimate(), reason)]
+                rest += self._emit(stream, text)
+        if self._held:
+            stream = "reasoning" if self._calls.answered else "text"
+            rest.append(TextChunk("".join(self._held), stream))
+        calls = self._calls.whole(self.opaque())
+        # Servers do not agree on the reason that goes with calls.
+        reason = "tool_calls" if calls else (self.reason or "stop")
+        if reason == "tool_calls" and not calls:
+            reason = "stop"
+        return [*rest, Finished(self.usage or self._estimate(), reason, calls)]
 
-    def _choice(self, choice: Mapping[str, Any]) -> list[TextChunk]:
-        delta = choice.get("delta")
-        chunks: list[TextChunk] = []
-        if isinstance(delta, dict):
-            reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-            for stream, text in (("reasoning", reasoning), ("text", delta.get("content"))):
-                if not isinstance(text, str) or not text:
-                    continue
-                self.started = True
-                if whole := self._joiners[stream].feed(text):
-                    self._written.append(whole)
-                    chunks.append(TextChunk(whole, stream))
-            if isinstance(refusal := delta.get("refusal"), str) and refusal:
-                self.started = True
-                self._refusal.append(refusal)
-        reason = choice.get("finish_reason")
-        if isinstance(reason, str) and reason:
-            self.reason = reason
-        return chunks
+    # -- for the subclasses ------------------------------------------------------------
+
+    def text(self, text: Any, stream: str = "text") -> list[Chunk]:
+        """Takes a piece of text; returns its chunk."""
+        if not isinstance(text, str) or not text:
+            return []
+        self.tokens += 1
+        whole = self._joiners.setdefault(stream, SurrogateJoiner()).feed(text)
+        return self._emit(stream, whole) if whole else []
+
+    def call(
+        self, index: int | None, *, call_id: Any, name: Any, arguments: Any, opaque: str = ""
+    ) -> list[Chunk]:
+        """Takes a piece of a call; returns its chunk. See `CallPieces.add`."""
+        self.tokens += 1
+        piece = self._calls.add(
+            index, call_id=call_id, name=name, arguments=arguments, opaque=opaque
+        )
+        if isinstance(piece, ToolCallChunk):
+            self._written.append(piece.arguments)
+            return [piece]
+        whole = self._joiners.setdefault("answer", SurrogateJoiner()).feed(piece)
+        return self._emit("answer", whole) if whole else []
+
+    def refuse(self, text: Any) -> None:
+        """Takes a piece of a refusal, which comes in place of an answer."""
+        if isinstance(text, str) and text:
+            self.tokens += 1
+            self._refusal.append(text)
+
+    def _emit(self, stream: str, text: str) -> list[Chunk]:
+        self._written.append(text)
+        if stream == "text" and self._held is not None:
+            self._held.append(text)
+            return []
+        return [TextChunk(text, "text" if stream == "answer" else stream)]
 
     def _estimate(self) -> Usage:
         return Usage(
@@ -154,10 +194,6 @@ class AnswerReader:
         )
 
 
-def _usage(told: Any) -> Usage | None:
-    if not isinstance(told, dict):
-        return None
-    read, written = told.get("prompt_tokens"), told.get("completion_tokens")
-    if not isinstance(read, int) or not isinstance(written, int):
-        return None
-    return Usage(read, written)
+def whole_number(value: Any) -> int:
+    """Returns a count that a server tells, 0 where it tells none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, Final
 
-from joinery.llm.types import ModelRequest
+from joinery.llm.types import ModelRequest, ToolSpec
 from joinery.model_errors import PermanentModelRejected
 
 _SENTENCE: Final = (
@@ -36,15 +36,27 @@ def made_up(request: ModelRequest) -> str:
     Raises:
         PermanentModelRejected: The schema asks for what cannot be made up.
     """
-    seed = hashlib.sha256(
-        "\0".join(f"{m.role}\0{m.content}" for m in request.messages).encode("utf-8", "replace")
-    ).digest()
+    seed = _seed(request)
     if request.schema is not None:
         return json.dumps(_value(request.schema, seed, ""), ensure_ascii=False)
     start = seed[0] % len(_WORDS)
     count = 12 + seed[1] % 12
     words = [_WORDS[(start + i) % len(_WORDS)] for i in range(count)]
     return " ".join(words).capitalize() + f". ({seed.hex()[:6]})"
+
+
+def made_up_for(tool: ToolSpec, request: ModelRequest) -> str:
+    """Returns arguments for a tool, as JSON, that depend on the prompt alone.
+
+    Raises:
+        PermanentModelRejected: Its parameters ask for what cannot be made up.
+    """
+    return json.dumps(_value(tool.parameters, _seed(request), ""), ensure_ascii=False)
+
+
+def _seed(request: ModelRequest) -> bytes:
+    said = "\0".join(f"{m.role}\0{m.content}" for m in request.messages)
+    return hashlib.sha256(said.encode("utf-8", "replace")).digest()
 
 
 def _value(schema: Any, seed: bytes, place: str, depth: int = 0) -> Any:

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 async def ask_window(
-    client: httpx.AsyncClient, base_url: str, model: str, timeout_s: float
+    client: httpx.AsyncClient,
+    base_url: str,
+    model: str,
+    timeout_s: float,
+    headers: Mapping[str, str],
 ) -> tuple[bool, int | None]:
     """Asks a server for the window of a model, in tokens.
 
@@ -22,13 +26,13 @@ async def ask_window(
         Whether the server has answered at all, and the window if it told one.
     """
     root = base_url.removesuffix("/v1")
-    props = await _ask(client, f"{root}/props", timeout_s)
+    props = await _ask(client, f"{root}/props", timeout_s, headers)
     if props is None:
         return False, None
     window = _whole(_inside(props, "default_generation_settings", "n_ctx"))
     if window is not None:
         return True, window
-    listed = await _ask(client, f"{base_url}/models", timeout_s)
+    listed = await _ask(client, f"{base_url}/models", timeout_s, headers)
     rows = listed.get("data") if listed else None
     for row in rows if isinstance(rows, list) else []:
         if isinstance(row, dict) and row.get("id") == model:
@@ -37,13 +41,15 @@ async def ask_window(
     return True, None
 
 
-async def _ask(client: httpx.AsyncClient, url: str, timeout_s: float) -> dict[str, Any] | None:
+async def _ask(
+    client: httpx.AsyncClient, url: str, timeout_s: float, headers: Mapping[str, str]
+) -> dict[str, Any] | None:
     """Returns the JSON object at an address, `{}` for any other answer, None without one."""
     import httpx
 
     try:
         async with asyncio.timeout(timeout_s):
-            response = await client.get(url, headers={"accept": "application/json"})
+            response = await client.get(url, headers={**headers, "accept": "application/json"})
         told = response.json() if response.status_code == 200 else {}
     except (httpx.HTTPError, TimeoutError):
         return None

@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
+import base64
 import threading
 import time
-from collections.abc import Callable, Iterator
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from joinery.llm.answer import AnswerReader, whole_characters
-from joinery.llm.background import BackgroundLoop
-from joinery.llm.http_errors import Classifier, parse_error_text, server_address
+from joinery.llm.answer import AnswerReader
+from joinery.llm.embedding import batches, joined, vector
+from joinery.llm.http_errors import Classifier
+from joinery.llm.http_provider import HttpProvider
+from joinery.llm.keys import NO_KEY, FixedKey, ProviderKey
+from joinery.llm.media import refuse_media
 from joinery.llm.model_facts import ask_window
-from joinery.llm.sse import SseEvent, SseParser
-from joinery.llm.timeouts import CANCEL_POLL_S, KEEPALIVE_S, Timeouts
-from joinery.llm.types import CallContext, Chunk, Finished, ModelRequest
-from joinery.model_errors import (
-    PermanentModelAuth,
-    PermanentModelRejected,
-    PermanentModelUnknown,
-    TransientModelStream,
-    TransientModelTimeout,
-    TransientModelUnavailable,
-)
-
-if TYPE_CHECKING:
-    import httpx
-
-Emit = Callable[[Chunk | Exception | None], None]
+from joinery.llm.openai_answer import ECHOED, OpenAIReader, usage_of
+from joinery.llm.presets import CUSTOM, Preset
+from joinery.llm.schemas import is_strict
+from joinery.llm.timeouts import Timeouts
+from joinery.llm.tool_calls import ANSWER_DESCRIPTION, answer_tool, opaque_of
+from joinery.llm.types import Embeddings, Media, Message, ModelRequest, Usage
+from joinery.llm.windows import known_window
 
 # A failed question about a window is asked again after this time, not at every call.
 _ASK_AGAIN_S = 60.0
-_MAX_ERROR_BYTES = 65_536
 
 
-class OpenAICompatible:
-    """Streams answers of `POST {base_url}/chat/completions`.
-
-    One HTTP client serves all calls and threads. It is made at the first call
-    and lives until `close`, so warm invocations find it, and often a connection, ready.
-    """
+class OpenAICompatible(HttpProvider):
+    """Streams answers of `POST {base_url}/chat/completions`."""
 
     def __init__(
         self,
@@ -50,7 +37,9 @@ class OpenAICompatible:
         name: str,
         base_url: str,
         api_key: str = "",
-        max_tokens_field: str = "max_tokens",
+        key: ProviderKey = NO_KEY,
+        preset: Preset = CUSTOM,
+        max_tokens_field: str = "",
         context_window: int | None = None,
         timeouts: Timeouts | None = None,
     ) -> None:
@@ -60,7 +49,9 @@ class OpenAICompatible:
             name: The provider's name, for messages.
             base_url: Up to and without `/chat/completions`, such as `http://127.0.0.1:8080/v1`.
             api_key: Sent as a bearer token when not empty.
-            max_tokens_field: What the endpoint calls the limit of the answer.
+            key: The same, read at each call.
+            preset: In what the endpoint differs from others.
+            max_tokens_field: What the endpoint calls the limit of the answer, if not as the preset.
             context_window: Tokens of the window when it is known beforehand; the
                 server is not asked then.
             timeouts: Limits in seconds.
@@ -69,67 +60,26 @@ class OpenAICompatible:
             PermanentModelUnknown: `base_url` is not an HTTP address.
             PermanentModelAuth: The key has characters that no HTTP header can carry.
         """
-        base_url, api_key = base_url.strip().rstrip("/"), api_key.strip()
-        if not _is_address(base_url):
-            raise PermanentModelUnknown(
-                f"The address of provider {name!r} must be of the form http://host:port/v1, "
-                "with http or https"
-            )
-        if not (api_key.isascii() and api_key.isprintable()):
-            raise PermanentModelAuth(f"The key of provider {name!r} has characters it cannot have")
-        self.name = name
-        self._base_url = base_url
-        self._api_key = api_key
-        self._max_tokens_field = max_tokens_field
-        self._timeouts = timeouts or Timeouts()
-        self._lock = threading.Lock()
+        if api_key:
+            key = ProviderKey(FixedKey(api_key), name)
+            key.read()
+        super().__init__(name=name, base_url=base_url, key=key, timeouts=timeouts)
+        if max_tokens_field:
+            preset = replace(preset, max_tokens_field=max_tokens_field)
+        self._preset = preset
         self._asking = threading.Lock()
-        self._open: tuple[BackgroundLoop, httpx.AsyncClient] | None = None
         self._configured_window = context_window
         self._windows: dict[str, int | None] = {}
         self._ask_after = 0.0
 
-    # -- the calling thread -----------------------------------------------------
+    def chat(self, request: ModelRequest) -> tuple[str, Mapping[str, Any]]:
+        """See `HttpProvider.chat`."""
+        return "/chat/completions", self._body(request)
 
-    def stream(self, request: ModelRequest, call: CallContext) -> Iterator[Chunk]:
-        """Calls the model and yields its answer as it arrives.
-
-        The connection is closed as soon as the caller stops iterating or
-        `call.cancelled` turns true, which is noticed within `CANCEL_POLL_S` even
-        while no byte arrives; after a cancel nothing more is yielded, not even `Finished`.
-
-        Raises:
-            TransientModelUnavailable: No connection, or HTTP 5xx.
-            TransientModelRateLimited: HTTP 429; `details.retry_after_s` when the server says so.
-            TransientModelTimeout: No token, or no further token, in time or before the deadline.
-            TransientModelStream: The stream broke or made no sense before the answer was complete.
-            PermanentModelAuth: HTTP 401 or 403.
-            PermanentModelUnknown: No such model.
-            PermanentContextTooLong: The prompt does not fit the window.
-            PermanentModelRejected: Any other 4xx, or a refusal of the model or a filter.
-        """
-        inbox: SimpleQueue[Chunk | Exception | None] = SimpleQueue()
-        loop, client = self._opened()
-        work = loop.submit(self._call(client, request, call.deadline, inbox.put))
-        work.add_done_callback(lambda _: inbox.put(None))
-        finished = False
-        try:
-            while not call.cancelled():
-                try:
-                    item = inbox.get(timeout=CANCEL_POLL_S)
-                except Empty:
-                    continue
-                if item is None:
-                    raise TransientModelUnavailable(f"{self.name} was closed during the call")
-                if isinstance(item, Exception):
-                    raise item
-                finished = isinstance(item, Finished)
-                yield item
-                if finished:
-                    return
-        finally:
-            if not finished:
-                work.cancel()
+    def reader(self, request: ModelRequest, classifier: Classifier) -> AnswerReader:
+        """See `HttpProvider.reader`."""
+        tool = answer_tool(request) if self._schema_by(request) == "tool" else ""
+        return OpenAIReader(request, classifier, answer_tool=tool, echo=self._preset.echo)
 
     def context_window(self, model: str) -> int | None:
         """Returns the model's window in tokens, or None when nobody tells.
@@ -138,14 +88,17 @@ class OpenAICompatible:
         """
         if self._configured_window is not None:
             return self._configured_window
+        if self._preset.key_needed:
+            return known_window(model)  # hosted APIs do not tell theirs
         with self._asking:
             if model in self._windows:
                 return self._windows[model]
             if time.monotonic() < self._ask_after:
                 return None
             loop, client = self._opened()
-            question = ask_window(client, self._base_url, model, self._timeouts.question)
             try:
+                headers = self.headers(self._key.read())
+                question = ask_window(client, self.base_url, model, self.timeouts.question, headers)
                 known, window = loop.submit(question).result()
             except Exception:
                 # A window is a convenience: without it a prompt is just not checked beforehand.
@@ -156,205 +109,145 @@ class OpenAICompatible:
                 self._ask_after = time.monotonic() + _ASK_AGAIN_S
             return window
 
-    def close(self) -> None:
-        """Ends running calls and closes all connections. A later call opens new ones."""
-        with self._lock:
-            opened, self._open = self._open, None
-        if opened is not None:
-            loop, client = opened
-            loop.submit(client.aclose()).result()
-            loop.close()
+    def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
+        """See `Embedder.embed`."""
+        if not self._preset.embeddings:
+            return super().embed(model, texts)
+        parts: list[Embeddings] = []
+        for batch in batches(texts, self._preset.embed_batch):
+            body = {"model": model, "input": list(batch), "encoding_format": "float"}
+            told = self.ask(model, "/embeddings", body)
+            rows = [row for row in told.get("data") or () if isinstance(row, dict)]
+            rows.sort(key=lambda row: int(row.get("index") or 0))
+            vectors = tuple(vector(self.name, row.get("embedding")) for row in rows)
+            if len(vectors) != len(batch):
+                vectors = (vector(self.name, None),)  # raises: some are missing
+            parts.append(Embeddings(vectors, usage_of(told.get("usage")) or Usage(estimated=True)))
+        return joined(parts)
 
-    def _opened(self) -> tuple[BackgroundLoop, httpx.AsyncClient]:
-        with self._lock:
-            if self._open is None:
-                client = self._client()
-                self._open = (BackgroundLoop(f"joinery-{self.name}"), client)
-            return self._open
+    # -- the body ----------------------------------------------------------------------
 
-    def _client(self) -> httpx.AsyncClient:
-        import httpx
+    def _schema_by(self, request: ModelRequest) -> str:
+        if request.schema is None:
+            return ""
+        return request.schema_by or self._preset.schema_by
 
-        from joinery import __version__
-
-        parts = urlsplit(self._base_url)
-        host = parts.hostname or ""
-        headers = {
-            "accept": "text/event-stream",
-            # Compression would hold tokens back until a block is full.
-            "accept-encoding": "identity",
-            "content-type": "application/json",
-            "user-agent": f"joinery/{__version__}",
-        }
-        if self._api_key:
-            headers["authorization"] = f"Bearer {self._api_key}"
-        return httpx.AsyncClient(
-            headers=headers,
-            # Time is measured in tokens, so by us: a read may end with a keep-alive comment.
-            timeout=httpx.Timeout(None, connect=self._timeouts.connect),
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_S),
-            # Loading the certificates takes 80 ms; plain HTTP does without.
-            verify=parts.scheme == "https",
-            # A proxy from the environment cannot reach this machine's own servers.
-            trust_env=host not in ("localhost", "::1") and not host.startswith("127."),
-        )
-
-    # -- the event loop ------------------------------------------------------------
-
-    async def _call(
-        self, client: httpx.AsyncClient, request: ModelRequest, deadline: float, emit: Emit
-    ) -> None:
-        """Makes one call and emits its chunks, or the error that ended it."""
-        classifier = Classifier(self.name, request.model, self._base_url, self._api_key)
-        reader = AnswerReader(request, classifier)
-        limits = _Limits(self._timeouts, deadline)
-        try:
-            try:
-                async with asyncio.timeout_at(limits.at) as clock:
-                    limits.clock = clock
-                    await self._exchange(client, request, reader, limits, emit)
-            except TimeoutError:
-                if not reader.complete:
-                    raise limits.error(self.name) from None
-            for chunk in reader.finish():
-                emit(chunk)
-        except Exception as exc:
-            emit(exc)
-
-    async def _exchange(
-        self,
-        client: httpx.AsyncClient,
-        request: ModelRequest,
-        reader: AnswerReader,
-        limits: _Limits,
-        emit: Emit,
-    ) -> None:
-        import httpx
-
-        address = server_address(self._base_url)
-        answering = False
-        try:
-            async with client.stream(
-                "POST", f"{self._base_url}/chat/completions", content=self._body(request)
-            ) as response:
-                answering = True
-                await self._check(response, reader)
-                await _read(response, reader, limits, emit)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as exc:
-            reason = str(exc) or "no answer"
-            raise TransientModelUnavailable(
-                f"Cannot connect to {self.name} at {address} ({reason[:200]})"
-            ) from exc
-        except (httpx.TransportError, httpx.DecodingError) as exc:
-            if reader.complete:
-                return
-            if answering:
-                raise TransientModelStream(
-                    f"{self.name} at {address} broke its answer off ({type(exc).__name__})"
-                ) from exc
-            raise TransientModelUnavailable(
-                f"{self.name} at {address} closed the connection without an answer"
-            ) from exc
-
-    async def _check(self, response: httpx.Response, reader: AnswerReader) -> None:
-        """Raises what a response says that is not the stream that was asked for."""
-        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if response.status_code == 200 and kind != "application/json":
-            return
-        body = b""
-        async for part in response.aiter_bytes():
-            body += part
-            if len(body) > _MAX_ERROR_BYTES:
-                break
-        told = parse_error_text(body[:_MAX_ERROR_BYTES].decode("utf-8", "replace"))
-        if response.status_code != 200:
-            raise reader.classifier.from_response(response.status_code, response.headers, told)
-        if told.codes:
-            raise reader.classifier.in_stream(told, started=False)
-        raise PermanentModelRejected(f"{self.name} answered without streaming")
-
-    def _body(self, request: ModelRequest) -> bytes:
+    def _body(self, request: ModelRequest) -> dict[str, Any]:
+        preset, by = self._preset, self._schema_by(request)
+        refuse_media(self.name, request, preset.media)
         body: dict[str, Any] = {
             "model": request.model,
-            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "messages": [_message(message, preset.echo) for message in request.messages],
             "stream": True,
             "stream_options": {"include_usage": True},
         }
         optional = {
             "temperature": request.temperature,
             "top_p": request.top_p,
-            self._max_tokens_field: request.max_tokens,
+            preset.max_tokens_field: request.max_tokens,
             "stop": list(request.stop) or None,
             "seed": request.seed,
         }
         body.update((key, value) for key, value in optional.items() if value is not None)
-        if request.schema is not None:
-            form = {"name": "answer", "schema": request.schema, "strict": True}
+        reasoning = request.reasoning
+        forced = by == "tool" or (request.tools and request.tool_choice == "required")
+        if forced and preset.reasoning_off_for_tool and reasoning is None:
+            reasoning = "none"
+        if reasoning is not None:
+            body.update(_REASONING[preset.reasoning_by](reasoning))
+        thinks = preset.reasoning_off_for_tool and reasoning not in (None, "none")
+        self._add_tools(body, request, by, thinks=thinks)
+        if by == "native":
+            schema = request.schema or {}
+            form = {"name": "answer", "schema": schema, "strict": is_strict(schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-        return whole_characters(text).encode()
+        elif by == "json":
+            body["response_format"] = {"type": "json_object"}
+        if by and preset.extra:
+            body.update(preset.extra)
+        return body
+
+    def _add_tools(
+        self, body: dict[str, Any], request: ModelRequest, by: str, *, thinks: bool
+    ) -> None:
+        """Adds what the model may call.
+
+        Args:
+            body: Takes it.
+            request: What is asked.
+            by: How the schema is asked for.
+            thinks: Whether the model thinks and may therefore not be forced to call.
+        """
+        tools = [_function(tool.name, tool.description, tool.parameters) for tool in request.tools]
+        choice: Any = request.tool_choice
+        if by == "tool":
+            name = answer_tool(request)
+            tools.append(_function(name, ANSWER_DESCRIPTION, request.schema or {}))
+            only = not request.tools or choice == "none"
+            choice = {"type": "function", "function": {"name": name}} if only else "required"
+        if tools:
+            forced = choice not in ("auto", "none")
+            body["tools"] = tools
+            body["tool_choice"] = "auto" if thinks and forced else choice
 
 
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+def _function(name: str, description: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    about = {"name": name, "description": description, "parameters": parameters}
+    return {"type": "function", "function": about}
 
 
-class _Limits:
-    """The moment by which the next token must have come; `time.monotonic()` throughout."""
-
-    clock: asyncio.Timeout
-
-    def __init__(self, timeouts: Timeouts, deadline: float) -> None:
-        self._timeouts = timeouts
-        self._deadline = deadline
-        self._started = False
-        self.at = min(deadline, time.monotonic() + timeouts.first_token)
-
-    def token(self) -> None:
-        """A token has come: the time for the next one begins."""
-        self._started = True
-        self._move(self._timeouts.idle)
-
-    def ending(self) -> None:
-        """The answer is complete: only the end of the stream is awaited."""
-        self._move(self._timeouts.ending)
-
-    def error(self, provider: str) -> TransientModelTimeout:
-        """Returns the error for the limit that was passed."""
-        if time.monotonic() >= self._deadline:
-            phase, text = "deadline", "did not end its answer in the time that the node has"
-        elif self._started:
-            phase, text = "idle", f"sent no further token for {self._timeouts.idle:g} s"
-        else:
-            phase, text = "first_token", f"sent no token within {self._timeouts.first_token:g} s"
-        return TransientModelTimeout(f"{provider} {text}", phase=phase)
-
-    def _move(self, seconds: float) -> None:
-        self.at = min(self._deadline, time.monotonic() + seconds)
-        self.clock.reschedule(self.at)
+def _message(message: Message, echo: str) -> dict[str, Any]:
+    if message.role == "tool":
+        return {
+            "role": "tool",
+            "tool_call_id": message.tool_call_id,
+            "content": message.content,
+        }
+    if message.tool_calls:
+        said: dict[str, Any] = {
+            "role": message.role,
+            "content": message.content or None,
+            "tool_calls": [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.arguments},
+                }
+                for call in message.tool_calls
+            ],
+        }
+        if echo and (back := opaque_of(ECHOED + echo, message.tool_calls)):
+            said[echo] = back
+        return said
+    if message.media:
+        parts: list[dict[str, Any]] = [_part(media) for media in message.media]
+        if message.content:
+            parts.append({"type": "text", "text": message.content})
+        return {"role": message.role, "content": parts}
+    return {"role": message.role, "content": message.content}
 
 
-async def _read(
-    response: httpx.Response, reader: AnswerReader, limits: _Limits, emit: Emit
-) -> None:
-    parser = SseParser()
-    async for raw in response.aiter_bytes():
-        for event in parser.feed(raw):
-            _take(event, reader, limits, emit)
-    for event in parser.close():
-        _take(event, reader, limits, emit)
+def _part(media: Media) -> dict[str, Any]:
+    url = f"data:{media.mime_type};base64,{base64.b64encode(media.data).decode()}"
+    if media.mime_type.startswith("image/"):
+        return {"type": "image_url", "image_url": {"url": url}}
+    return {"type": "file", "file": {"filename": media.name or "file", "file_data": url}}
 
 
-def _take(event: SseEvent, reader: AnswerReader, limits: _Limits, emit: Emit) -> None:
-    """Emits the text of one event, and moves the moment by which the next must come."""
-    chunks = reader.read(event)
-    for chunk in chunks:
-        emit(chunk)
-    if reader.complete:
-        limits.ending()
-    elif chunks:
-        limits.token()
+def _thinking(effort: str) -> dict[str, Any]:
+    on = {"thinking": {"type": "enabled"}, "reasoning_effort": effort}
+    return {"thinking": {"type": "disabled"}} if effort == "none" else on
+
+
+def _template(effort: str) -> dict[str, Any]:
+    return {"chat_template_kwargs": {"enable_thinking": effort != "none"}}
+
+
+_REASONING: Mapping[str, Callable[[str], Mapping[str, Any]]] = {
+    "effort": lambda effort: {"reasoning_effort": effort},
+    "openrouter": lambda effort: {"reasoning": {"effort": effort}},
+    "deepseek": _thinking,
+    "enable_thinking": lambda effort: {"enable_thinking": effort != "none"},
+    "chat_template": _template,
+    "none": lambda effort: {},
+}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from joinery.model_errors import TransientModelTimeout
 
 # A host that does not accept a connection in this time is down, not busy.
 CONNECT_TIMEOUT_S = 5.0
@@ -46,3 +50,46 @@ class Timeouts:
     idle: float = IDLE_TIMEOUT_S
     ending: float = ENDING_TIMEOUT_S
     question: float = QUESTION_TIMEOUT_S
+
+
+class TokenClock:
+    """The moment by which the next token must have come; `time.monotonic()` throughout.
+
+    Args:
+        timeouts: The limits.
+        deadline: When the call must have ended, whatever comes.
+
+    Attributes:
+        at: That moment.
+        moved: Is told when it changes.
+    """
+
+    def __init__(self, timeouts: Timeouts, deadline: float) -> None:
+        self._timeouts = timeouts
+        self._deadline = deadline
+        self._started = False
+        self.at = min(deadline, time.monotonic() + timeouts.first_token)
+        self.moved: Callable[[float], None] = lambda _: None
+
+    def token(self) -> None:
+        """A token has come: the time for the next one begins."""
+        self._started = True
+        self._move(self._timeouts.idle)
+
+    def ending(self) -> None:
+        """The answer is complete: only the end of the stream is awaited."""
+        self._move(self._timeouts.ending)
+
+    def error(self, provider: str) -> TransientModelTimeout:
+        """Returns the error for the limit that was passed."""
+        if time.monotonic() >= self._deadline:
+            phase, text = "deadline", "did not end its answer in the time that the node has"
+        elif self._started:
+            phase, text = "idle", f"sent no further token for {self._timeouts.idle:g} s"
+        else:
+            phase, text = "first_token", f"sent no token within {self._timeouts.first_token:g} s"
+        return TransientModelTimeout(f"{provider} {text}", phase=phase)
+
+    def _move(self, seconds: float) -> None:
+        self.at = min(self._deadline, time.monotonic() + seconds)
+        self.moved(self.at)

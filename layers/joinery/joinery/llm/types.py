@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -84,6 +84,11 @@ class ModelRequest:
         schema: JSON Schema that the answer must match, or None for free text.
         tools: What the model may call.
         tool_choice: `auto`, `none` (it must answer) or `required` (it must call).
+        reasoning: How much the model thinks first: `none`, `low`, `medium` or `high`, or
+            None for the provider's default.
+        schema_by: How the schema is asked for: `native` (the provider's own way), `tool` (a
+            forced call whose arguments are the answer), `json` (any JSON; the prompt has to
+            ask for it), or None for what suits the provider.
     """
 
     model: str
@@ -96,6 +101,8 @@ class ModelRequest:
     schema: Mapping[str, Any] | None = None
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str = "auto"
+    reasoning: str | None = None
+    schema_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,4 +220,21 @@ class Provider(Protocol):
 
     def context_window(self, model: str) -> int | None:
         """Returns the model's window in tokens, or None when unknown."""
+        ...
+
+
+class Embedder(Protocol):
+    """A source of embeddings.
+
+    It raises the same errors as a `Provider`, and never retries.
+    """
+
+    name: str
+
+    def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
+        """Returns a vector for each text, in their order; texts are sent in batches.
+
+        Raises:
+            NodeError: See `joinery.model_errors`.
+        """
         ...

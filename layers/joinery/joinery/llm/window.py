@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from joinery.llm.types import Message
+from joinery.llm.types import Message, ToolSpec
 from joinery.model_errors import PermanentContextTooLong
 
 Fit = Literal["fail", "cut"]
@@ -57,7 +57,13 @@ def estimate_tokens(text: str) -> int:
 def estimate_prompt(messages: Sequence[Message]) -> int:
     """Returns about how many tokens a conversation has, with what a chat template adds."""
     texts = sum(estimate_tokens(m.content) + TOKENS_PER_MESSAGE for m in messages)
-    return texts + TOKENS_FOR_REPLY
+    calls = sum(estimate_tokens(c.name + c.arguments) for m in messages for c in m.tool_calls)
+    return texts + calls + TOKENS_FOR_REPLY
+
+
+def estimate_specs(tools: Sequence[ToolSpec]) -> int:
+    """Returns about how many tokens what a model is told of its tools has."""
+    return sum(estimate_tokens(f"{t.name} {t.description} {t.parameters}") for t in tools)
 
 
 def fit_messages(

@@ -19,10 +19,11 @@ from joinery.llm.types import (
     Provider,
     TextChunk,
     ToolCall,
+    ToolCallChunk,
     ToolSpec,
     Usage,
 )
-from joinery.llm.window import estimate_prompt, estimate_tokens, fit_messages
+from joinery.llm.window import estimate_prompt, estimate_specs, estimate_tokens, fit_messages
 from joinery.model_errors import TransientModelStream
 from joinery.nodes.base import NodeContext
 from joinery.nodes.guard import EXPECTED_OUTPUT_TOKENS, MEDIA_TOKENS, CallEstimate
@@ -42,6 +43,8 @@ class Question:
         schema: JSON Schema that the answer must match.
         tools: What the model may call.
         tool_choice: `auto`, `none` or `required`.
+        round: Which round of an agent it is: arguments of calls are shown under its number.
+        shown: Whether viewers see the answer while it is made.
     """
 
     model: Mapping[str, Any]
@@ -50,6 +53,8 @@ class Question:
     schema: Mapping[str, Any] | None = None
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str = "auto"
+    round: int = 0
+    shown: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +98,10 @@ def ask_model(context: NodeContext, question: Question) -> Answer:
         schema=question.schema,
         tools=question.tools,
         tool_choice=question.tool_choice,
+        reasoning=settings.get("reasoning"),
+        schema_by=settings.get("schema_by"),
     )
-    finished, text = _one_call(context, provider, request, settings.get("price"))
+    finished, text = _one_call(context, provider, request, question)
     if context.cancelled():
         raise RunCancelled("the run was cancelled while the model answered")
     if finished is None:
@@ -113,17 +120,19 @@ def _one_call(
     context: NodeContext,
     provider: Provider,
     request: ModelRequest,
-    price: Mapping[str, Any] | None,
+    question: Question,
 ) -> tuple[Finished | None, str]:
     """Makes one call of one provider, within the run's budget, and streams its text."""
+    price = question.model.get("price")
     estimate = CallEstimate(
         provider.name,
         request.model,
         estimate_prompt(request.messages)
+        + estimate_specs(request.tools)
         + MEDIA_TOKENS * sum(len(message.media) for message in request.messages),
         request.max_tokens or EXPECTED_OUTPUT_TOKENS,
         price,
-        request.schema is not None,
+        formal=request.schema is not None or not question.shown,
     )
     reservation = context.guard.before(estimate)
     call = CallContext(
@@ -135,16 +144,22 @@ def _one_call(
     )
     finished: Finished | None = None
     said: list[str] = []
+    called: list[str] = []
     try:
         for chunk in provider.stream(request, call):
             if isinstance(chunk, TextChunk):
-                context.streams.add(chunk.stream, chunk.text)
+                if question.shown:
+                    context.streams.add(chunk.stream, chunk.text)
                 if chunk.stream == "text":
                     said.append(chunk.text)
+            elif isinstance(chunk, ToolCallChunk):
+                if question.round:
+                    context.streams.add(f"call.{question.round}.{chunk.index}", chunk.arguments)
+                called.append(chunk.arguments)
             elif isinstance(chunk, Finished):
                 finished = chunk
     finally:
-        usage = finished.usage if finished else broken_usage(estimate, said)
+        usage = finished.usage if finished else broken_usage(estimate, [*said, *called])
         context.meter.add(provider.name, request.model, usage, price)
         calls = finished.tool_calls if finished else ()
         context.guard.after(reservation, usage, "".join(said), calls)

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from joinery.llm.types import Usage
 from joinery.nodes.guard import Guard, NoGuard
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
+from joinery.tools.services import ToolServices
 
 if TYPE_CHECKING:
     from joinery.compiler.plan import Plan, PlanNode
     from joinery.events.streams import TextStreams
     from joinery.llm.types import Provider
+    from joinery.runs.journal import Journal
+    from joinery.runs.model import LiveInput
+    from joinery.tools.base import Workflows
     from joinery.workflow.expressions import Scope
 
 
@@ -22,6 +26,14 @@ class Models(Protocol):
 
     def resolve(self, ref: Mapping[str, Any]) -> tuple[Provider, str]:
         """Returns the provider and the model's name there."""
+        ...
+
+
+class Inbox(Protocol):
+    """Gives a node the messages that are for it."""
+
+    def take(self, turn: int, *, again: bool) -> list[LiveInput]:
+        """See `NodeContext.take_inputs`."""
         ...
 
 
@@ -46,10 +58,17 @@ class Spend:
 
 @dataclass(slots=True)
 class Meter:
-    """Model calls begun and tokens used in one attempt, by provider and model."""
+    """Model calls begun and tokens used in one attempt, by provider and model.
+
+    Attributes:
+        model_calls: Calls begun.
+        by_model: What each model was used for.
+        recovered: Of the calls, those of attempts that died before they recorded them.
+    """
 
     model_calls: int = 0
     by_model: dict[tuple[str, str], Spend] = field(default_factory=dict)
+    recovered: int = 0
 
     @property
     def usage(self) -> Usage:
@@ -71,8 +90,40 @@ class Meter:
             usage: What it used; None where it failed and nobody knows.
             price: The price that the workflow gives the model.
         """
+        self._note(provider, model, usage, price, calls=1)
+
+    def recover(
+        self,
+        usage: Usage,
+        calls: int,
+        provider: str,
+        model: str,
+        price: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Adds what an earlier attempt used and only its journal tells.
+
+        Args:
+            usage: The tokens.
+            calls: How many calls it were.
+            provider: Who answered.
+            model: Which model.
+            price: The price that the workflow gives the model.
+        """
+        self.model_calls += calls
+        self.recovered += calls
+        self._note(provider, model, usage, price, calls=calls)
+
+    def _note(
+        self,
+        provider: str,
+        model: str,
+        usage: Usage | None,
+        price: Mapping[str, Any] | None,
+        *,
+        calls: int,
+    ) -> None:
         spend = self.by_model.setdefault((provider, model), Spend(provider, model))
-        spend.calls += 1
+        spend.calls += calls
         if usage is not None:
             spend.usage += usage
             spend.each.append((price, usage))
@@ -95,8 +146,16 @@ class NodeContext:
         cancelled: Whether the run was cancelled meanwhile.
         emit: Stores and publishes an event of this node: `(name, data)`.
         code: Runs code that users write.
+        tool_services: What tools may use of the place where they run.
+        workflows: Runs other workflows for tools; None where that is not possible.
+        inbox: What people tell the agents of the run while they work.
         calls_before: Model calls of earlier attempts, as far as they were recorded.
         guard: Asked before each call of a model.
+        run_id: The run.
+        owner: Whose run it is: what acts for somebody takes it from here and nowhere else.
+        session_id: The run's session, where it has one.
+        journal: What the node has done so far; None for a node that keeps none.
+        paused: Whether the run was paused meanwhile.
     """
 
     plan: Plan
@@ -111,16 +170,42 @@ class NodeContext:
     cancelled: Callable[[], bool]
     emit: Callable[[str, Mapping[str, Any]], None]
     code: CodeRunner = field(default_factory=NoCodeRunner)
+    tool_services: ToolServices = field(default_factory=ToolServices)
+    workflows: Workflows | None = None
     calls_before: int = 0
     guard: Guard = field(default_factory=NoGuard)
+    run_id: str = ""
+    owner: str = ""
+    session_id: str | None = None
+    journal: Journal | None = None
+    paused: Callable[[], bool] = field(default=lambda: False)
+    inbox: Inbox | None = None
+
+    def take_inputs(self, turn: int, *, again: bool = False) -> list[LiveInput]:
+        """Returns what the user has said to this agent since it last asked.
+
+        Call it between two turns with the number of the one that follows. Each message goes
+        to one node and one turn of it: a later attempt that comes to the same turn is given
+        the same messages again, and new ones that have come since.
+
+        Args:
+            turn: The turn that is to see them, from 1.
+            again: The turn's answer is known already and is only replayed: nothing new is
+                taken.
+        """
+        return [] if self.inbox is None else self.inbox.take(turn, again=again)
 
     def next_call(self) -> int:
         """Counts another model call; returns its number over all attempts, from 1.
 
         An attempt that died recorded nothing, and made one call at least.
         """
-        self.meter.model_calls += 1
-        return max(self.attempt - 1, self.calls_before) + self.meter.model_calls
+        meter = self.meter
+        meter.model_calls += 1
+        before = self.calls_before + meter.recovered
+        if self.journal is None:
+            before = max(self.attempt - 1, before)
+        return before + meter.model_calls - meter.recovered
 
 
 @dataclass(slots=True)

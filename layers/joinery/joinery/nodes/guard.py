@@ -26,7 +26,7 @@ class CallEstimate:
         prompt_tokens: Tokens of the whole prompt, about.
         output_tokens: Most tokens of the answer, or as many as are expected.
         price: The price that the workflow gives the model: `{input, output, cached_input?}`.
-        answer_schema: Whether the answer must follow a schema.
+        formal: Whether its form is given, or nobody is shown it: such answers are alike.
     """
 
     provider: str
@@ -34,7 +34,7 @@ class CallEstimate:
     prompt_tokens: int
     output_tokens: int = EXPECTED_OUTPUT_TOKENS
     price: Mapping[str, Any] | None = None
-    answer_schema: bool = False
+    formal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

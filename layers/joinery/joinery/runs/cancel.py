@@ -35,7 +35,7 @@ def cancel_and_stop(deps: Deps, run: RunRecord, stop: Stop) -> RunRecord:
     """
     now = cancel_run(deps, run)
     if now.status != "cancelled":
-        raise Conflict(f"the run has ended: {now.status}", status=now.status)
+        raise Conflict(f"a run that is {now.status} cannot be cancelled", status=now.status)
     if now.execution_arn:
         try:
             stop(now.execution_arn, "the run was cancelled")

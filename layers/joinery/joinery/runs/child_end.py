@@ -19,16 +19,16 @@ from joinery.errors import (
     Permanent,
     PermanentChildFailed,
     PermanentTimeout,
-    QuorumDecided,
     RunCancelled,
     TransientChildFailed,
     TransientClaimed,
 )
 from joinery.nodes.base import NodeResult
 from joinery.runs.invocation import Invocation
-from joinery.runs.model import Address, NodeRecord, RunRecord, addresses_for
-from joinery.runs.ports import ChildRuns, ClaimLost
+from joinery.runs.model import Address, NodeRecord, RunRecord
+from joinery.runs.ports import ClaimLost
 from joinery.runs.usage import added
+from joinery.runs.waits import reach, wake, wake_forgotten
 
 if TYPE_CHECKING:
     from joinery.runs.deps import Deps
@@ -83,9 +83,14 @@ def cancel_run_tree(deps: Deps, run: RunRecord) -> None:
 
 
 def was_stopped(deps: Deps, record: NodeRecord) -> bool:
-    """Whether a node of a run that has ended waits for a child run that will give nothing."""
+    """Whether a node of a run that has ended waits for what will not come any more.
+
+    That is a child run that will give nothing, or an answer whose time is over.
+    """
     if record.status != "waiting":
         return False
+    if record.wait is not None:
+        return deps.clock() >= float(record.wait["expires_at"])
     abandon(deps, record)
     try:
         return deps.store.get_run(record.child).status != "completed"
@@ -93,12 +98,25 @@ def was_stopped(deps: Deps, record: NodeRecord) -> bool:
         return False  # it was never made, and is when the node runs again
 
 
-def catch_up(deps: Deps, run: RunRecord) -> None:
-    """Ends the nodes of an open run whose child runs have ended, where nobody did."""
-    if deps.children is None or not deps.children.settles:
-        return
+def catch_up(deps: Deps, run: RunRecord) -> float:
+    """Does what somebody died before, and what nobody was there to do in time.
+
+    Nodes end whose child runs have ended, or whose questions nobody has answered in time;
+    and Tasks are woken that were not.
+
+    Returns:
+        Epoch seconds at which the next question of the run expires; infinity without one.
+    """
+    expires_at = math.inf
+    if deps.waits is None:
+        return expires_at
     for record in deps.store.nodes(run.run_id):
         if record.status != "waiting":
+            continue
+        if record.wait is not None:
+            from joinery.runs.questions import end_expired
+
+            expires_at = min(expires_at, end_expired(deps, deps.waits, run, record))
             continue
         try:
             child = deps.store.get_run(record.child)
@@ -106,6 +124,8 @@ def catch_up(deps: Deps, run: RunRecord) -> None:
             continue
         if child.closed:
             settle(deps, child)
+    wake_forgotten(deps, deps.waits, run)
+    return expires_at
 
 
 # -- upwards -----------------------------------------------------------------------------
@@ -113,8 +133,6 @@ def catch_up(deps: Deps, run: RunRecord) -> None:
 
 def settle(deps: Deps, child: RunRecord) -> None:
     """Ends the node that waits for a closed run, and wakes its Task; again does no harm."""
-    from joinery.runs.quorum import keys_of
-
     parent = child.parent
     assert parent is not None
     assert deps.children is not None
@@ -124,24 +142,15 @@ def settle(deps: Deps, child: RunRecord) -> None:
         return  # it was deleted
     if run.closed:
         return
-    plan = deps.children.plan(run.plan_ref)
-    node = plan.by_ord[parent.ord]
-    inv = Invocation(deps, plan, run, node, parent.path, math.inf, {})
-    own = Address(parent.key)
-    # What its edges' conditions read comes along.
-    addresses = [own, *addresses_for(plan, node, parent.path).values()]
-    read = deps.store.load(run.run_id, addresses, joins=keys_of(inv))
-    inv.loaded.update(read.records)
-    inv.joins.update(read.joins)
-    inv.control, inv.head = read.control, read.control.head
-    record = inv.loaded.get(own)
-    if record is None or record.child != child.run_id or read.control.cancel:
+    inv = reach(deps, deps.children, run, parent.key)
+    record = inv.loaded.get(Address(parent.key))
+    if record is None or record.child != child.run_id or inv.control.cancel:
         return
     try:
         failure = _end_node(inv, record, child) if record.status == "waiting" else None
     except (RunCancelled, TransientClaimed):
         return  # somebody else has the node now
-    _wake(inv, deps.children, failure)
+    wake(inv, deps.children, failure)
 
 
 def _end_node(inv: Invocation, record: NodeRecord, child: RunRecord) -> NodeError | None:
@@ -217,48 +226,3 @@ def _try_again(
         raise TransientClaimed(f"somebody else has ended node '{inv.node.id}'") from None
     inv.publish(stored)
     return failure
-
-
-def _wake(inv: Invocation, ports: ChildRuns, failure: NodeError | None) -> None:
-    """Sends how the node has ended to its Task, with the newest token for this child run."""
-    from joinery.runs.quorum import raise_decided
-
-    store, own = inv.deps.store, Address(inv.key)
-    record = store.load(inv.run_id, [own]).records[own]
-    token = store.token(inv.run_id, inv.key)
-    if token is None or token.child != record.child:
-        return  # its invocation is about to look
-    if record.terminal:
-        try:
-            raise_decided(inv.deps, inv.plan, inv.run, inv.path, token.caught)
-        except QuorumDecided as decided:
-            _refuse(ports, token.token, decided)
-            return
-    if record.status in ("completed", "cancelled") or (record.terminal and record.handled):
-        ports.answer(token.token, {"port": record.port, "path": record.next_path})
-    elif record.terminal:
-        _refuse(ports, token.token, failure or stored_failure(record))
-    elif record.status == "running" and record.error and _ended_before(inv, record):
-        error = failure or TransientChildFailed(str(record.error.get("message", "")))
-        _refuse(ports, token.token, error)
-
-
-def _refuse(ports: ChildRuns, token: str, error: NodeError) -> None:
-    shown = error.for_machine()
-    ports.refuse(token, shown.asl_name(), shown.message)
-
-
-def _ended_before(inv: Invocation, record: NodeRecord) -> bool:
-    """Whether the child run that a record names has ended and is to be followed by another."""
-    from joinery.runs.ids import child_run_id
-
-    key = record.key
-    return record.child != child_run_id(inv.run_id, key.ord, key.path, record.children)
-
-
-def stored_failure(record: NodeRecord) -> PermanentChildFailed:
-    """Returns the error that a node has failed with, as it was stored."""
-    stored = dict(record.error or {})
-    return PermanentChildFailed(
-        str(stored.get("message", "the node failed")), **dict(stored.get("details") or {})
-    )

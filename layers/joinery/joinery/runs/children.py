@@ -34,14 +34,13 @@ from joinery.runs.invocation import Invocation
 from joinery.runs.lists import seen_records
 from joinery.runs.model import Address, NodeRecord, Parent, RunRecord
 from joinery.runs.outcome import fail, record_outcome
-from joinery.runs.ports import ChildRuns, ClaimLost, TaskToken
+from joinery.runs.ports import ChildRuns, ClaimLost
 from joinery.runs.quorum import visible
 from joinery.runs.scope import build_scope
 from joinery.runs.terms import for_child
+from joinery.runs.waits import raise_failed, register
 from joinery.runs.watch import Watch
 from joinery.workflow.expressions import compile_value
-
-__all__ = ["abandon", "attach", "begin"]
 
 log = logging.getLogger(__name__)
 
@@ -160,16 +159,13 @@ def _create(inv: Invocation, record: NodeRecord, plan: Plan, given: dict[str, An
 def _follow(inv: Invocation, record: NodeRecord) -> NodeRecord:
     """Stores the token, starts the child run, and ends the node if the child has ended."""
     store, ports = inv.deps.store, _ports(inv)
-    if inv.waker:
-        waker = inv.waker
-        token = TaskToken(record.key, waker.token, record.child, waker.begun_at, waker.caught)
-        store.put_token(inv.run_id, token)
+    register(inv, record)
     child = store.get_run(record.child)
     # One that was paused or resumed is its owner's to start again.
     begun = child.execution_arn or child.status in ("paused", "suspended") or child.incarnation > 1
     if not begun and not child.closed:
         left = record.started_at + inv.node.timeout_s - inv.deps.clock()
-        _start(inv, ports, child, max(left, 0.0))
+        start_child(inv, ports, child, max(left, 0.0))
         child = store.get_run(record.child)
     if child.status in ("paused", "suspended") and inv.waker is None:
         raise RunSuspended(f"the child run {child.run_id} is {child.status}")
@@ -179,7 +175,8 @@ def _follow(inv: Invocation, record: NodeRecord) -> NodeRecord:
     return _ended(inv, record)
 
 
-def _start(inv: Invocation, ports: ChildRuns, child: RunRecord, within_s: float) -> None:
+def start_child(inv: Invocation, ports: ChildRuns, child: RunRecord, within_s: float) -> None:
+    """Starts a child run; one that cannot be started is closed as failed."""
     from joinery.runs.end import close_failed
 
     try:
@@ -199,20 +196,12 @@ def _ended(inv: Invocation, record: NodeRecord) -> NodeRecord:
     now = found.records[own]
     inv.loaded[own] = now
     if now.terminal:
-        raise_failed(inv, now)
+        raise_failed(now)
         return now
     if now.status == "waiting":
         raise RunCancelled("the run has ended")
     shown = dict(now.error or {})
     raise TransientChildFailed(str(shown.get("message", "the child run failed")), cause=shown)
-
-
-def raise_failed(inv: Invocation, record: NodeRecord) -> None:
-    """Raises the error of a node that failed its run; anything else is fine."""
-    if record.status == "failed" and not record.handled:
-        from joinery.runs.child_end import stored_failure
-
-        raise stored_failure(record)
 
 
 def _failed(inv: Invocation, record: NodeRecord, error: NodeError) -> NodeRecord:

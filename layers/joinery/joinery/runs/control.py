@@ -109,7 +109,7 @@ def resume(
         if run.status not in RESUMABLE and not _is(run, BUDGET):
             raise Conflict(_why_not(run), status=run.status)
         _set_budget(deps, run, budget)
-        run = _reopen(deps, run)
+        run = reopen(deps, run)
     return _launched(deps, run, launch)
 
 
@@ -152,7 +152,7 @@ def unlock(
         }
         data |= {"because": reason} if reason else {}
         data |= {"checks": checked} if checked else {}
-        run = _reopen(deps, run, _event(deps, run, "breaker.unlocked", data))
+        run = reopen(deps, run, _event(deps, run, "breaker.unlocked", data))
     return _launched(deps, run, launch)
 
 
@@ -218,7 +218,7 @@ def _resume_below(deps: Deps, run: RunRecord, launch: Launch) -> None:
         except NotFound:
             continue
         if _is(child, AROUND):
-            _launched(deps, _reopen(deps, child), launch)
+            _launched(deps, reopen(deps, child), launch)
         elif not child.closed:
             _resume_below(deps, child, launch)
 
@@ -227,8 +227,17 @@ def _event(deps: Deps, run: RunRecord, name: str, data: Mapping[str, Any]) -> Ev
     return make_event(name, run.run_id, data, at=deps.clock(), session_id=run.session_id)
 
 
-def _reopen(deps: Deps, run: RunRecord, *before: Event) -> RunRecord:
-    """Begins the next incarnation, with the failed nodes to be run again."""
+def reopen(deps: Deps, run: RunRecord, *before: Event) -> RunRecord:
+    """Begins a run's next incarnation, with the failed nodes to be run again.
+
+    Args:
+        deps: Ports.
+        run: The run.
+        before: Events that stand before `run.resumed`.
+
+    Raises:
+        Conflict: The run has changed meanwhile.
+    """
     failed = [
         record
         for record in deps.store.nodes(run.run_id)

@@ -1,10 +1,10 @@
 """What a run has cost, from what was counted while it ran.
 
-Measured: transitions (the execution's history), AWS calls and invocations (what each
-invocation of a node logs), tokens and model calls, times of nodes. Derived: the
-price. A call does not tell how many units it took, so each kind of DynamoDB call has
-an average here; and the time of an invocation is that of its nodes plus a constant.
-Model fees are not in it, nor what the two APIs themselves did.
+Measured: transitions (the execution's history), AWS calls, invocations and their time
+(what each invocation of a node logs), tokens and model calls. Derived: the price. A
+call does not tell how many units it took, so each kind of DynamoDB call has an average
+here; while no invocation has logged its time, that is the time of the nodes plus a
+constant. Model fees are not in it, nor what the two APIs themselves did.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from joinery.runs.usage import total_usage
 
 INVOCATION: Final = "lambda.Invoke"
 """Under this name each invocation of a node counts itself among the calls."""
+
+INVOCATION_MS: Final = "lambda.Milliseconds"
+"""Under this name the time of the invocations is handed over beside the calls."""
 
 RUN_CODE: Final = "run_code.Invoke"
 """Under this name calls of the function that runs users' code stand among the calls."""
@@ -55,6 +58,7 @@ def run_cost(
     calls: Mapping[str, int],
     *,
     predicted: int,
+    exact: bool = True,
     estimate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Returns what `GET /runs/{run_id}/cost` answers.
@@ -63,14 +67,15 @@ def run_cost(
         run: The run.
         records: All its node records.
         transitions: State transitions of its execution so far.
-        calls: AWS calls of its invocations by `service.Operation`.
+        calls: AWS calls of its invocations by `service.Operation`, and their time.
         predicted: Transitions of its machine for the way that its nodes took.
+        exact: Whether the transitions were counted, and not foretold.
         estimate: What it was expected to use, as it was pinned.
 
     Returns:
-        `{run_id, status, transitions, transitions_predicted, aws_calls, tokens,
-        models, model_calls, price_usd, price_by_service}`, prices in US dollars; those of
-        models stand in `models` alone.
+        `{run_id, status, transitions, transitions_predicted, transitions_counted, aws_calls,
+        tokens, models, model_calls, price_usd, price_by_service}`, prices in US dollars; those
+        of models stand in `models` alone.
     """
     usage = total_usage(records)
     prices = {
@@ -85,7 +90,8 @@ def run_cost(
         "status": run.status,
         "transitions": transitions,
         "transitions_predicted": predicted,
-        "aws_calls": dict(calls),
+        "transitions_counted": exact,
+        "aws_calls": {name: count for name, count in calls.items() if name != INVOCATION_MS},
         "model_calls": usage["model_calls"],
         "tokens": {
             "input_tokens": usage["input_tokens"],
@@ -106,13 +112,9 @@ def _lambda(records: Sequence[NodeRecord], calls: Mapping[str, int]) -> float:
     # A run whose log lines have not appeared yet made at least these.
     begun = sum(record.attempt for record in records)
     invocations = calls.get(INVOCATION, begun)
-    seconds = sum(
-        record.ended_at - record.started_at
-        for record in records
-        # No invocation goes on while a node waits for its child run.
-        if record.started_at and record.ended_at > record.started_at and not record.child
-    )
-    seconds += invocations * INVOCATION_OVERHEAD_S
+    seconds = calls.get(INVOCATION_MS, 0) / 1000
+    if not seconds:
+        seconds = _node_seconds(records) + invocations * INVOCATION_OVERHEAD_S
     # How long users' code ran is not counted apart from the node that waited for it.
     code = calls.get(RUN_CODE, 0) * (
         limits.LAMBDA_USD_PER_REQUEST
@@ -122,6 +124,17 @@ def _lambda(records: Sequence[NodeRecord], calls: Mapping[str, int]) -> float:
         code
         + invocations * limits.LAMBDA_USD_PER_REQUEST
         + seconds * limits.RUN_NODE_MEMORY_GB * limits.LAMBDA_USD_PER_GB_S
+    )
+
+
+def _node_seconds(records: Sequence[NodeRecord]) -> float:
+    return sum(
+        record.ended_at - record.started_at
+        for record in records
+        # No invocation goes on while a node waits.
+        if record.started_at
+        and record.ended_at > record.started_at
+        and not (record.child or record.wait)
     )
 
 

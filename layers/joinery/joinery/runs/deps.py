@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from joinery import limits
 from joinery.llm.prices import Prices, known_prices
 from joinery.nodes.base import Models
-from joinery.runs.ports import ChildRuns, Publisher, RunStore
+from joinery.runs.ports import ChildRuns, Publisher, RunStore, Waits
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
+from joinery.tools.services import ToolServices
 
 LEASE_S = 15.0
 """A claim is held this long at a time.
@@ -34,11 +35,13 @@ class Deps:
         models: Finds models.
         clock: Epoch seconds.
         background: Post, store and watch in threads (where those cross a network).
-        delta_s: Least time between two deltas of a stream.
+        delta_s: Least time between two deltas of a stream whose text is new.
         durable_s: Most time that streamed text is not yet stored.
         code: Runs code that users write.
         children: Starts child runs; None where there are none.
         prices: Returns what models cost.
+        stage: What names of models are looked up for; None where plans have models already.
+        tool_services: What tools may use: secrets, and the way out.
     """
 
     store: RunStore
@@ -51,3 +54,10 @@ class Deps:
     code: CodeRunner = field(default_factory=NoCodeRunner)
     children: ChildRuns | None = None
     prices: Callable[[], Prices] = known_prices
+    stage: str | None = None
+    tool_services: ToolServices = field(default_factory=ToolServices)
+
+    @property
+    def waits(self) -> Waits | None:
+        """What ends the waits of Tasks, None where this process may not."""
+        return self.children if self.children and self.children.settles else None

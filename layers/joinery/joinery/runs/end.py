@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from joinery.compiler.plan import Plan, end_of
-from joinery.errors import NodeError, PermanentExpression, RunCancelled, RunSuspended
-from joinery.events.make import make_event
+from joinery.errors import NodeError, PermanentExpression
+from joinery.events.make import RUN_ENDINGS, make_event
 from joinery.runs.child_end import after_close
 from joinery.runs.deps import Deps
 from joinery.runs.lists import seen_records
@@ -16,6 +16,9 @@ from joinery.runs.scope import build_scope
 from joinery.runs.usage import total_usage
 from joinery.workflow.expressions import compile_value
 from joinery.workflow.graph import END
+
+_END_REACH: Final = 50
+"""How far behind the head the end is looked for: nodes that were running may come after it."""
 
 
 def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
@@ -29,10 +32,7 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
     node = end_of(plan)
     addresses = addresses_for(plan, node, "")
     loaded = deps.store.load(run.run_id, addresses.values())
-    if loaded.control.cancel:
-        raise RunCancelled("the run was cancelled")
-    if loaded.control.pause:
-        raise RunSuspended("the run is paused")
+    loaded.control.check()
     records = seen_records(plan, node, "", loaded.records)
     scope = build_scope(deps.store, run, node, "", records)
     try:
@@ -55,7 +55,21 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
     )
     if stored:
         deps.publisher.publish(run.run_id, stored)
+    else:
+        tell_end_again(deps, run.run_id)
     after_close(deps, run, nodes)
+
+
+def tell_end_again(deps: Deps, run_id: str) -> None:
+    """Puts the end of a closed run out again: whoever closed it may have died before it was sent.
+
+    No later message would tell a viewer that it misses something.
+    """
+    after_seq = max(0, deps.store.control(run_id).head - _END_REACH)
+    near = deps.store.events(run_id, after_seq, _END_REACH)
+    ends = [event for event in near if event["event"] in RUN_ENDINGS]
+    if ends:
+        deps.publisher.publish(run_id, ends[-1:])
 
 
 def close_failed(

@@ -43,6 +43,8 @@ def expected(
 ) -> dict[str, Any]:
     """Returns what `run_fees` says of a run, its child runs included."""
     stands_in = "scripted" if extra.get("cassette") is not None else str(extra.get("model") or "")
+    if deps.stage is not None:
+        plan = plan.for_stage(deps.stage)
     fees = Fees(plan, deps.prices(), inputs, stands_in)
 
     def below(node: PlanNode) -> RunCosts | None:

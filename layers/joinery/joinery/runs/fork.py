@@ -89,7 +89,9 @@ def _tell(deps: Deps, run: RunRecord, kept: Sequence[NodeRecord]) -> None:
 def _copy(deps: Deps, run: RunRecord, record: NodeRecord) -> NodeRecord:
     """Returns a record with its result in it, which cost nothing here and streamed nothing."""
     result = deps.store.result(run.run_id, record) if record.status != "skipped" else None
-    return record.with_(result=result, result_ref="", usage={}, streams={}, seq=0, child="")
+    return record.with_(
+        result=result, result_ref="", usage={}, streams={}, seq=0, child="", wait=None
+    )
 
 
 def _kept(

@@ -190,7 +190,7 @@ class RunGuard:
             ledger = self._settle(reservation.estimate, hold, usage or Usage())
             if ledger is not None:
                 self._look_after(ledger)
-            if text and not reservation.estimate.answer_schema:
+            if text and not tool_calls and not reservation.estimate.formal:
                 self._listen(text)
         except Exception:
             # The answer is there and paid for: what it gave must not be lost for this.

@@ -34,6 +34,11 @@ def child_run_id(run_id: str, node_ord: int, path: str, ended: int) -> str:
     return "run_" + _base32(int.from_bytes(hashlib.sha256(place.encode()).digest()[:16]))
 
 
+def tool_run_id(key: str) -> str:
+    """Returns the id of the run that a tool begins, by the key of its call."""
+    return "run_" + _base32(int.from_bytes(hashlib.sha256(f"tool\0{key}".encode()).digest()[:16]))
+
+
 def workflow_id_for(owner: str, name: str) -> str:
     """Returns the id of an owner's workflow of this name."""
     digest = hashlib.sha256(f"{owner}\0{name}".encode()).hexdigest()

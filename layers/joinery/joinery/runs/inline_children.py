@@ -13,6 +13,7 @@ from joinery.runs.child_end import cancel_run_tree
 from joinery.runs.deps import Deps
 from joinery.runs.interpreter import Sleep, run_inline
 from joinery.runs.model import RunRecord
+from joinery.runs.patience import Idle
 
 
 class InlineChildRuns:
@@ -21,12 +22,19 @@ class InlineChildRuns:
     Args:
         plans: All plans that runs here are pinned to, the outermost one's included.
         sleep: Waits between attempts, in seconds.
+        idle: Lets time pass while a node waits for a person.
     """
 
     settles = True
 
-    def __init__(self, plans: Mapping[str, Plan], *, sleep: Sleep = time.sleep) -> None:
-        self._plans, self._sleep = plans, sleep
+    def __init__(
+        self,
+        plans: Mapping[str, Plan],
+        *,
+        sleep: Sleep = time.sleep,
+        idle: Idle | None = None,
+    ) -> None:
+        self._plans, self._sleep, self._idle = plans, sleep, idle
 
     def plan(self, ref: str) -> Plan:
         """See `ChildRuns.plan`."""
@@ -41,7 +49,8 @@ class InlineChildRuns:
         timer.daemon = True
         timer.start()
         try:
-            run_inline(deps, self.plan(run.plan_ref), run, sleep=self._sleep)
+            plan = self.plan(run.plan_ref)
+            run_inline(deps, plan, run, sleep=self._sleep, idle=self._idle)
         finally:
             timer.cancel()
             timer.join()

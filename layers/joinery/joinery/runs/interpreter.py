@@ -28,6 +28,7 @@ from joinery.runs.model import (
     next_round,
     path_of,
 )
+from joinery.runs.patience import LOOK_S, Idle, await_person, nobody
 from joinery.runs.races import races_of
 from joinery.runs.task import run_nodes
 from joinery.runs.walk import Pace, pause, run_member
@@ -46,7 +47,14 @@ Place = tuple[str, str]
 Sleep = Callable[[float], None]
 
 
-def run_inline(deps: Deps, plan: Plan, run: RunRecord, *, sleep: Sleep = time.sleep) -> None:
+def run_inline(
+    deps: Deps,
+    plan: Plan,
+    run: RunRecord,
+    *,
+    sleep: Sleep = time.sleep,
+    idle: Idle | None = None,
+) -> None:
     """Runs a created run to its end, or to a pause; the store then says how it ended.
 
     A run that was resumed is walked again, and what has ended is not run again.
@@ -56,11 +64,12 @@ def run_inline(deps: Deps, plan: Plan, run: RunRecord, *, sleep: Sleep = time.sl
         plan: Its plan; folding is ignored, every node is a step of its own.
         run: The run, created and not started.
         sleep: Waits between attempts, in seconds.
+        idle: Lets time pass while a node waits for a person; a tenth of a second by default.
     """
     deps.store.mark_started(run.run_id, "", deps.clock())
     run = deps.store.get_run(run.run_id)
     try:
-        _Walk(deps, plan, run, sleep).walk()
+        _Walk(deps, plan, run, sleep, idle or (lambda _run, _record: sleep(LOOK_S))).walk()
         close_completed(deps, plan, run)
     except RunSuspended:
         return  # it is paused; the next walk finds what has ended
@@ -82,7 +91,7 @@ def run_in_one(deps: Deps, plan: Plan, run: RunRecord, *, deadline: float) -> No
     Raises:
         NodeError: What ended a node, and with it the run; or what another invocation cures.
     """
-    _Walk(deps, plan, run, time.sleep, pace=Pace(deadline)).walk()
+    _Walk(deps, plan, run, time.sleep, nobody, pace=Pace(deadline)).walk()
     close_completed(deps, plan, run)
 
 
@@ -101,6 +110,7 @@ class _Walk:
     plan: Plan
     run: RunRecord
     sleep: Sleep
+    idle: Idle
     undecided: dict[Place, int] = field(default_factory=dict)
     taken: set[Place] = field(default_factory=set)
     ready: deque[Place] = field(default_factory=deque)
@@ -143,10 +153,10 @@ class _Walk:
             raise failure
 
     def _stop_children(self, failure: NodeError) -> None:
-        """Closes the failed run at once where child runs go on, which that cancels."""
+        """Closes the failed run at once where nodes wait, which ends what they wait for."""
         if isinstance(failure, RunSuspended):
             return
-        records = self.deps.store.nodes(self.run.run_id) if self.deps.children else []
+        records = self.deps.store.nodes(self.run.run_id)
         if any(record.status == "waiting" for record in records):
             close_failed(self.deps, self.run, failure)
 
@@ -162,9 +172,12 @@ class _Walk:
         while True:
             try:
                 deadline = time.monotonic() + TASK_DEADLINE_S
-                return run_nodes(
+                record = run_nodes(
                     self.deps, _bare(self.plan), self.run, node_id, path, deadline=deadline
                 )
+                if record.wait is None or record.status != "waiting":
+                    return record
+                await_person(self.deps, self.run, record, self.idle)
             except Transient:
                 self._pause(node.backoff_s * 2 ** (attempt - 1), place)
                 attempt += 1

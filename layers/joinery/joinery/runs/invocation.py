@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.plan import Plan, PlanNode
+from joinery.errors import RunCancelled, RunSuspended, TransientClaimed
 from joinery.events.make import Event, make_event, with_nodes
 from joinery.runs.deps import Deps
 from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
+from joinery.runs.ports import ClaimLost
 
 if TYPE_CHECKING:
     from joinery.runs.walk import Pace
@@ -47,6 +50,7 @@ class Invocation:
         control: The control item as it was read; `head` grows from its.
         head: Highest seq seen.
         waker: What wakes the Task, where it waits for that.
+        prior: Events that the node's end stores before its own.
         pace: What is left of an invocation that runs several nodes; None for one alone.
     """
 
@@ -62,6 +66,7 @@ class Invocation:
     joins: dict[NodeKey, JoinState] = field(default_factory=dict)
     pace: Pace | None = None
     waker: Waker | None = None
+    prior: tuple[Event, ...] = ()
 
     @property
     def run_id(self) -> str:
@@ -103,6 +108,29 @@ class Invocation:
     def append(self, name: str, data: Mapping[str, Any]) -> None:
         """Stores and publishes an event of this node."""
         self.publish(self.deps.store.append(self.run_id, [self.event(name, data)]))
+
+    def begin(self, record: NodeRecord, data: Mapping[str, Any]) -> None:
+        """Tells that an attempt begins, unless the run was cancelled or paused since it was read.
+
+        Args:
+            record: The node's record, as it was claimed.
+            data: What the event says.
+
+        Raises:
+            RunCancelled, RunSuspended: It was: the claim is given back, and was no attempt.
+            TransientClaimed: Another attempt has begun since.
+        """
+        event = self.event("node.started", data)
+        try:
+            self.publish(self.deps.store.append(self.run_id, [event], begins=record))
+        except ClaimLost:
+            raise TransientClaimed(f"another invocation took over node '{self.node.id}'") from None
+        except (RunCancelled, RunSuspended):
+            began = record.started_at if record.tries > 1 else 0.0
+            back = record.with_(status="pending", base=record.base + 1, started_at=began)
+            with suppress(ClaimLost):
+                self.deps.store.release(self.run_id, back, [])
+            raise
 
     def publish(self, stored: Sequence[Event]) -> None:
         """Publishes what was stored."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 from joinery.errors import NotFound
 from joinery.runs.child_end import after_close
 from joinery.runs.deps import Deps
-from joinery.runs.end import close_failed
+from joinery.runs.end import close_failed, tell_end_again
 from joinery.runs.ownership import RUN_ID
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ def close_ended(deps: Deps, detail: Mapping[str, Any]) -> str:
     if run.incarnation != incarnation:
         return "superseded"
     if run.closed:
-        # Whoever closed it may have died before the runs around and below it knew.
+        # Whoever closed it may have died before the viewers and the runs around and below it knew.
+        tell_end_again(deps, run_id)
         after_close(deps, run, deps.store.nodes(run_id))
         return "was_closed"
     if run.status in ("paused", "suspended"):

@@ -1,59 +1,23 @@
-"""The part of the store in this process that steers runs, and what it holds of each."""
+"""The part of the store in this process that steers runs."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from joinery.errors import NotFound
 from joinery.events.make import Event
-from joinery.runs.joins import JoinState
 from joinery.runs.memory_ledgers import MemoryLedgers
-from joinery.runs.model import RUN_OPEN, Control, NodeKey, NodeRecord, RunRecord, reset
-from joinery.runs.ports import TaskToken, TextPiece
+from joinery.runs.memory_waits import MemoryWaits
+from joinery.runs.model import RUN_OPEN, NodeRecord, RunRecord, reset
 
 
-@dataclass(slots=True)
-class HeldRun:
-    """A run with all that is stored of it."""
-
-    record: RunRecord
-    inputs: Mapping[str, Any]
-    extra: Mapping[str, Any]
-    outputs: Mapping[str, Any] | None = None
-    control: Control = field(default_factory=Control)
-    nodes: dict[NodeKey, NodeRecord] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
-    texts: list[TextPiece] = field(default_factory=list)
-    tokens: dict[NodeKey, TaskToken] = field(default_factory=dict)
-    joins: dict[NodeKey, JoinState] = field(default_factory=dict)
-
-
-class Steered:
-    """Runs by id, under one lock: paused, suspended, begun again and adopted."""
+class Steered(MemoryWaits):
+    """Runs by id: paused, suspended, begun again and adopted."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, HeldRun] = {}
-        self._lock = threading.RLock()
+        super().__init__()
         self.ledgers = MemoryLedgers(self._lock)
-
-    def _run(self, run_id: str) -> HeldRun:
-        try:
-            return self._runs[run_id]
-        except KeyError:
-            raise NotFound(f"no run {run_id}") from None
-
-    def _stamp(self, run: HeldRun, events: Sequence[Event]) -> list[Event]:
-        head = run.control.head
-        stored = []
-        for event in events:
-            head += 1
-            stored.append({**event, "seq": head, "head": head})
-        run.control = replace(run.control, head=head)
-        run.events.extend(stored)
-        return stored
 
     def pause_run(self, run: RunRecord, event: Event) -> list[Event]:
         """See `RunStore.pause_run`."""

@@ -11,7 +11,9 @@ from typing import Any
 
 from joinery.events.make import Event, with_nodes, without_skips
 from joinery.runs.joins import JoinState
-from joinery.runs.memory_control import HeldRun, Steered
+from joinery.runs.memory_control import Steered
+from joinery.runs.memory_journals import MemoryJournals
+from joinery.runs.memory_waits import HeldRun
 from joinery.runs.model import (
     RUN_OPEN,
     Address,
@@ -26,13 +28,12 @@ from joinery.runs.ports import (
     ClaimLost,
     JoinChanged,
     Loaded,
-    TaskToken,
     TextPiece,
 )
 from joinery.runs.usage import beyond
 
 
-class MemoryStore(Steered):
+class MemoryStore(Steered, MemoryJournals):
     """Implements `RunStore` with dictionaries under one lock."""
 
     # -- runs --------------------------------------------------------------------------
@@ -116,6 +117,7 @@ class MemoryStore(Steered):
         with self._lock:
             self._runs.pop(run_id, None)
             self.ledgers.delete(run_id)
+            self._forget(run_id)
             return True
 
     # -- nodes -------------------------------------------------------------------------
@@ -192,6 +194,9 @@ class MemoryStore(Steered):
             nodes[key] = record
             return record
 
+    def _fence(self, run_id: str, key: NodeKey, attempt: int) -> None:
+        self._mine(self._run(run_id), key, attempt)
+
     def _mine(self, run: HeldRun, key: NodeKey, attempt: int) -> NodeRecord:
         record = run.nodes.get(key)
         if record is None or record.attempt != attempt or record.terminal:
@@ -215,18 +220,6 @@ class MemoryStore(Steered):
                 raise ClaimLost
             run.nodes[record.key] = record.with_(claim_until=0.0, holder="")
             return self._stamp(run, events)
-
-    def put_token(self, run_id: str, token: TaskToken) -> None:
-        """See `RunStore.put_token`."""
-        with self._lock:
-            tokens = self._run(run_id).tokens
-            held = tokens.get(token.key)
-            if held is None or held.issued_at <= token.issued_at:
-                tokens[token.key] = token
-
-    def token(self, run_id: str, key: NodeKey) -> TaskToken | None:
-        """See `RunStore.token`."""
-        return self._run(run_id).tokens.get(key)
 
     def finish(
         self,
@@ -285,15 +278,23 @@ class MemoryStore(Steered):
             held = run.nodes.get(record.key)
             if held is None or (held.status, held.attempt) != ("cancelled", record.attempt):
                 return []
-            run.nodes[record.key] = held.with_(usage=record.usage, streams=record.streams)
+            run.nodes[record.key] = held.with_(
+                usage=record.usage, streams=record.streams, metered=record.metered
+            )
             return self._stamp(run, events)
 
     # -- events and text ---------------------------------------------------------------
 
-    def append(self, run_id: str, events: Sequence[Event]) -> list[Event]:
+    def append(
+        self, run_id: str, events: Sequence[Event], *, begins: NodeRecord | None = None
+    ) -> list[Event]:
         """See `RunStore.append`."""
         with self._lock:
-            return self._stamp(self._run(run_id), events)
+            run = self._run(run_id)
+            if begins is not None:
+                run.control.check()
+                self._mine(run, begins.key, begins.attempt)
+            return self._stamp(run, events)
 
     def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:
         """See `RunStore.events`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from joinery.compiler.plan import Plan, PlanNode
+from joinery.errors import RunCancelled, RunSuspended
 
 RUN_OPEN = frozenset({"queued", "running", "paused", "waiting", "suspended"})
 RUN_CLOSED = frozenset({"completed", "failed", "cancelled", "timed_out"})
@@ -53,7 +54,10 @@ class NodeRecord:
         seq: Place in the log of the first event that its end stored; set by the store.
         child: The run that a `workflow` node has begun last.
         children: How many child runs of it have ended and were followed by another.
+        wait: What a node asks of somebody outside: `{kind, prompt, …, expires_at}`, and once that
+            is there its `answer`: `{at, by}`; see `questions`.
         base: Attempts that do not count any more, since the run was resumed after them.
+        metered: The last attempt whose cost is in `usage`.
     """
 
     key: NodeKey
@@ -80,6 +84,8 @@ class NodeRecord:
     child: str = ""
     children: int = 0
     base: int = 0
+    wait: Mapping[str, Any] | None = None
+    metered: int = 0
 
     @property
     def tries(self) -> int:
@@ -104,6 +110,7 @@ def reset(record: NodeRecord) -> NodeRecord:
         attempt=record.attempt,
         base=record.attempt,
         usage=record.usage,
+        metered=record.metered,
         # What its child run came to was the last attempt's.
         children=record.children + bool(record.child),
     )
@@ -155,6 +162,8 @@ class RunRecord:
     parent: Parent | None = None
     forked_from: str = ""
     resumed_at: float = 0.0
+    asked: bool = False
+    """Whether a node of it has ever waited for a person."""
 
     @property
     def depth(self) -> int:
@@ -181,12 +190,56 @@ class Control:
         cancel: Whether the run is to stop.
         subs: Grows whenever the subscribers change.
         pause: Whether no further node is to start for now.
+        inputs: How many messages its agents were sent so far.
     """
 
     head: int = 0
     cancel: bool = False
     subs: int = 0
     pause: bool = False
+    inputs: int = 0
+
+    def check(self) -> None:
+        """Refuses that a node begins.
+
+        Raises:
+            RunCancelled: The run was cancelled.
+            RunSuspended: It is paused.
+        """
+        if self.cancel:
+            raise RunCancelled("the run was cancelled")
+        if self.pause:
+            raise RunSuspended("the run is paused")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveInput:
+    """A message to the agents of a run while they work.
+
+    Attributes:
+        input_id: Its id, which follows from the run and the request that brought it.
+        value: What it says.
+        at: Epoch seconds of its arrival.
+        seq: Place in the log of the event that told of it.
+        digest: Hash of what was asked for, to tell a repeated request from another one.
+        node_id: The agent that it is for; empty for the first that takes it.
+        path: Its loop rounds and item indexes; None for any.
+        taken: By whom and when it was taken: `ord#path#turn`; empty before.
+    """
+
+    input_id: str
+    value: str
+    at: float
+    seq: int = 0
+    digest: str = ""
+    node_id: str = ""
+    path: str | None = None
+    taken: str = ""
+
+
+def taken_by(key: NodeKey, turn: int) -> str:
+    """Returns how a message says who has taken it, and at which turn."""
+    return f"{key.ord}#{key.path}#{turn}"
 
 
 # -- addresses -------------------------------------------------------------------------------

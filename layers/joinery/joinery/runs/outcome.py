@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from joinery.compiler.plan import PlanNode
 from joinery.errors import (
@@ -25,7 +25,7 @@ from joinery.nodes.logic import holds
 from joinery.runs.dead_paths import dead_after
 from joinery.runs.invocation import Invocation
 from joinery.runs.lists import seen_records
-from joinery.runs.model import Address, NodeRecord, next_round, reset
+from joinery.runs.model import Address, NodeRecord, next_round
 from joinery.runs.ports import AlreadyTerminal, ClaimLost, JoinChanged
 from joinery.runs.quorum import (
     blamed,
@@ -94,7 +94,7 @@ def record_outcome(
     if isinstance(result, RunCancelled) or stopped:
         raise RunCancelled("the run was cancelled") from result
     if isinstance(result, RunSuspended):
-        return _suspend(inv, record, result)
+        _suspend(inv, record, result)
     if isinstance(result, Transient) and _may_retry(inv, record, result):
         return _retry(inv, record, result)
     return fail(inv, record, _final(inv, record, result), summary)
@@ -126,9 +126,9 @@ def _complete(
         data["reason"] = record.reason
     if record.items is not None:
         data["items"] = record.items
-    events = [inv.event("node.completed", data)]
+    events = [*inv.prior, inv.event("node.completed", data)]
     if record.usage.get("model_calls"):
-        events.insert(0, inv.event("usage.recorded", record.usage))
+        events.insert(len(inv.prior), inv.event("usage.recorded", record.usage))
     if result.repeat:
         rounds = {"round": int(record.next_path.split(".")[-1]), "path": record.next_path,
                   "max_rounds": inv.plan.loop_of[inv.node.id].max_rounds}  # fmt: skip
@@ -255,7 +255,7 @@ def _fail_at_edge(inv: Invocation, record: NodeRecord, error: PermanentExpressio
     )
     policy = "contained" if contained else "fail"
     data = {"attempt": record.attempt, "error": shown, "on_error": policy}
-    done = _finish(inv, ended, [inv.event("node.failed", data)])
+    done = _finish(inv, ended, [*inv.prior, inv.event("node.failed", data)])
     if not contained:
         raise error
     return done
@@ -271,13 +271,14 @@ def _retry(inv: Invocation, record: NodeRecord, failure: Transient) -> NodeRecor
     raise failure
 
 
-def _suspend(inv: Invocation, record: NodeRecord, why: RunSuspended) -> NodeRecord:
-    """Gives the node back as if it had not been tried, but for what it cost."""
+def _suspend(inv: Invocation, record: NodeRecord, cause: RunSuspended) -> NoReturn:
+    """Gives a node back that stopped on the way; the attempt and its time do not count."""
+    given_back = record.with_(status="pending", base=record.base + 1, started_at=0.0)
     try:
-        inv.deps.store.release(inv.run_id, reset(record), [])
+        inv.deps.store.release(inv.run_id, given_back, [])
     except ClaimLost:
         raise TransientClaimed(f"another invocation took over node '{inv.node.id}'") from None
-    raise why
+    raise cause
 
 
 def _may_retry(inv: Invocation, record: NodeRecord, failure: Transient) -> bool:

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from joinery.events.make import Event
 from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
+from joinery.runs.wait_ports import ChildRuns, InboxStore, TaskToken, Waits, WaitStore
 
 if TYPE_CHECKING:
-    from joinery.compiler.plan import Plan
-    from joinery.runs.deps import Deps
     from joinery.runs.ledger import Ledgers
+
+__all__ = [
+    "AlreadyTerminal", "ChildRuns", "ClaimHeld", "ClaimLost", "JoinChanged", "Loaded", "Publisher",
+    "RunStore", "TaskToken", "TextPiece", "Waits",
+]  # fmt: skip
 
 
 class ClaimHeld(Exception):
@@ -52,22 +56,16 @@ class TextPiece:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskToken:
-    """What wakes the Task of a node that waits.
+class JournalEntry:
+    """What an attempt noted before it went on.
 
     Attributes:
-        key: The node.
-        token: The Task's token; a retried Task has another.
-        child: What the node waits for.
-        issued_at: Epoch seconds at which the invocation with this token began.
-        caught: The joins whose decision the machine catches around the Task.
+        value: JSON-ready data.
+        attempt: The attempt that noted it.
     """
 
-    key: NodeKey
-    token: str
-    child: str
-    issued_at: float
-    caught: tuple[str, ...] = ()
+    value: Mapping[str, Any]
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ class Loaded:
     joins: Mapping[NodeKey, JoinState] = field(default_factory=dict)
 
 
-class RunStore(Protocol):
+class RunStore(WaitStore, InboxStore, Protocol):
     """Keeps runs. Every method is atomic; reads are strongly consistent.
 
     Methods that take events give them their `seq` and `head` and return them as
@@ -213,14 +211,6 @@ class RunStore(Protocol):
         """
         ...
 
-    def put_token(self, run_id: str, token: TaskToken) -> None:
-        """Stores what a node waits with, unless one that was issued later is there."""
-        ...
-
-    def token(self, run_id: str, key: NodeKey) -> TaskToken | None:
-        """Returns what a node waits with."""
-        ...
-
     def finish(
         self,
         run_id: str,
@@ -257,8 +247,16 @@ class RunStore(Protocol):
         """
         ...
 
-    def append(self, run_id: str, events: Sequence[Event]) -> list[Event]:
-        """Adds events to the log."""
+    def append(
+        self, run_id: str, events: Sequence[Event], *, begins: NodeRecord | None = None
+    ) -> list[Event]:
+        """Adds events to the log.
+
+        Those with which an attempt `begins` are refused in a run that is not to go on;
+        and once the attempt was overtaken, where that is noticed.
+
+        Raises: RunCancelled, RunSuspended, ClaimLost (with `begins`).
+        """
         ...
 
     def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:
@@ -275,6 +273,43 @@ class RunStore(Protocol):
 
     def texts_of(self, run_id: str, key: NodeKey, attempt: int) -> list[TextPiece]:
         """Returns the stored pieces of one attempt, by stream and offset."""
+        ...
+
+    def put_journal(
+        self, run_id: str, key: NodeKey, entry_id: str, value: Mapping[str, Any], attempt: int
+    ) -> None:
+        """Notes what an attempt has done, so that no later one does it again.
+
+        Args:
+            run_id: The run.
+            key: The node.
+            entry_id: Names the entry in this node and path: digits, letters and `.`;
+                entries are in its order. The same once more replaces it.
+            value: JSON-ready data of any size.
+            attempt: The attempt that notes it.
+
+        Raises:
+            ClaimLost: The attempt is not the node's last any more.
+        """
+        ...
+
+    def journal(self, run_id: str, key: NodeKey) -> dict[str, JournalEntry]:
+        """Returns what the attempts of a node have noted, by entry, in order."""
+        ...
+
+    def put_whole(self, run_id: str, name: str, text: str) -> None:
+        """Stores a text of any size under a name, in parts: never all of it in another form.
+
+        It is deleted with its run. `name` has digits, letters and `.` only.
+        """
+        ...
+
+    def read_whole(self, run_id: str, name: str, start: int, stop: int) -> str:
+        """Returns the code points from `start` to `stop` of a stored text, fewer at its end.
+
+        Raises:
+            NotFound: There is no such text.
+        """
         ...
 
     def close_run(
@@ -295,39 +330,6 @@ class RunStore(Protocol):
 
         Returns the stored event, or nothing when the run was closed already.
         """
-        ...
-
-
-class ChildRuns(Protocol):
-    """Starts child runs and wakes the nodes that wait for them."""
-
-    @property
-    def settles(self) -> bool:
-        """Whether this process may end other runs' nodes; else somebody else does."""
-        ...
-
-    def plan(self, ref: str) -> Plan:
-        """Returns a plan by what runs are pinned to. Raises: NotFound."""
-        ...
-
-    def start(self, deps: Deps, run: RunRecord, *, within_s: float) -> None:
-        """Starts a run, once however often it is called.
-
-        Raises:
-            JoineryError: It was not started.
-        """
-        ...
-
-    def stop(self, run: RunRecord, cause: str) -> None:
-        """Stops what runs a run that was closed; what has ended is left alone."""
-        ...
-
-    def answer(self, token: str, output: Mapping[str, Any]) -> None:
-        """Ends the wait of a Task; one that waits no more is left alone."""
-        ...
-
-    def refuse(self, token: str, error: str, cause: str) -> None:
-        """Fails a Task that waits, by an error name; one that waits no more is left alone."""
         ...
 
 

@@ -23,6 +23,7 @@ from joinery.runs.lists import Seen
 from joinery.runs.model import Address, NodeKey, NodeRecord, RunRecord, address_of
 from joinery.runs.ports import AlreadyTerminal
 from joinery.runs.races import Ended, current_paths, races_of
+from joinery.runs.waits import wake_cancelled
 from joinery.workflow.graph import START, Link
 
 VOTE_TRIES: Final = 60
@@ -260,19 +261,23 @@ def _cancel_losers(inv: Invocation) -> None:
     if losers:
         event = cancelled_event(inv, inv.node.id)
         inv.publish(inv.deps.store.cancel_nodes(inv.run_id, losers, event))
-    _stop_child_runs(inv, [NodeKey(node.ord, path) for node, path in places if _waits(node)])
+    _stop_waiting(inv, [NodeKey(node.ord, path) for node, path in places if _waits(node)])
 
 
 def _waits(node: PlanNode) -> bool:
     return node.type in WAITING_TYPES
 
 
-def _stop_child_runs(inv: Invocation, keys: Iterable[NodeKey]) -> None:
-    """Cancels what cancelled nodes waited for; that wakes their Tasks, if they are still there."""
+def _stop_waiting(inv: Invocation, keys: Iterable[NodeKey]) -> None:
+    """Cancels what cancelled nodes waited for, and wakes their Tasks if they are still there."""
     wanted = [Address(key) for key in keys]
     for record in inv.deps.store.load(inv.run_id, wanted).records.values() if wanted else ():
-        if record.child and record.status == "cancelled":
+        if record.status != "cancelled":
+            continue
+        if record.child:
             abandon(inv.deps, record)
+        elif record.wait:
+            wake_cancelled(inv.deps, inv.run, record)
 
 
 def visible(inv: Invocation, records: Mapping[str, Seen]) -> dict[str, Seen]:

@@ -147,7 +147,7 @@ def cancel_run(deps: Deps, run: RunRecord) -> RunRecord:
     if run.status == "cancelled":
         return run
     if run.closed:
-        raise Conflict(f"the run has ended: {run.status}", status=run.status)
+        raise Conflict(f"a run that is {run.status} cannot be cancelled", status=run.status)
     deps.store.request_cancel(run.run_id)
     close_failed(deps, run, RunCancelled("the run was cancelled"), status="cancelled")
     return deps.store.get_run(run.run_id)

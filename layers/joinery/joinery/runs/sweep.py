@@ -28,6 +28,10 @@ LOOK_AGAIN_MAX_S: Final = 6 * 3600.0
 """The longest time between two looks; they grow with the age of the run."""
 
 
+EXPIRY_LOOK_S: Final = 120.0
+"""A question is looked at this long after its time: until then its own Task ends it."""
+
+
 class Overdue(Protocol):
     """Which runs are due, open ones to be looked at and old ones to be deleted."""
 
@@ -93,8 +97,9 @@ def _look(deps: Deps, overdue: Overdue, describe: Describe, run_id: str) -> str:
     found = describe(run.execution_arn)
     if found is not None and found["status"] == "RUNNING":
         age = deps.clock() - (run.started_at or run.created_at)
-        catch_up(deps, run)
-        overdue.look_again(run, deps.clock() + min(LOOK_AGAIN_MAX_S, max(FIRST_LOOK_S, age)))
+        expires_at = catch_up(deps, run)
+        again = deps.clock() + min(LOOK_AGAIN_MAX_S, max(FIRST_LOOK_S, age))
+        overdue.look_again(run, min(again, expires_at + EXPIRY_LOOK_S))
         return "open"
     return _ended(deps, run, found)
 

@@ -13,26 +13,27 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from joinery.compiler.plan import Plan, PlanNode
+from joinery.compiler.plan import WAITING_TYPES, Plan, PlanNode
 from joinery.errors import (
     NodeError,
     PermanentInternal,
-    RunCancelled,
-    RunSuspended,
     TransientClaimed,
     TransientStore,
 )
 from joinery.events.make import Event
 from joinery.events.streams import TextStreams
 from joinery.nodes.base import Meter, NodeContext, NodeResult
-from joinery.nodes.guard import Guard, LateGuard
 from joinery.nodes.registry import executor
-from joinery.runs.children import abandon, attach, begin
+from joinery.runs.child_end import abandon
 from joinery.runs.dead_paths import after_skip, is_taken
 from joinery.runs.deps import LEASE_S, Deps
 from joinery.runs.end import close_completed
+from joinery.runs.inbox import NodeInbox
 from joinery.runs.invocation import Invocation, Waker
+from joinery.runs.item_failure import raise_item_failure
 from joinery.runs.joins import EMPTY
+from joinery.runs.journal import Journal, open_journal, started
+from joinery.runs.late_guard import late_guard
 from joinery.runs.lists import seen_records
 from joinery.runs.model import (
     Address,
@@ -59,7 +60,9 @@ from joinery.runs.quorum import (
 )
 from joinery.runs.races import races_of
 from joinery.runs.scope import build_scope
+from joinery.runs.tool_runs import ToolRuns
 from joinery.runs.usage import added, spent
+from joinery.runs.waiting import attach, begin
 from joinery.runs.watch import Watch
 from joinery.workflow.graph import END, START
 
@@ -79,6 +82,7 @@ def run_task(
     deadline: float,
     quorum: Sequence[str] = (),
     token: str = "",
+    failed: bool = False,
 ) -> dict[str, Any]:
     """Runs a node, with the nodes folded into its Task, and returns what the machine needs.
 
@@ -91,6 +95,7 @@ def run_task(
         deadline: `time.monotonic()` at which this invocation ends.
         quorum: The joins whose decision the machine catches around the Task.
         token: What wakes the Task, where it waits for that and not for this invocation.
+        failed: An execution of an item of this iterate node has failed: raise why.
 
     Returns:
         `{port, path}`: the port taken, and for a loop that repeats the next round's path.
@@ -99,6 +104,8 @@ def run_task(
     Raises:
         NodeError: By its class name, what Retry and Catch of the state match on.
     """
+    if failed:
+        raise_item_failure(deps, plan, run, (head, path), quorum)
     # Nothing else is at work when a run ends, or where one invocation runs all of it.
     alone = head in (START, END)
     deps.publisher.begin(run.run_id, 1 if alone else plan.width)
@@ -193,10 +200,7 @@ class _Runner(Invocation):
             if record.child:
                 abandon(self.deps, record)
             return again(self, record)
-        if read.control.cancel:
-            raise RunCancelled("the run was cancelled")
-        if read.control.pause:
-            raise RunSuspended("the run is paused")
+        read.control.check()
         lost = over_by(self)
         if lost:
             ended = stand_down(self, lost)
@@ -292,18 +296,19 @@ class _Runner(Invocation):
         missed = not_reached(self)
         if missed is not None:
             return fail(self, record, missed, {})
-        self.append("node.started", {"attempt": record.attempt, "type": self.node.type})
-        if self.node.type == "workflow":
+        meter = Meter()
+        journal = open_journal(self.deps.store, self.run_id, self.node, record, meter)
+        self.begin(record, started(self.node, record, journal))
+        if self.node.type in WAITING_TYPES:
             return begin(self, record)
         races = races_of(self.plan)
         around = [races.key(join, self.path) for join in races.around.get(self.node.id, ())]
         watch = Watch(self.deps, self.run_id, record, self.control, around)
-        streams = self._streams(record, watch)
+        streams = self._streams(record, watch, journal)
         watch.start(streams)
-        meter = Meter()
         result: NodeResult | NodeError
         try:
-            context = self._context(record, streams, watch, meter)
+            context = self._context(record, streams, watch, meter, journal)
             result = executor(self.node.type)(context)
         except NodeError as error:
             result = error
@@ -317,10 +322,11 @@ class _Runner(Invocation):
             summary = streams.close()
         except NodeError as error:
             result = error if isinstance(result, NodeResult) else result
-        record = record.with_(usage=added(record.usage, spent(meter, self.deps.prices())))
+        usage = added(record.usage, spent(meter, self.deps.prices()))
+        record = record.with_(usage=usage, metered=record.attempt)
         return record_outcome(self, record, result, summary, watch)
 
-    def _streams(self, record: NodeRecord, watch: Watch) -> TextStreams:
+    def _streams(self, record: NodeRecord, watch: Watch, journal: Journal | None) -> TextStreams:
         from joinery.events.make import make_delta
 
         def post(stream: str, offset: int, text: str) -> None:
@@ -350,6 +356,7 @@ class _Runner(Invocation):
             delta_s=self.deps.delta_s,
             pace=lambda: self.deps.publisher.interval(self.run_id),
             durable_s=self.deps.durable_s,
+            kept=journal.kept() if journal else {},
         )
 
     def _context(
@@ -358,8 +365,10 @@ class _Runner(Invocation):
         streams: TextStreams,
         watch: Watch,
         meter: Meter,
+        journal: Journal | None,
     ) -> NodeContext:
         left = record.started_at + self.node.timeout_s - self.deps.clock()
+        deadline = min(self.deadline, time.monotonic() + left)
         records = seen_records(self.plan, self.node, self.path, self.loaded)
         return NodeContext(
             plan=self.plan,
@@ -372,18 +381,18 @@ class _Runner(Invocation):
             ),
             streams=streams,
             models=self.deps.models,
-            deadline=min(self.deadline, time.monotonic() + left),
+            deadline=deadline,
             cancelled=watch.cancelled,
             emit=self.append,
             code=self.deps.code,
+            tool_services=self.deps.tool_services,
+            workflows=ToolRuns(self),
             calls_before=int(record.usage.get("model_calls", 0)),
-            guard=LateGuard(lambda: self._guard(record, watch, left)),
+            guard=late_guard(self, record, cancelled=watch.cancelled, deadline=deadline),
+            inbox=NodeInbox(self),
+            run_id=self.run_id,
+            owner=self.run.owner,
+            session_id=self.run.session_id,
+            journal=journal,
+            paused=watch.paused,
         )
-
-    def _guard(self, record: NodeRecord, watch: Watch, left: float) -> Guard:
-        from joinery.runs.guarding import RunGuard
-        from joinery.runs.terms import terms_of
-
-        terms = terms_of(self.plan, self.run, self.deps.store.extra(self.run_id))
-        deadline = min(self.deadline, time.monotonic() + left)
-        return RunGuard(self, record, terms, cancelled=watch.cancelled, deadline=deadline)

@@ -13,11 +13,16 @@ from joinery.runs.terms import shown_limit
 from joinery.runs.usage import total_usage
 
 
-def run_summary(run: RunRecord) -> dict[str, Any]:
-    """Returns a run as lists of runs show it: what its own record says, without its nodes."""
+def run_summary(run: RunRecord, status: str = "") -> dict[str, Any]:
+    """Returns a run as lists of runs show it: what its own record says, without its nodes.
+
+    Args:
+        run: The run.
+        status: Its status where that is known better; see `shown_status`.
+    """
     view: dict[str, Any] = {
         "run_id": run.run_id,
-        "status": run.status,
+        "status": status or run.status,
         "workflow": {
             "workflow_id": run.workflow_id,
             "version": run.version,
@@ -50,14 +55,14 @@ def run_view(store: RunStore, run: RunRecord, *, results: bool = True) -> dict[s
         run: The run.
         results: Whether to include outputs and the nodes' results.
     """
-    view = {**run_summary(run), "head": store.control(run.run_id).head}
+    records = store.nodes(run.run_id)
+    status = shown_status(store, run, records)
+    view = {**run_summary(run, status), "head": store.control(run.run_id).head}
     if results:
         view["outputs"] = store.outputs(run.run_id)
-    records = store.nodes(run.run_id)
     if not run.closed:
         view["usage"] = total_usage(records)
-    terms = terms_view(store, run)
-    view |= terms
+    view |= terms_view(store, run)
     view["nodes"] = [node_view(store, run, record, results) for record in records]
     return view
 
@@ -97,9 +102,43 @@ def node_view(store: RunStore, run: RunRecord, record: NodeRecord, results: bool
         view["started_at"] = timestamp(record.started_at)
     if record.ended_at:
         view["ended_at"] = timestamp(record.ended_at)
+    if record.wait and view["status"] in ("waiting", "completed"):
+        view["wait"] = wait_view(record.wait)
     if results and record.terminal:
         view["result"] = dict(store.result(run.run_id, record))
     return view
+
+
+def wait_view(wait: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a node waits for, or waited for, as everybody is shown it."""
+    shown = {name: wait[name] for name in ("kind", "prompt", "options", "schema") if wait.get(name)}
+    shown["expires_at"] = timestamp(wait["expires_at"])
+    if answer := wait.get("answer"):
+        shown["answer"] = {"at": timestamp(answer["at"]), "by": answer["by"]}
+    return shown
+
+
+def shown_status(
+    store: RunStore, run: RunRecord, records: Iterable[NodeRecord] | None = None
+) -> str:
+    """Returns a run's status; it is `waiting` when a person is asked and no node is at work.
+
+    A node that waits for a child run counts as one at work. Only of a run that has asked
+    somebody something are the nodes read.
+
+    Args:
+        store: Where the run is.
+        run: The run.
+        records: Its node records, where they are known.
+    """
+    if run.status != "running" or not run.asked:
+        return run.status
+    asks = False
+    for record in store.nodes(run.run_id) if records is None else records:
+        if record.status == "running" or (record.status == "waiting" and record.wait is None):
+            return run.status
+        asks = asks or record.status == "waiting"
+    return "waiting" if asks else run.status
 
 
 def seen_status(run: RunRecord, record: NodeRecord) -> str:

@@ -32,6 +32,7 @@ class Watch:
         self._deps, self._run_id, self._record = deps, run_id, record
         self._stop = threading.Event()
         self._cancelled = False
+        self._paused = control.pause
         self.claim_lost = False
         self.race_lost = False
         self.head = control.head
@@ -61,6 +62,12 @@ class Watch:
             self._read()
         return self._cancelled or self.claim_lost or self.race_lost
 
+    def paused(self) -> bool:
+        """Returns whether the run was paused, as of the last look."""
+        if self._thread is None:
+            self._read()
+        return self._paused
+
     def _loop(self) -> None:
         renewed = time.monotonic()
         while not self._stop.wait(CONTROL_POLL_S):
@@ -87,6 +94,7 @@ class Watch:
         else:
             control = self._deps.store.control(self._run_id)
         self._cancelled = self._cancelled or control.cancel
+        self._paused = control.pause
         return control
 
     def _look(self) -> None:

@@ -133,6 +133,15 @@ def _unlock(request: Request) -> Event:
     return request.ack(status=run.status)
 
 
+def _input(request: Request) -> Event:
+    from joinery.runs.say import give_input
+
+    given = request.command.given
+    assert given is not None
+    taken = give_input(request.services.waking, request.own_run(), given)
+    return request.ack(**{name: value for name, value in taken.items() if name != "run_id"})
+
+
 def _watch(request: Request, run: RunRecord) -> dict[str, Any]:
     """Records a subscription, then replays; nothing more comes of a run that has ended.
 
@@ -167,5 +176,6 @@ _DOES: Final[Mapping[str, Callable[[Request], Event]]] = {
     "pause": _pause,
     "resume": _resume,
     "unlock": _unlock,
+    "input": _input,
 }
 """By action, as the event schema lists them."""

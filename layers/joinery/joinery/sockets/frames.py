@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from joinery import limits
 from joinery.catalog.launch import BECAUSE_CHARS, Order, read_order
@@ -14,9 +15,14 @@ from joinery.events.types import ACTIONS
 from joinery.runs.terms import CHECKS, checked_budget
 from joinery.strictjson import parse_json
 
+if TYPE_CHECKING:
+    from joinery.runs.answers import Given
+
 REQUEST_ID_CHARS: Final = 64
 START_ID_CHARS: Final = 8
 SEQ_MAX: Final = 9_999_999_999
+
+_PATH: Final = r"(\d{1,5}(\.\d{1,5})*)?"
 
 
 class UnknownAction(InvalidRequest):
@@ -41,6 +47,7 @@ class Command:
         budget: With `resume`: what the run may use from now on.
         because: With `unlock`: why it may go on.
         checks: With `unlock`: what was checked.
+        given: With `input`: what is said, and to which node.
     """
 
     action: str
@@ -53,6 +60,7 @@ class Command:
     budget: Mapping[str, Any] | None = None
     because: str = ""
     checks: tuple[str, ...] = ()
+    given: Given | None = None
 
 
 def read_message(body: str) -> Mapping[str, Any]:
@@ -106,6 +114,8 @@ def read_command(message: Mapping[str, Any]) -> Command:
         return Command(action, request_id, run_id, budget=checked_budget(message["budget"]))
     if action == "unlock":
         return _unlock(message, request_id, run_id)
+    if action == "input":
+        return Command(action, request_id, run_id, given=_given(message, request_id))
     if action != "subscribe":
         return Command(action, request_id, run_id)
     after_seq = message.get("after_seq", 0)
@@ -134,6 +144,24 @@ def _unlock(message: Mapping[str, Any], request_id: str, run_id: str) -> Command
     if not isinstance(checks, list) or not all(check in CHECKS for check in checks):
         raise InvalidRequest(f"checks must be a list of {', '.join(CHECKS)}")
     return Command("unlock", request_id, run_id, because=because, checks=tuple(checks))
+
+
+def _given(message: Mapping[str, Any], request_id: str) -> Given:
+    from joinery.runs.answers import Given
+
+    if len(request_id) < START_ID_CHARS:
+        raise InvalidRequest(
+            "an input's request_id is its idempotency key: choose it at random, "
+            f"{START_ID_CHARS} to {REQUEST_ID_CHARS} characters"
+        )
+    if "value" not in message:
+        raise InvalidRequest("value is needed: what is said")
+    node_id, path = message.get("node_id"), message.get("path")
+    if node_id is not None and (not isinstance(node_id, str) or not 0 < len(node_id) <= 64):
+        raise InvalidRequest("node_id must be a node's id, or be left out")
+    if path is not None and not (isinstance(path, str) and re.fullmatch(_PATH, path)):
+        raise InvalidRequest("path must be loop rounds and item indexes such as '2.0'")
+    return Given(request_id, message["value"], node_id, path)
 
 
 def _offsets(given: Any) -> dict[str, int]:

@@ -73,6 +73,7 @@ class SocketServices:
 
     Attributes:
         deps: For cancelling, and the store of runs.
+        waking: The same with the right to wake nodes that wait.
         subscribers: The same store, as far as watching goes.
         connections: Open connections.
         watches: What they watch.
@@ -83,6 +84,7 @@ class SocketServices:
     """
 
     deps: Deps
+    waking: Deps
     subscribers: Subscribers
     connections: Connections
     watches: Watches

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
@@ -25,10 +25,12 @@ from joinery.workflow.builder_nodes import Nodes, Text
 from joinery.workflow.builder_options import (
     BreakerOptions,
     DefaultOptions,
+    Duration,
     ModelOptions,
     NodeOptions,
     model_data,
     node_data,
+    tool_data,
     type_name,
 )
 from joinery.workflow.builder_values import Expression, ValueHandle
@@ -112,10 +114,50 @@ class WorkflowBuilder:
         self._draft.put("inputs", name, spec)
         return ValueHandle(self._draft.owner, ("inputs", name))
 
+    def model(
+        self,
+        name: str,
+        *,
+        stages: Mapping[str, str | Mapping[str, Any]] | None = None,
+        **model: Unpack[ModelOptions],
+    ) -> str:
+        """Gives a model a name, which nodes take with `use=`; returns the name.
+
+        Args:
+            name: A name of your own.
+            stages: The model of each stage as a file has it; `default` is for the others.
+            **model: Which model, and how it samples.
+        """
+        pointer = f"/models/{escape_pointer(name)}"
+        options = self._draft.known(model, ModelOptions.__optional_keys__, pointer)
+        spec = model_data(options)
+        if stages:
+            spec["stages"] = dict(stages)
+        self._draft.put("models", name, spec)
+        return name
+
     def agent(
-        self, name: str, *, persona: str = "", description: str = "", **model: Unpack[ModelOptions]
+        self,
+        name: str,
+        *,
+        persona: str = "",
+        description: str = "",
+        tools: Sequence[PythonFunction[..., Any] | str] = (),
+        max_rounds: int | None = None,
+        max_calls: int | None = None,
+        **model: Unpack[ModelOptions],
     ) -> AgentHandle:
-        """Declares an agent: a persona (the system message, word for word) and its model."""
+        """Declares an agent: a persona (the system message, word for word), its model, its tools.
+
+        Args:
+            name: Its name.
+            persona: What the model is told before each prompt.
+            description: For people.
+            tools: What its model may call: functions that `flow.tool` made, or names.
+            max_rounds: How often it asks its model at most, with tools.
+            max_calls: How many tools it calls at most.
+            model: Which model answers, and how it samples.
+        """
         pointer = f"/agents/{escape_pointer(name)}"
         options = self._draft.known(model, ModelOptions.__optional_keys__, pointer)
         spec: dict[str, Any] = {"persona": persona}
@@ -123,6 +165,11 @@ class WorkflowBuilder:
             spec["description"] = description
         if chosen := model_data(options):
             spec["model"] = chosen
+        if tools:
+            spec["tools"] = [getattr(tool, "__name__", tool) for tool in tools]
+        for key, bound in (("max_rounds", max_rounds), ("max_calls", max_calls)):
+            if bound is not None:
+                spec[key] = bound
         self._draft.put("agents", name, spec)
         return AgentHandle(self._draft.owner, name)
 
@@ -156,23 +203,43 @@ class WorkflowBuilder:
 
     @overload
     def tool(
-        self, function: None = None, /, **options: Unpack[NodeOptions]
+        self,
+        function: None = None,
+        /,
+        *,
+        read_only: bool | None = None,
+        at_most_once: bool | None = None,
+        call_timeout: Duration | None = None,
+        **options: Unpack[NodeOptions],
     ) -> Callable[[Callable[P, R]], PythonFunction[P, R]]: ...
 
-    def tool(self, function: Any = None, /, **options: Unpack[NodeOptions]) -> Any:
+    def tool(
+        self,
+        function: Any = None,
+        /,
+        *,
+        read_only: bool | None = None,
+        at_most_once: bool | None = None,
+        call_timeout: Duration | None = None,
+        **options: Unpack[NodeOptions],
+    ) -> Any:
         """Declares a function as a tool: its docstring describes it, its type hints its parameters.
 
         Args:
             function: The function; see `code`.
+            read_only: Whether calls change nothing, so that an agent's may run side by side.
+            at_most_once: Whether an agent's call that may have happened is not repeated.
+            call_timeout: Longest time of a call by an agent.
             options: Of the nodes that call it, as every node takes.
 
         Raises:
             InvalidWorkflow: It uses what stands outside of it, or a parameter has no type
                 that JSON knows.
         """
+        said = tool_data(read_only, at_most_once, call_timeout)
         if function is None:
-            return lambda found: tool_function(self._draft, self.node, found, options)
-        return tool_function(self._draft, self.node, function, options)
+            return lambda found: tool_function(self._draft, self.node, found, options, said)
+        return tool_function(self._draft, self.node, function, options, said)
 
     def defaults(self, **options: Unpack[DefaultOptions]) -> None:
         """Says what nodes use that say nothing themselves; a later call adds to it."""

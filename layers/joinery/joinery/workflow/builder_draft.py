@@ -23,8 +23,8 @@ from joinery.workflow.validation import validate
 from joinery.workflow.yaml_text import dump
 from joinery.workflow.yaml_tree import DEPTH_MAX, escape_pointer
 
-_ORDER: Final = ("version", "name", "description", "inputs", "defaults", "agents", "tools", "nodes",
-                 "edges", "outputs", "run_on", "budget", "breaker")  # fmt: skip
+_ORDER: Final = ("version", "name", "description", "inputs", "models", "defaults", "agents",
+                 "tools", "nodes", "edges", "outputs", "run_on", "budget", "breaker")  # fmt: skip
 
 _REFUSALS: Final = frozenset({"builder.foreign_handle", "builder.value"})
 
@@ -52,7 +52,9 @@ class Draft:
         entries = self.data.setdefault(section, {})
         pointer = f"/{section}/{escape_pointer(str(name))}"
         if name in entries:
-            self.note("builder.duplicate", f"'{name}' stands in {section} already", pointer,
+            label = entries[name].get("name") if section == "nodes" else None
+            known = f", for '{label}'" if label else ""
+            self.note("builder.duplicate", f"'{name}' stands in {section} already{known}", pointer,
                       hint="give each its own name; the first one counts")  # fmt: skip
             return
         entries[str(name)] = self.plain(value, pointer)

@@ -14,6 +14,7 @@ from joinery.workflow.builder_nodes import Nodes
 from joinery.workflow.builder_source import Unusable, parameters_of, source_of
 from joinery.workflow.builder_values import Expression
 from joinery.workflow.expressions import ExpressionSyntax, parse_template
+from joinery.workflow.ids import is_id
 from joinery.workflow.report import node_of
 from joinery.workflow.syntax import OPEN
 from joinery.workflow.yaml_tree import escape_pointer
@@ -106,15 +107,22 @@ def code_function(
         source = source_of(function)
     except Unusable as error:
         raise _invalid(name, error, f"/nodes/{escape_pointer(name)}/code") from None
+    called = name
+    if not is_id(name):  # Python has names in any script, a workflow has not
+        source, called = f"{source}\n\nmain = {name}\n", "main"
 
     def add(node_id: str, given: Mapping[str, Any], more: Mapping[str, Any]) -> NodeHandle:
-        return nodes.code(node_id, source, function=name, inputs=given, **more)
+        return nodes.code(node_id, source, function=called, inputs=given, **more)
 
     return PythonFunction(nodes, function, add, options)
 
 
 def tool_function(
-    draft: Draft, nodes: Nodes, function: Callable[P, R], options: Mapping[str, Any]
+    draft: Draft,
+    nodes: Nodes,
+    function: Callable[P, R],
+    options: Mapping[str, Any],
+    said: Mapping[str, Any],
 ) -> PythonFunction[P, R]:
     """Declares a tool that is a function, and returns what adds nodes that call it.
 
@@ -141,7 +149,7 @@ def tool_function(
     spec: dict[str, Any] = {"description": described} if described else {}
     if parameters:
         spec["parameters"] = parameters
-    draft.put("tools", name, {**spec, "code": source})
+    draft.put("tools", name, {**spec, **said, "code": source})
 
     def add(node_id: str, given: Mapping[str, Any], more: Mapping[str, Any]) -> NodeHandle:
         return nodes.tool(node_id, tool=name, arguments=given, **more)

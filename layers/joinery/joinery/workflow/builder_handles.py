@@ -118,6 +118,16 @@ class SwitchHandle(NodeHandle):
         return Port(self._owner, self.id, "default")
 
 
+class QuestionHandle(NodeHandle):
+    """A question; where an edge uses one of its options, each of them is a port."""
+
+    __slots__ = ()
+
+    def option(self, name: str) -> Port:
+        """Returns the port that is taken when this option is the answer."""
+        return Port(self._owner, self.id, name)
+
+
 class LoopHandle(NodeHandle):
     """A loop with its ports `repeat` and `done`."""
 

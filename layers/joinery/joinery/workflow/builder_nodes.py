@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Unpack
+from typing import Any, Final, Literal, Unpack
 
 from joinery.workflow.builder_draft import Draft
 from joinery.workflow.builder_handles import (
@@ -12,30 +12,58 @@ from joinery.workflow.builder_handles import (
     IterateHandle,
     LoopHandle,
     NodeHandle,
+    QuestionHandle,
     SwitchHandle,
 )
-from joinery.workflow.builder_options import AnswerOptions, NodeOptions, Range, node_data
+from joinery.workflow.builder_options import (
+    AnswerOptions,
+    NodeOptions,
+    QuestionOptions,
+    Range,
+    Schema,
+    node_data,
+    type_name,
+)
 from joinery.workflow.builder_values import Expression
+from joinery.workflow.ids import NodeIds
 from joinery.workflow.yaml_tree import escape_pointer
 
 Text = str | Expression
 Case = str | int | float | bool | None | Expression | Range | Sequence[str | int | float | bool]
 
 
+_OPTIONS: Final[Mapping[str, Any]] = {
+    "agent": AnswerOptions,
+    "llm": AnswerOptions,
+    "question": QuestionOptions,
+}
+
+
 class Nodes:
-    """Adds nodes to a workflow, one method a type; each returns the node's handle."""
+    """Adds nodes to a workflow, one method a type; each returns the node's handle.
+
+    A `node_id` in any script is taken: what cannot be an id becomes the node's `name`, and
+    the node gets an id that looks like it.
+    """
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
+        self._ids = NodeIds()
 
     def _add(
         self, node_id: str, kind: str, keys: Mapping[str, Any], options: Mapping[str, Any]
-    ) -> None:
+    ) -> str:
+        """Adds a node; returns its id, which is another where `node_id` cannot be one."""
+        said = str(node_id)
+        own = self._ids.of(said)
         asks_model = kind in ("agent", "llm")
-        known = (AnswerOptions if asks_model else NodeOptions).__optional_keys__
-        more = self._draft.known(options, known, f"/nodes/{escape_pointer(node_id)}")
+        known = _OPTIONS.get(kind, NodeOptions).__optional_keys__
+        more = self._draft.known(options, known, f"/nodes/{escape_pointer(own)}")
         data = {"type": kind, **keys, **node_data(more, asks_model=asks_model)}
-        self._draft.put("nodes", node_id, data)
+        if own != said:
+            data.setdefault("name", said)
+        self._draft.put("nodes", own, data)
+        return own
 
     def agent(
         self, node_id: str, *, agent: AgentHandle, prompt: Text, **options: Unpack[AnswerOptions]
@@ -43,18 +71,19 @@ class Nodes:
         """Adds a node in which an agent answers a prompt, the whole user message."""
         name: Any = agent
         if isinstance(agent, AgentHandle):
-            self._draft.owns(agent, f"/nodes/{escape_pointer(node_id)}/agent")
+            own = self._ids.of(str(node_id))
+            self._draft.owns(agent, f"/nodes/{escape_pointer(own)}/agent")
             name = agent.name
-        self._add(node_id, "agent", {"agent": name, "prompt": prompt}, options)
-        return NodeHandle(self._draft.owner, node_id)
+        own = self._add(node_id, "agent", {"agent": name, "prompt": prompt}, options)
+        return NodeHandle(self._draft.owner, own)
 
     def llm(
         self, node_id: str, *, prompt: Text, system: str = "", **options: Unpack[AnswerOptions]
     ) -> NodeHandle:
         """Adds a node in which a model answers a prompt, without a persona."""
         keys = {"prompt": prompt, **({"system": system} if system else {})}
-        self._add(node_id, "llm", keys, options)
-        return NodeHandle(self._draft.owner, node_id)
+        own = self._add(node_id, "llm", keys, options)
+        return NodeHandle(self._draft.owner, own)
 
     def code(
         self,
@@ -71,8 +100,8 @@ class Nodes:
             keys["function"] = function
         if inputs:
             keys["inputs"] = inputs
-        self._add(node_id, "code", keys, options)
-        return NodeHandle(self._draft.owner, node_id)
+        own = self._add(node_id, "code", keys, options)
+        return NodeHandle(self._draft.owner, own)
 
     def tool(
         self,
@@ -86,29 +115,29 @@ class Nodes:
         keys: dict[str, Any] = {"tool": tool}
         if arguments:
             keys["arguments"] = arguments
-        self._add(node_id, "tool", keys, options)
-        return NodeHandle(self._draft.owner, node_id)
+        own = self._add(node_id, "tool", keys, options)
+        return NodeHandle(self._draft.owner, own)
 
     def has(self, node_id: str) -> bool:
         """Whether there is a node of this id."""
-        return node_id in self._draft.data.get("nodes", {})
+        return node_id in self._ids
 
     def template(self, node_id: str, text: Text, **options: Unpack[NodeOptions]) -> NodeHandle:
         """Adds a text with values put in; calls no model."""
-        self._add(node_id, "template", {"template": text}, options)
-        return NodeHandle(self._draft.owner, node_id)
+        own = self._add(node_id, "template", {"template": text}, options)
+        return NodeHandle(self._draft.owner, own)
 
     def transform(self, node_id: str, value: Any, **options: Unpack[NodeOptions]) -> NodeHandle:
         """Adds a value: a handle, an expression, or data with handles in it."""
-        self._add(node_id, "transform", {"value": value}, options)
-        return NodeHandle(self._draft.owner, node_id)
+        own = self._add(node_id, "transform", {"value": value}, options)
+        return NodeHandle(self._draft.owner, own)
 
     def condition(
         self, node_id: str, test: Text, **options: Unpack[NodeOptions]
     ) -> ConditionHandle:
         """Adds a condition; its ways out are `.on(True)` and `.on(False)`."""
-        self._add(node_id, "condition", {"if": test}, options)
-        return ConditionHandle(self._draft.owner, node_id)
+        own = self._add(node_id, "condition", {"if": test}, options)
+        return ConditionHandle(self._draft.owner, own)
 
     def switch(
         self,
@@ -128,8 +157,8 @@ class Nodes:
             options: As every node takes.
         """
         keys = {} if value is None else {"value": value}
-        self._add(node_id, "switch", {**keys, "cases": cases}, options)
-        return SwitchHandle(self._draft.owner, node_id)
+        own = self._add(node_id, "switch", {**keys, "cases": cases}, options)
+        return SwitchHandle(self._draft.owner, own)
 
     def workflow(
         self,
@@ -151,8 +180,36 @@ class Nodes:
         """
         keys: dict[str, Any] = {"workflow": workflow, "inputs": inputs, "version": version}
         given = {name: value for name, value in keys.items() if value is not None}
-        self._add(node_id, "workflow", given, options)
-        return NodeHandle(self._draft.owner, node_id)
+        own = self._add(node_id, "workflow", given, options)
+        return NodeHandle(self._draft.owner, own)
+
+    def question(
+        self,
+        node_id: str,
+        *,
+        prompt: Text,
+        options: Sequence[str] | Mapping[str, str] | None = None,
+        schema: Schema | None = None,
+        **options_: Unpack[QuestionOptions],
+    ) -> QuestionHandle:
+        """Adds a question to the user, which waits for the answer.
+
+        Args:
+            node_id: Its id.
+            prompt: The question.
+            options: What may be answered: names, or names with what each says.
+            schema: What the answer must match, or a Python type; text when left out.
+            options_: As every node takes, and `default`: the answer when none came in time.
+        """
+        said = {"options": options, "schema": schema}
+        keys = {
+            "prompt": prompt,
+            **{key: value for key, value in said.items() if value is not None},
+        }
+        if isinstance(schema, type):
+            keys["schema"] = {"type": type_name(schema)}
+        own = self._add(node_id, "question", keys, options_)
+        return QuestionHandle(self._draft.owner, own)
 
     def loop(
         self,
@@ -174,8 +231,8 @@ class Nodes:
         """
         said = {"until": until, "expected_rounds": expected_rounds}
         keys = {"max_rounds": max_rounds, **{k: v for k, v in said.items() if v is not None}}
-        self._add(node_id, "loop", keys, options)
-        return LoopHandle(self._draft.owner, node_id)
+        own = self._add(node_id, "loop", keys, options)
+        return LoopHandle(self._draft.owner, own)
 
     def iterate(
         self,
@@ -206,5 +263,5 @@ class Nodes:
             "on_item_error": on_item_error,
         }
         keys = {"items": items, **{key: value for key, value in said.items() if value is not None}}
-        self._add(node_id, "iterate", keys, options)
-        return IterateHandle(self._draft.owner, node_id)
+        own = self._add(node_id, "iterate", keys, options)
+        return IterateHandle(self._draft.owner, own)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Literal, TypedDict
 
@@ -24,6 +24,11 @@ class ModelOptions(TypedDict, total=False):
     stop: list[str]
     seed: int
     price: Mapping[str, float]
+    tools_by: Literal["native", "prompt"]
+    use: str
+    reasoning: Literal["none", "low", "medium", "high"]
+    schema_by: Literal["native", "tool", "json"]
+    fallback: list[str | Mapping[str, Any]]
 
 
 class RetryOptions(TypedDict, total=False):
@@ -57,6 +62,14 @@ class AnswerOptions(NodeOptions, ModelOptions, total=False):
 
     output: Mapping[str, Schema]
     fit: Literal["fail", "cut"]
+    images: Sequence[Any]
+    files: Sequence[Any]
+
+
+class QuestionOptions(NodeOptions, total=False):
+    """What a question takes besides: the answer when nobody answers in time."""
+
+    default: Any
 
 
 class DefaultOptions(ModelOptions, total=False):
@@ -93,8 +106,10 @@ _TYPES: Final[Mapping[object, str]] = {
     list: "array",
 }
 
-_MODEL_KEYS: Final = ("provider", "model", "temperature", "top_p", "max_tokens", "stop", "seed",
-               "price")  # fmt: skip
+_MODEL_KEYS: Final = (
+    "provider", "model", "temperature", "top_p", "max_tokens", "stop", "seed", "use", "reasoning",
+    "schema_by", "fallback", "tools_by", "price",
+)  # fmt: skip
 
 _UNITS: Final = (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000))
 """Units of a duration in microseconds."""
@@ -131,6 +146,18 @@ def node_data(options: dict[str, Any], *, asks_model: bool = False) -> dict[str,
             for name, schema in keys["output"].items()
         }
     return keys
+
+
+def tool_data(
+    read_only: bool | None, at_most_once: bool | None, call_timeout: Duration | None
+) -> dict[str, Any]:
+    """Returns what a tool says of its calls, as the keys of a file."""
+    said = {
+        "read_only": read_only,
+        "at_most_once": at_most_once,
+        "timeout": None if call_timeout is None else _duration(call_timeout),
+    }
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def _is_count(value: object) -> bool:

@@ -82,6 +82,11 @@ class ChildSource(Protocol):
         ...
 
 
+def child_of_tool(name: str) -> str:
+    """Returns the key of a tool's workflow among those of nodes; no node's id has a dot."""
+    return f"tools.{name}"
+
+
 def is_file(workflow: str) -> bool:
     """Whether a node names its workflow by a file rather than by the published name."""
     return "/" in workflow or workflow.endswith((".yaml", ".yml", ".json"))
@@ -156,10 +161,7 @@ class FileChildren:
         report = validate(source, folder=path.parent, children=below)
         if report.workflow is None:
             raise _invalid(workflow, report)
-        inputs = {
-            name: spec.model_dump(exclude={"description"})
-            for name, spec in report.workflow.inputs.items()
-        }
+        inputs = {name: spec.declared() for name, spec in report.workflow.inputs.items()}
         digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()
         return KnownChild(
             report.workflow.name, inputs, f"wf_{digest[:24]}", report=report,

@@ -1,7 +1,8 @@
 """Ids for nodes whose names come from elsewhere: any script, any length, any repetition.
 
 An importer maps the names of a graph once, keeps each as the node's `name`, and uses
-the ids everywhere else: in edges, expressions, state names and keys.
+the ids everywhere else: in edges, expressions, state names and keys. The Python builder
+does the same with one name after another.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from joinery.workflow.graph import END, START
 
 RESERVED: Final = frozenset({START, END, "error", "default"})
 """Words that mean something of their own beside node ids."""
+
+_ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _OTHER: Final = re.compile(r"[^A-Za-z0-9]+")
 
@@ -57,9 +60,40 @@ def safe_ids(names: Iterable[str]) -> dict[str, str]:
     return {name: found[name] for name in distinct}
 
 
+class NodeIds:
+    """Ids for names that come one after another: each is needed at once and then stays."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, str] = {}
+        self._taken = set(RESERVED)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._ids or name in self._ids.values()
+
+    def of(self, name: str) -> str:
+        """Returns the id of a name, always the same.
+
+        A name that is a good id is its own, even one that an earlier name was given, or
+        that is reserved: both are for the caller to refuse. So is a name without a sign
+        that can be seen. Any other gets an id as `safe_ids` makes it.
+        """
+        if name not in self._ids:
+            found, place = name, len(self._ids) + 1
+            if name.strip() and not is_id(name):
+                found = _free(_plain(name) or f"node_{place}", self._taken)
+            self._ids[name] = found
+            self._taken.add(found.lower())
+        return self._ids[name]
+
+
+def is_id(name: str) -> bool:
+    """Whether a name can be an id as it is."""
+    return bool(_ID.fullmatch(name)) and len(name) <= limits.NODE_ID_CHARS
+
+
 def _plain(name: str) -> str:
     """Returns a name in ASCII letters, digits and `_`, `""` when nothing is left of it."""
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and len(name) <= limits.NODE_ID_CHARS:
+    if is_id(name):
         return name
     spelled = unicodedata.normalize("NFKD", name.translate(_SPELLED))
     letters = "".join(char for char in spelled if not unicodedata.combining(char))

@@ -12,7 +12,8 @@ from joinery.workflow.graph import END, START, Link, Structure
 if TYPE_CHECKING:
     from joinery.workflow.model import Workflow
 
-# Shapes: decisions are a rhombus, loops a hexagon, model calls round, child workflows framed.
+# Shapes: decisions are a rhombus, loops a hexagon, model calls round, child workflows framed,
+# what asks a person a parallelogram.
 _SHAPES: Final[Mapping[str, tuple[str, str]]] = {
     "condition": ("{", "}"),
     "switch": ("{", "}"),
@@ -21,6 +22,7 @@ _SHAPES: Final[Mapping[str, tuple[str, str]]] = {
     "agent": ("(", ")"),
     "llm": ("(", ")"),
     "workflow": ("[[", "]]"),
+    "question": ("[/", "/]"),
 }
 _BOX: Final = ("[", "]")
 _TERMINAL: Final = ("([", "])")

@@ -7,57 +7,43 @@ command line, the HTTP API), never where nodes run: those read the compiled plan
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from joinery import limits
-from joinery.workflow.money import Breaker, Budget, PriceSpec
+from joinery.workflow.durations import Seconds
+from joinery.workflow.model_refs import Model, ModelAlias, ModelRef, ModelTarget
+from joinery.workflow.money import Breaker, Budget
+from joinery.workflow.parts import (
+    NODE_ID,
+    Code,
+    CodeFile,
+    NodeId,
+    PortName,
+    Probability,
+    Strict,
+)
+from joinery.workflow.tool_model import (
+    PLANNED_TOOL_KINDS,
+    TOOL_KINDS,
+    McpTool,
+    OpenApiTool,
+    PythonTool,
+    SearchTool,
+    Tool,
+)
 
-NODE_ID = r"^[A-Za-z_][A-Za-z0-9_]*$"
+__all__ = [
+    "NODE_ID", "PLANNED_TOOL_KINDS", "TOOL_KINDS", "CodeFile", "McpTool", "Model", "ModelAlias",
+    "ModelRef", "ModelTarget", "OpenApiTool", "PythonTool", "SearchTool", "Tool",
+]  # fmt: skip
+
 RESERVED_IDS = frozenset({"start", "end"})
 
-NodeId = Annotated[str, StringConstraints(pattern=NODE_ID, max_length=limits.NODE_ID_CHARS)]
-PortName = Annotated[str, StringConstraints(pattern=NODE_ID, max_length=limits.NODE_ID_CHARS)]
 
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_duration(value: Any) -> float:
-    """Returns seconds from `30s`, `5m`, `1.5h`, `250ms` or `7d`.
-
-    Raises:
-        ValueError: The text is not a duration, or not above zero.
-    """
-    if isinstance(value, str) and (match := _DURATION.match(value.strip())):
-        seconds = float(match.group(1)) * _UNIT_SECONDS[match.group(2)]
-        if seconds > 0:
-            return seconds
-    raise ValueError("must be a duration such as 30s, 5m, 2h or 7d")
-
-
-def _duration(value: Any) -> Any:
-    # A model that was dumped holds seconds already.
-    return float(value) if isinstance(value, float) and value > 0 else parse_duration(value)
-
-
-Seconds = Annotated[
-    float,
-    BeforeValidator(_duration, json_schema_input_type=str),
-]
-
-
-Probability = Annotated[float, Field(ge=0, le=1, strict=False)]
-
-
-class _Strict(BaseModel):
-    """Base of all parts of the model: unknown keys are errors, nothing is coerced."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
-
-
-class InputSpec(_Strict):
+class InputSpec(Strict):
     """One input that a run takes."""
 
     type: Literal["string", "integer", "number", "boolean", "object", "array"] = "string"
@@ -65,29 +51,23 @@ class InputSpec(_Strict):
     required: bool = False
     default: Any = None
 
-
-class ModelRef(_Strict):
-    """Which model answers, and how it samples. Unset fields come from the defaults."""
-
-    provider: str | None = None
-    name: str | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, strict=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, strict=False)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    stop: list[str] | None = None
-    seed: int | None = None
-    price: PriceSpec | None = None
+    def declared(self) -> dict[str, Any]:
+        """Returns it as plans hold it: `{type, required, default, description?}`."""
+        return self.model_dump(exclude=set() if self.description else {"description"})
 
 
-class Agent(_Strict):
-    """Who speaks: a persona (the system message, word for word) and a model."""
+class Agent(Strict):
+    """Who speaks: a persona (the system message, word for word), a model, and tools."""
 
     persona: str = ""
     description: str = ""
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
+    tools: Annotated[list[str], Field(max_length=limits.AGENT_TOOLS_MAX)] = []
+    max_rounds: Annotated[int, Field(ge=2, le=limits.AGENT_ROUNDS_MAX)] = limits.AGENT_ROUNDS
+    max_calls: Annotated[int, Field(ge=1, le=limits.AGENT_CALLS_MAX)] = limits.AGENT_CALLS
 
 
-class Retry(_Strict):
+class Retry(Strict):
     """How often a node is tried; `attempts` counts the first."""
 
     attempts: Annotated[int, Field(ge=1, le=limits.ATTEMPTS_MAX)] = 3
@@ -95,28 +75,28 @@ class Retry(_Strict):
     errors: list[str] | None = None
 
 
-class Defaults(_Strict):
+class Defaults(Strict):
     """What nodes use when they say nothing themselves."""
 
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
     retry: Retry = Retry()
     timeout: Seconds = 300.0
     fit: Literal["fail", "cut"] = "fail"
 
 
-class AtLeast(_Strict):
+class AtLeast(Strict):
     """A join that fires when `at_least` parents have finished."""
 
     at_least: Annotated[int, Field(ge=1)]
 
 
-class DefaultOutput(_Strict):
+class DefaultOutput(Strict):
     """What a failed node puts out instead of its result."""
 
     default: Any
 
 
-class PromptFile(_Strict):
+class PromptFile(Strict):
     """A prompt in a file beside the workflow file."""
 
     file: str
@@ -125,10 +105,10 @@ class PromptFile(_Strict):
 Prompt = str | PromptFile
 
 
-class _NodeBase(_Strict):
+class _NodeBase(Strict):
     """What every node may say."""
 
-    name: str = ""
+    name: Annotated[str, Field(max_length=limits.NODE_NAME_CHARS)] = ""
     description: str = ""
     join: Literal["all", "any"] | AtLeast = "all"
     on_error: Literal["fail", "continue", "route"] | DefaultOutput = "fail"
@@ -143,8 +123,10 @@ class AgentNode(_NodeBase):
     type: Literal["agent"]
     agent: str
     prompt: Prompt
+    images: list[str] = []
+    files: list[str] = []
     output: dict[str, dict[str, Any]] | None = None
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
     fit: Literal["fail", "cut"] | None = None
 
 
@@ -154,18 +136,11 @@ class LlmNode(_NodeBase):
     type: Literal["llm"]
     prompt: Prompt
     system: str = ""
+    images: list[str] = []
+    files: list[str] = []
     output: dict[str, dict[str, Any]] | None = None
-    model: ModelRef = ModelRef()
+    model: Model = ModelRef()
     fit: Literal["fail", "cut"] | None = None
-
-
-class CodeFile(_Strict):
-    """Code in a file beside the workflow file."""
-
-    file: str
-
-
-Code = str | CodeFile
 
 
 class CodeNode(_NodeBase):
@@ -183,25 +158,6 @@ class ToolNode(_NodeBase):
     type: Literal["tool"]
     tool: str
     arguments: dict[NodeId, Any] = {}
-
-
-class PythonTool(_Strict):
-    """A tool that is a function written in Python, called as the tool is.
-
-    `parameters` are properties of a JSON Schema; those without `default` are required.
-    """
-
-    kind: Literal["python"] = "python"
-    description: str = ""
-    parameters: dict[NodeId, dict[str, Any]] = {}
-    code: Code
-
-
-Tool = PythonTool
-"""What a tool may be, told apart by `kind`."""
-
-PLANNED_TOOL_KINDS = ("http", "mcp", "openapi", "workflow")
-"""Kinds that the format reserves; using one is an error that says so."""
 
 
 class TemplateNode(_NodeBase):
@@ -225,7 +181,7 @@ class ConditionNode(_NodeBase):
     if_: Annotated[str, Field(alias="if")]
 
 
-class Range(_Strict):
+class Range(Strict):
     """Matches a number: `min` included, `max` not."""
 
     min: Annotated[float, Field(strict=False)] | None = None
@@ -261,7 +217,7 @@ class IterateNode(_NodeBase):
 
     type: Literal["iterate"]
     items: str | list[Any]
-    concurrency: Annotated[int, Field(ge=1, le=limits.SFN_INLINE_MAP_WIDTH)] = 10
+    concurrency: Annotated[int, Field(ge=1, le=limits.ITERATE_CONCURRENCY_MAX)] = 10
     max_items: Annotated[int, Field(ge=1, le=limits.ITERATE_ITEMS_MAX)] = 100
     expected_items: Annotated[int, Field(ge=0)] | None = None
     on_item_error: Literal["fail", "continue"] = "fail"
@@ -276,6 +232,24 @@ class WorkflowNode(_NodeBase):
     inputs: dict[NodeId, Any] = {}
 
 
+class QuestionNode(_NodeBase):
+    """Asks the user, and waits for the answer, which is its `output`.
+
+    The answer is one of `options`, or matches `schema`, or is text.
+    """
+
+    type: Literal["question"]
+    prompt: Prompt
+    options: list[str] | dict[str, str] | None = None
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    default: Any = None
+
+    @property
+    def has_default(self) -> bool:
+        """Whether there is an answer when nobody answers in time; it may be null."""
+        return "default" in self.model_fields_set
+
+
 Node = Annotated[
     AgentNode
     | LlmNode
@@ -287,25 +261,29 @@ Node = Annotated[
     | SwitchNode
     | LoopNode
     | IterateNode
-    | WorkflowNode,
+    | WorkflowNode
+    | QuestionNode,
     Field(discriminator="type"),
 ]
 
 NODE_TYPES = (
-    "agent", "code", "condition", "iterate", "llm", "loop", "switch", "template", "tool",
-    "transform", "workflow",
+    "agent", "code", "condition", "iterate", "llm", "loop", "question", "switch", "template",
+    "tool", "transform", "workflow",
 )  # fmt: skip
 """Types that this release runs."""
 
 PLANNED_NODE_TYPES = (
     "callback", "extract", "fact_check", "http", "knowledge", "lambda", "memory_read",
-    "memory_write", "message", "question", "review", "summarize_history", "table", "team",
-    "vote", "wait",
+    "memory_write", "message", "review", "summarize_history", "table", "team", "vote", "wait",
 )  # fmt: skip
 """Types that the format reserves; using one is an error that says so."""
 
 
-class Edge(_Strict):
+WAITING_NODE_TYPES = frozenset({"question", "workflow"})
+"""Types whose nodes wait for somebody, at no cost."""
+
+
+class Edge(Strict):
     """One way from a node's port to another node; `when` may forbid it."""
 
     from_: Annotated[str, Field(alias="from")]
@@ -314,13 +292,14 @@ class Edge(_Strict):
     when: str | None = None
 
 
-class Workflow(_Strict):
+class Workflow(Strict):
     """A graph of nodes with the inputs it takes and the outputs it gives."""
 
     version: Literal[1]
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
     description: str = ""
     inputs: dict[NodeId, InputSpec] = {}
+    models: dict[NodeId, ModelAlias] = {}
     defaults: Defaults = Defaults()
     agents: dict[NodeId, Agent] = {}
     tools: dict[NodeId, Tool] = {}
@@ -373,8 +352,14 @@ def parse_edge(text: str) -> list[Edge]:
     return edges
 
 
-def ports_of(node: Any) -> tuple[str, ...]:
-    """Returns the ports of a node; `""` is the one port of a node that decides nothing."""
+def ports_of(node: Any, leaves_by: Collection[str] = ()) -> tuple[str, ...]:
+    """Returns the ports of a node; `""` is the one port of a node that decides nothing.
+
+    Args:
+        node: The node.
+        leaves_by: The ports that edges leave it by: the options of a question are ports
+            where an edge uses one of them.
+    """
     base: tuple[str, ...]
     match node:
         case ConditionNode():
@@ -385,6 +370,8 @@ def ports_of(node: Any) -> tuple[str, ...]:
             base = ("repeat", "done")
         case IterateNode():
             base = ("item", "done")
+        case QuestionNode() if node.options and set(leaves_by) - {"", "error"}:
+            base = tuple(node.options)
         case _:
             base = ("",)
     return (*base, "error") if node.on_error == "route" else base

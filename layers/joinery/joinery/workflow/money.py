@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from joinery.workflow.durations import parse_duration
+from joinery.workflow.parts import Strict
 
 
 def _seconds(value: Any) -> Any:
-    from joinery.workflow.model import parse_duration
-
     if value == "off" or (isinstance(value, float) and value > 0):
         return value
     return parse_duration(value)
@@ -23,11 +24,7 @@ Off = Literal["off"]
 Above0 = Annotated[float, Field(gt=0, strict=False)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Budget(_Strict):
+class Budget(Strict):
     """What a run may use at most: tokens, dollars or both."""
 
     tokens: Annotated[int, Field(ge=1)] | None = None
@@ -40,7 +37,7 @@ class Budget(_Strict):
         return self
 
 
-class Breaker(_Strict):
+class Breaker(Strict):
     """When a run is stopped; what is not said has its default, `off` switches a rule off."""
 
     token_surge: Annotated[float, Field(ge=1, strict=False)] | Off | None = None
@@ -56,7 +53,7 @@ class Breaker(_Strict):
     depth: Annotated[int, Field(ge=1)] | Off | None = None
 
 
-class PriceSpec(_Strict):
+class PriceSpec(Strict):
     """What a model costs, in US dollars for a million tokens."""
 
     input: Annotated[float, Field(ge=0, strict=False)]

@@ -20,14 +20,20 @@ EDGE_PATTERN: Final = rf"^({_FROM}(,{_FROM})*->)+{_TO}(,{_TO})*$"
 
 DURATION_PATTERN: Final = r"^\s*\d+(\.\d+)?(ms|s|m|h|d)\s*$"
 
-_DURATIONS: Final = {"timeout": "5m", "backoff": "1s"}
+_DURATIONS: Final = {"timeout", "backoff"}
 
 _DESCRIPTIONS: Final = {
     "version": "Version of the file format.",
     "inputs": "What a run takes: read with {{ inputs.x }}.",
+    "models": "Models by names of your own, which may differ from stage to stage.",
+    "stages": "The model of each stage; 'default' is for the others.",
+    "use": "One of the models.",
+    "fallback": "Which models are asked when this one does not answer, in order.",
+    "reasoning": "How much the model thinks before it answers.",
+    "schema_by": "How an answer in a form is asked for; without it what suits the provider.",
     "defaults": "What nodes use when they say nothing themselves.",
     "agents": "Personas with their models, by name.",
-    "tools": "What tool nodes call, by name.",
+    "tools": "What tool nodes and agents call, by name; of an agent, the names of its tools.",
     "nodes": "The nodes by id.",
     "edges": "What follows what: 'start -> a', 'a.port -> b', 'a, b -> c, d', 'c -> end'.",
     "outputs": "What a run gives: expressions, read when all is done.",
@@ -43,6 +49,8 @@ _DESCRIPTIONS: Final = {
     "price": "What the model costs, in US dollars for a million tokens.",
     "run_on": "A machine of many states, one Task for all nodes, or the cheaper that fits.",
     "prompt": "The whole user message, with expressions; or a file beside this one.",
+    "images": "Images for the model: expressions that give data URLs, or lists of them.",
+    "files": "Other files for the model, such as PDF: expressions that give data URLs.",
     "persona": "The system message, word for word.",
     "system": "The system message, word for word.",
     "output": "Properties of the answer, each a JSON Schema; read with nodes.x.output.y.",
@@ -57,11 +65,16 @@ _DESCRIPTIONS: Final = {
     "until": "One expression that gives true or false; true ends the loop.",
     "cases": "Ports by name, each with what the value must be, or a condition.",
     "workflow": "A published workflow by its name, or a file beside this one: ./debate.yaml.",
-    "max_rounds": "The loop ends after so many rounds in any case.",
+    "max_rounds": "The loop ends after so many rounds; an agent asks its model so often at most.",
+    "max_calls": "So many tools an agent calls at most.",
+    "tools_by": "How a model is told of its tools: as its provider does it, or in words.",
+    "read_only": "Calls change nothing, so an agent's may run side by side.",
+    "at_most_once": "A call that may have happened before a crash is not repeated.",
     "items": "An expression that gives a list, or a list.",
     "concurrency": "So many items run at the same time at most.",
     "max_items": "A longer list fails the node.",
     "expected_items": "So many items a run has as a rule; what 'joinery plan' reckons with.",
+    "options": "What may be answered: names, or names with what each says. Names can be ports.",
     "on_item_error": "What follows when a node fails for an item: the run fails, or others go on.",
     "expected_rounds": "How many rounds are usual, 1 to max_rounds; for joinery plan alone.",
     "probabilities": "How often each port is taken, 0 to 1; for joinery plan alone.",
@@ -81,6 +94,10 @@ def json_schema() -> dict[str, Any]:
     cleaned["$defs"]["CodeNode"]["properties"]["inputs"]["description"] = (
         "Arguments of the function, with expressions."
     )
+    asks = cleaned["$defs"]["QuestionNode"]["properties"]
+    asks["prompt"]["description"] = "The question, with expressions; or a file beside this one."
+    asks["schema"]["description"] = "JSON Schema of the answer; text when unset."
+    asks["default"]["description"] = "The answer when nobody answers in time."
     for form in cleaned["properties"]["edges"]["items"]["anyOf"]:
         if form.get("type") == "string":
             form["pattern"] = EDGE_PATTERN
@@ -127,7 +144,7 @@ def _property(name: str, schema: dict[str, Any]) -> dict[str, Any]:
         kinds = ["string", "null"] if "anyOf" in schema else "string"
         found = {"type": kinds, "pattern": DURATION_PATTERN}
         if schema.get("default") is not None:
-            found["default"] = _DURATIONS[name]
+            found["default"] = f"{schema['default']:g}s"
     if name in _DESCRIPTIONS:
         found["description"] = _DESCRIPTIONS[name]
     return found

@@ -14,6 +14,8 @@ from joinery.workflow.checks.expected import check_expected
 from joinery.workflow.checks.fields import check_fields, read_prompts
 from joinery.workflow.checks.flow import check_flow
 from joinery.workflow.checks.joins import check_constants, check_joins
+from joinery.workflow.checks.models import check_models
+from joinery.workflow.checks.questions import check_questions
 from joinery.workflow.checks.references import check_expressions
 from joinery.workflow.checks.running import check_running
 from joinery.workflow.checks.structure import check_structure
@@ -53,6 +55,8 @@ def validate(
         filled = with_code(_with_prompts(data, prompts), codes)
         workflow = check_structure(without_planned(filled), out)
         check_fields(data, graph, out)
+        check_questions(graph, out)
+        check_models(data, out)
         check_expected(graph, out)
         check_code(data, graph, codes, out)
         structure = check_flow(graph, out)

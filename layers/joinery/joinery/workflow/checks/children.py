@@ -3,43 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from joinery import limits
 from joinery.workflow.checks.edges import RawGraph, RawNode
 from joinery.workflow.checks.fields import is_of_type
 from joinery.workflow.checks.words import what
-from joinery.workflow.children import ChildProblem, ChildSource, KnownChild, is_file, too_deep
+from joinery.workflow.children import (
+    ChildProblem,
+    ChildSource,
+    KnownChild,
+    child_of_tool,
+    is_file,
+    too_deep,
+)
 from joinery.workflow.expressions import parse_template, syntax_errors
 from joinery.workflow.report import Collector, did_you_mean
 from joinery.workflow.syntax import OPEN
+from joinery.workflow.tool_model import kind_of
 from joinery.workflow.yaml_tree import escape_pointer
 
 
 def check_children(
     data: Mapping[str, Any], graph: RawGraph, children: ChildSource, out: Collector
 ) -> dict[str, KnownChild]:
-    """Reports what is wrong with child workflows; returns those that are known, by node."""
+    """Reports what is wrong with child workflows.
+
+    Returns:
+        Those that are known, by node, and those of tools by `child_of_tool`.
+    """
     known: dict[str, KnownChild] = {}
     for node in graph.nodes.values():
-        workflow, version = node.data.get("workflow"), node.data.get("version")
-        if node.type != "workflow" or not isinstance(workflow, str):
-            continue
-        if is_file(workflow) and version is not None:
-            out.add("schema.value", f"node '{node.id}': a file has no 'version'",
-                    f"{node.pointer}/version", hint="remove it", key=True)  # fmt: skip
-        try:
-            child = children.find(workflow, version if isinstance(version, int) else None)
-            if child is None:
-                continue
-            _check_nesting(data.get("name"), child)
-        except ChildProblem as problem:
-            out.add(problem.code, f"node '{node.id}': {problem.message}",
-                    f"{node.pointer}/workflow", hint=problem.hint)  # fmt: skip
-            continue
-        known[node.id] = child
-        _check_inputs(node, child, out)
+        if node.type == "workflow":
+            place = _Place(f"node '{node.id}'", node.pointer, node.data)
+            child = _find(place, data.get("name"), children, out)
+            if child is not None:
+                known[node.id] = child
+                _check_inputs(node, child, out)
+    tools = data.get("tools")
+    for name, tool in tools.items() if isinstance(tools, dict) else ():
+        if kind_of(tool) == "workflow":
+            place = _Place(f"tool '{name}'", f"/tools/{escape_pointer(name)}", tool)
+            child = _find(place, data.get("name"), children, out)
+            if child is not None:
+                known[child_of_tool(name)] = child
     return known
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What names a workflow: a node or a tool."""
+
+    what: str
+    pointer: str
+    data: Mapping[str, Any]
+
+
+def _find(place: _Place, name: Any, children: ChildSource, out: Collector) -> KnownChild | None:
+    workflow, version = place.data.get("workflow"), place.data.get("version")
+    if not isinstance(workflow, str):
+        return None
+    if is_file(workflow) and version is not None:
+        out.add("schema.value", f"{place.what}: a file has no 'version'",
+                f"{place.pointer}/version", hint="remove it", key=True)  # fmt: skip
+    try:
+        child = children.find(workflow, version if isinstance(version, int) else None)
+        if child is not None:
+            _check_nesting(name, child)
+    except ChildProblem as problem:
+        out.add(problem.code, f"{place.what}: {problem.message}",
+                f"{place.pointer}/workflow", hint=problem.hint)  # fmt: skip
+        return None
+    return child
 
 
 def _check_nesting(name: Any, child: KnownChild) -> None:

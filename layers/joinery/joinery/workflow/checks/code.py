@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from joinery import limits
 from joinery.errors import Problem
 from joinery.workflow import model as m
+from joinery.workflow.checks.documents import Piece, check_document
 from joinery.workflow.checks.edges import RawGraph, RawNode
 from joinery.workflow.checks.fields import schema_problems
 from joinery.workflow.python_source import Flaw, Signature, argument_flaws, read_source
 from joinery.workflow.report import Collector, did_you_mean, node_of
+from joinery.workflow.tool_model import kind_of
 from joinery.workflow.yaml_tree import escape_pointer
+
+READ_RESULT: Final = "read_result"
+"""A tool that agents are given once a result was too long to be told whole."""
 
 Codes = Mapping[str, str]
 """Texts of code that stands in files, by the pointer of `code`."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A piece of code: where it stands, and in which file."""
-
-    text: str
-    pointer: str
-    file: str = ""
 
 
 def check_code(data: Mapping[str, Any], graph: RawGraph, codes: Codes, out: Collector) -> None:
@@ -34,7 +29,7 @@ def check_code(data: Mapping[str, Any], graph: RawGraph, codes: Codes, out: Coll
     tools = data.get("tools")
     known: Mapping[str, Any] = tools if isinstance(tools, dict) else {}
     takes = {name: _check_tool(name, tool, codes, out) for name, tool in known.items()}
-    used: set[str] = set()
+    used = _check_agents(data, known, out)
     for node in graph.nodes.values():
         if node.type == "code":
             _check_node(node, codes, out)
@@ -42,15 +37,48 @@ def check_code(data: Mapping[str, Any], graph: RawGraph, codes: Codes, out: Coll
             used.add(name)
             if name in known:
                 _check_arguments(node, "arguments", takes[name], out)
+                _check_callable(node, name, known[name], out)
             elif tools is None or isinstance(tools, dict):
-                hint = did_you_mean(name, known) or f"add it: tools: {{{name}: {{code: ...}}}}"
-                out.add("reference.unknown_tool", f"there is no tool '{name}'",
-                        f"{node.pointer}/tool", hint=hint)  # fmt: skip
+                _unknown(name, known, f"{node.pointer}/tool", out)
     for name in known:
         if name not in used:
-            out.warn("tool.unused", f"no node uses the tool '{name}'",
+            out.warn("tool.unused", f"no node and no agent uses the tool '{name}'",
                      f"/tools/{escape_pointer(name)}", key=True,
                      hint="remove it, or call it in a node: tool: " + name)  # fmt: skip
+
+
+def _check_agents(data: Mapping[str, Any], known: Mapping[str, Any], out: Collector) -> set[str]:
+    """Reports what is wrong with the tools of agents; returns the names of those that are used."""
+    agents = data.get("agents")
+    used: set[str] = set()
+    for agent, spec in agents.items() if isinstance(agents, dict) else ():
+        names = spec.get("tools", []) if isinstance(spec, dict) else []
+        own: set[str] = set()
+        for place, name in enumerate(names if isinstance(names, list) else []):
+            pointer = f"/agents/{escape_pointer(agent)}/tools/{place}"
+            if not isinstance(name, str):
+                continue
+            if name in own:
+                out.add("tool.duplicate", f"agent '{agent}' has the tool '{name}' twice", pointer,
+                        hint="remove one of them")  # fmt: skip
+            elif name == READ_RESULT:
+                out.add("tool.reserved", f"'{name}' is the name of a tool that agents have anyway",
+                        pointer, hint="give the tool another name")  # fmt: skip
+            elif name not in known:
+                _unknown(name, known, pointer, out)
+            elif isinstance(known[name], dict) and _untold(known[name]):
+                out.warn("tool.no_description",
+                         f"agent '{agent}': its model is not told what the tool '{name}' does",
+                         f"/tools/{escape_pointer(name)}", key=True,
+                         hint="add a description to the tool")  # fmt: skip
+            own.add(name)
+        used |= own
+    return used
+
+
+def _unknown(name: str, known: Mapping[str, Any], pointer: str, out: Collector) -> None:
+    hint = did_you_mean(name, known) or f"add it: tools: {{{name}: {{code: ...}}}}"
+    out.add("reference.unknown_tool", f"there is no tool '{name}'", pointer, hint=hint)
 
 
 def without_planned(data: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -58,13 +86,21 @@ def without_planned(data: Mapping[str, Any]) -> Mapping[str, Any]:
     tools = data.get("tools")
     if not isinstance(tools, dict):
         return data
-    kept = {n: tool for n, tool in tools.items() if _kind_of(tool) not in m.PLANNED_TOOL_KINDS}
+    kept = {n: tool for n, tool in tools.items() if kind_of(tool) not in m.PLANNED_TOOL_KINDS}
     return {**data, "tools": kept}
 
 
-def _kind_of(tool: Any) -> Any:
-    kind = tool.get("kind", "python") if isinstance(tool, dict) else None
-    return kind if isinstance(kind, str) else None
+def _untold(tool: Mapping[str, Any]) -> bool:
+    """Whether nobody tells a model what a tool does; other kinds say it themselves."""
+    return kind_of(tool) in {"python", "workflow"} and not tool.get("description")
+
+
+def _check_callable(node: RawNode, name: str, tool: Any, out: Collector) -> None:
+    kind = kind_of(tool)
+    if kind in m.TOOL_KINDS and kind != "python" and isinstance(tool, dict):
+        out.add("tool.agents_only", f"node '{node.id}': tools of the kind '{kind}' are for agents",
+                f"{node.pointer}/tool",
+                hint=f"add it to an agent: agents: {{x: {{tools: [{name}]}}}}")  # fmt: skip
 
 
 # -- tools ----------------------------------------------------------------------------------
@@ -73,14 +109,16 @@ def _kind_of(tool: Any) -> Any:
 def _check_tool(name: str, tool: Any, codes: Codes, out: Collector) -> Signature | None:
     """Returns what a tool takes, when that is known."""
     pointer = f"/tools/{escape_pointer(name)}"
-    kind = _kind_of(tool)
+    kind = kind_of(tool)
     if kind in m.PLANNED_TOOL_KINDS:
         out.add(
             "tool.not_available",
             f"tool '{name}': the kind '{kind}' is planned and does not run in this release",
             f"{pointer}/kind",
-            hint="this release runs tools of the kind python",
+            hint=f"this release runs tools of the kinds {', '.join(m.TOOL_KINDS)}",
         )
+    if kind == "openapi":
+        check_document(name, tool, _piece(tool.get("document"), f"{pointer}/document", codes), out)
     if kind != "python":
         return None
     parameters = tool.get("parameters", {})
@@ -157,15 +195,15 @@ def _check_arguments(node: RawNode, key: str, takes: Signature | None, out: Coll
 # -- code -----------------------------------------------------------------------------------
 
 
-def _piece(code: Any, pointer: str, codes: Codes) -> _Piece | None:
+def _piece(code: Any, pointer: str, codes: Codes) -> Piece | None:
     if isinstance(code, str):
-        return _Piece(code, pointer)
+        return Piece(code, pointer)
     if pointer in codes:
-        return _Piece(codes[pointer], pointer, str(code.get("file")))
+        return Piece(codes[pointer], pointer, str(code.get("file")))
     return None
 
 
-def _check_piece(piece: _Piece, function: str, owner: str, out: Collector) -> Signature | None:
+def _check_piece(piece: Piece, function: str, owner: str, out: Collector) -> Signature | None:
     """Returns what the function takes, when that is known."""
     size = len(piece.text.encode("utf-8", "replace"))
     if size > limits.CODE_BYTES:
@@ -179,7 +217,7 @@ def _check_piece(piece: _Piece, function: str, owner: str, out: Collector) -> Si
     return takes
 
 
-def _problem(flaw: Flaw, piece: _Piece, owner: str, out: Collector) -> Problem:
+def _problem(flaw: Flaw, piece: Piece, owner: str, out: Collector) -> Problem:
     """Returns a flaw with its place in the workflow file, where its lines are those of the code."""
     line, column = out.source.place(piece.pointer)
     where = f"{piece.file}, line {flaw.line}" if piece.file else f"line {flaw.line} of the code"

@@ -1,18 +1,20 @@
-"""Reads the files of code that a workflow file names."""
+"""Reads the files of code, and of documents of tools, that a workflow file names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from joinery import limits
 from joinery.workflow.report import Collector
 from joinery.workflow.yaml_tree import escape_pointer
 
+_KEYS: Final = ("code", "document")
+
 
 def read_code_files(data: Mapping[str, Any], folder: Path | None, out: Collector) -> dict[str, str]:
-    """Returns the texts of code in files by the pointer of `code`, reporting what cannot be read.
+    """Returns the texts in files by their pointer, reporting what cannot be read.
 
     Args:
         data: The file's data.
@@ -33,32 +35,37 @@ def read_code_files(data: Mapping[str, Any], folder: Path | None, out: Collector
 
 
 def with_code(data: Mapping[str, Any], codes: Mapping[str, str]) -> Mapping[str, Any]:
-    """Returns the data with the code of files in it."""
+    """Returns the data with the texts of files in it."""
     if not codes:
         return data
     made = dict(data)
     for section in ("nodes", "tools"):
         if isinstance(entries := data.get(section), dict):
             made[section] = {
-                name: {**entry, "code": codes[pointer]}
-                if (pointer := f"/{section}/{escape_pointer(name)}/code") in codes
-                else entry
+                name: _filled(entry, f"/{section}/{escape_pointer(name)}", codes)
                 for name, entry in entries.items()
             }
     return made
+
+
+def _filled(entry: Any, pointer: str, codes: Mapping[str, str]) -> Any:
+    texts = {key: codes[at] for key in _KEYS if (at := f"{pointer}/{key}") in codes}
+    return {**entry, **texts} if texts else entry
 
 
 def _named(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for section in ("nodes", "tools"):
         entries = data.get(section)
         for name, entry in entries.items() if isinstance(entries, dict) else ():
-            code = entry.get("code") if isinstance(entry, dict) else None
-            file = code.get("file") if isinstance(code, dict) else None
-            if isinstance(file, str) and (section == "tools" or entry.get("type") == "code"):
-                yield f"/{section}/{escape_pointer(name)}/code", file
+            for key in _KEYS if isinstance(entry, dict) else ():
+                text = entry.get(key)
+                file = text.get("file") if isinstance(text, dict) else None
+                if isinstance(file, str) and (section == "tools" or entry.get("type") == "code"):
+                    yield f"/{section}/{escape_pointer(name)}/{key}", file
 
 
 def _read(folder: Path, name: str, pointer: str, out: Collector) -> str | None:
+    most = limits.DOCUMENT_BYTES if pointer.endswith("/document/file") else limits.CODE_BYTES
     base = folder.resolve()
     try:
         path = (base / name).resolve()
@@ -67,7 +74,7 @@ def _read(folder: Path, name: str, pointer: str, out: Collector) -> str | None:
         if inside and path.is_file():
             with path.open("rb") as file:
                 # What is longer is refused by its size; nobody needs to read all of it.
-                raw = file.read(limits.CODE_BYTES + 1)
+                raw = file.read(most + 1)
     except (OSError, ValueError):  # ValueError: a null byte in the name
         inside, raw = True, None
     if not inside:
@@ -78,7 +85,7 @@ def _read(folder: Path, name: str, pointer: str, out: Collector) -> str | None:
                 hint="paths are relative to the workflow file")  # fmt: skip
     else:
         # One that is too long is cut anywhere, also inside a letter.
-        errors = "replace" if len(raw) > limits.CODE_BYTES else "strict"
+        errors = "replace" if len(raw) > most else "strict"
         try:
             return raw.decode("utf-8-sig", errors).replace("\r\n", "\n")
         except UnicodeDecodeError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -14,6 +15,8 @@ from joinery.workflow.yaml_tree import escape_pointer
 
 EDGES_MAX: Final = 20_000
 """Most edges; ten for each node of the largest workflow."""
+
+_PORT_USED: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\.([A-Za-z_][A-Za-z0-9_]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,8 @@ class RawGraph:
 def read_graph(data: Mapping[str, Any], out: Collector) -> RawGraph:
     """Reads the graph, reporting what is wrong with single nodes' ids and single edges."""
     graph = RawGraph()
-    nodes = data.get("nodes")
+    nodes, edges = data.get("nodes"), data.get("edges")
+    asked = _leave_by_name(edges)
     if isinstance(nodes, dict):
         for name, node in nodes.items():
             if name in m.RESERVED_IDS:
@@ -100,8 +104,7 @@ def read_graph(data: Mapping[str, Any], out: Collector) -> RawGraph:
                     key=True,
                 )
                 continue
-            graph.nodes[name] = _raw_node(name, node)
-    edges = data.get("edges")
+            graph.nodes[name] = _raw_node(name, node, asked)
     reader = _EdgeReader(graph, out)
     if isinstance(edges, list):
         for index, edge in enumerate(edges):
@@ -111,7 +114,18 @@ def read_graph(data: Mapping[str, Any], out: Collector) -> RawGraph:
     return graph
 
 
-def _raw_node(name: str, node: Any) -> RawNode:
+def _leave_by_name(edges: Any) -> set[str]:
+    """Returns the nodes that an edge leaves by a port with a name, `error` not counted."""
+    found: set[str] = set()
+    for edge in edges if isinstance(edges, list) else ():
+        if isinstance(edge, str):
+            found.update(name for name, port in _PORT_USED.findall(edge) if port != "error")
+        elif isinstance(edge, dict) and edge.get("port") not in (None, "error"):
+            found.add(str(edge.get("from")))
+    return found
+
+
+def _raw_node(name: str, node: Any, asked: Collection[str]) -> RawNode:
     data: Mapping[str, Any] = node if isinstance(node, dict) else {}
     kind = data.get("type")
     if not isinstance(kind, str) or kind not in m.NODE_TYPES:
@@ -127,6 +141,10 @@ def _raw_node(name: str, node: Any) -> RawNode:
         cases = data.get("cases")
         named = tuple(cases) if isinstance(cases, dict) else ()
         ports = tuple(dict.fromkeys((*named, "default")))
+    elif kind == "question" and name in asked:
+        options = data.get("options")
+        named = tuple(options) if isinstance(options, list | dict) else ()
+        ports = tuple(dict.fromkeys(one for one in named if isinstance(one, str))) or ("",)
     if data.get("on_error") == "route":
         ports = (*ports, "error")
     return RawNode(name, kind, ports, data)

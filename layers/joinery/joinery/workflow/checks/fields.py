@@ -223,7 +223,7 @@ def read_prompts(graph: RawGraph, folder: Path | None, out: Collector) -> dict[s
     for node in graph.nodes.values():
         prompt = node.data.get("prompt")
         name = prompt.get("file") if isinstance(prompt, dict) else None
-        if node.type not in ("agent", "llm") or not isinstance(name, str):
+        if node.type not in ("agent", "llm", "question") or not isinstance(name, str):
             continue
         pointer = f"{node.pointer}/prompt/file"
         if folder is None:

@@ -31,6 +31,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "switch": ("output", "status", "error"),
     "loop": ("output", "status", "error"),
     "workflow": NODE_FIELDS,
+    "question": ("text", "output", "status", "error"),
     "iterate": ("output", "status", "error"),
 }
 

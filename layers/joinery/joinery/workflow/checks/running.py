@@ -7,8 +7,9 @@ from typing import Any
 
 from joinery import limits
 from joinery.workflow.checks.edges import RawGraph
+from joinery.workflow.durations import parse_duration
 from joinery.workflow.graph import START, Structure
-from joinery.workflow.model import parse_duration
+from joinery.workflow.model import WAITING_NODE_TYPES
 from joinery.workflow.report import Collector
 
 
@@ -20,7 +21,7 @@ def check_running(
     if isinstance(defaults, dict):
         _check_timeout("the default timeout", defaults.get("timeout"), "/defaults/timeout", out)
     for node in graph.nodes.values():
-        name, waits = f"node '{node.id}'", node.type == "workflow"
+        name, waits = f"node '{node.id}'", node.type in WAITING_NODE_TYPES
         pointer = f"{node.pointer}/timeout"
         _check_timeout(name, node.data.get("timeout"), pointer, out, waits=waits)
     for edge in graph.edges:

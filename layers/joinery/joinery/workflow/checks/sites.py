@@ -58,11 +58,13 @@ def sites(data: Mapping[str, Any], graph: RawGraph, prompts: Mapping[str, str]) 
 def _node_sites(node: RawNode, prompts: Mapping[str, str]) -> Iterator[Site]:
     pointer = node.pointer
     match node.type:
-        case "agent" | "llm":
+        case "agent" | "llm" | "question":
             if node.id in prompts:
                 yield Site(prompts[node.id], f"{pointer}/prompt", node.id)
             else:
                 yield from _text(node, "prompt")
+            for key in ("images", "files"):
+                yield from _nested(node.data.get(key), f"{pointer}/{key}", node.id)
         case "template":
             yield from _text(node, "template")
         case "transform":

@@ -22,6 +22,7 @@ from joinery.workflow.checks.words import (
     what,
 )
 from joinery.workflow.report import Collector, closest, did_you_mean
+from joinery.workflow.tool_model import TOOL_CLASSES, kind_of
 from joinery.workflow.yaml_tree import escape_pointer
 
 NODE_CLASSES: Final[Mapping[str, type[BaseModel]]] = {
@@ -31,11 +32,19 @@ NODE_CLASSES: Final[Mapping[str, type[BaseModel]]] = {
     "iterate": m.IterateNode,
     "llm": m.LlmNode,
     "loop": m.LoopNode,
+    "question": m.QuestionNode,
     "switch": m.SwitchNode,
     "template": m.TemplateNode,
     "tool": m.ToolNode,
     "transform": m.TransformNode,
     "workflow": m.WorkflowNode,
+}
+
+_MODEL: Final = "the name of one of the models, or {provider, name, …}"
+
+_BRANCHES: Final[Mapping[str, Mapping[str, type[BaseModel]]]] = {
+    "nodes": NODE_CLASSES,
+    "tools": TOOL_CLASSES,
 }
 
 # Places that take more than one form: what they take, and which part of the model
@@ -44,6 +53,16 @@ _CHOICES: Final[Mapping[Location, tuple[str, type[BaseModel] | None]]] = {
     ("nodes", "*", "prompt"): ("text, or {file: path}", m.PromptFile),
     ("nodes", "*", "code"): ("Python source, or {file: path}", m.CodeFile),
     ("tools", "*", "code"): ("Python source, or {file: path}", m.CodeFile),
+    ("tools", "*", "document"): ("an OpenAPI document as text, or {file: path}", m.CodeFile),
+    ("agents", "*", "model"): (_MODEL, m.ModelRef),
+    ("defaults", "model"): (_MODEL, m.ModelRef),
+    ("nodes", "*", "model"): (_MODEL, m.ModelRef),
+    ("models", "*", "stages", "*"): (_MODEL, m.ModelRef),
+    ("agents", "*", "model", "fallback", "*"): (_MODEL, m.ModelTarget),
+    ("defaults", "model", "fallback", "*"): (_MODEL, m.ModelTarget),
+    ("nodes", "*", "model", "fallback", "*"): (_MODEL, m.ModelTarget),
+    ("models", "*", "fallback", "*"): (_MODEL, m.ModelTarget),
+    ("models", "*", "stages", "*", "fallback", "*"): (_MODEL, m.ModelTarget),
     ("nodes", "*", "join"): ("all, any or {at_least: number}", m.AtLeast),
     ("nodes", "*", "on_error"): (
         "fail, continue, route or {default: value}",
@@ -54,6 +73,7 @@ _CHOICES: Final[Mapping[Location, tuple[str, type[BaseModel] | None]]] = {
         m.Range,
     ),
     ("nodes", "*", "items"): ("an expression or a list", None),
+    ("nodes", "*", "options"): ("a list of names, or {name: text}", None),
     ("edges", "*"): ("text such as 'a -> b', or {from, to, port, when}", m.Edge),
 }
 
@@ -61,12 +81,9 @@ _PARTS: Final[Mapping[Location, type[BaseModel]]] = {
     (): m.Workflow,
     ("inputs", "*"): m.InputSpec,
     ("agents", "*"): m.Agent,
-    ("tools", "*"): m.PythonTool,
-    ("agents", "*", "model"): m.ModelRef,
+    ("models", "*"): m.ModelAlias,
     ("defaults",): m.Defaults,
-    ("defaults", "model"): m.ModelRef,
     ("defaults", "retry"): m.Retry,
-    ("nodes", "*", "model"): m.ModelRef,
     ("nodes", "*", "retry"): m.Retry,
     **{place: part for place, (_, part) in _CHOICES.items() if part is not None},
 }
@@ -142,7 +159,8 @@ def _locate(data: Any, loc: Location, kind: str) -> tuple[Location, Location]:
     Its locations also name the branch of a union that it tried. Those are dropped.
     """
     parts = list(loc)
-    if len(parts) > 2 and parts[0] == "nodes" and parts[2] in NODE_CLASSES and parts[-1] != "[key]":
+    branches = _BRANCHES.get(str(parts[0])) if len(parts) > 2 else None
+    if branches and parts[2] in branches and parts[3:] != ["[key]"]:
         del parts[2]
     place: list[str | int] = []
     value = data
@@ -178,6 +196,8 @@ def to_pointer(place: Location) -> str:
 
 def part_at(place: Location, data: Any) -> type[BaseModel] | None:
     """Returns the part of the model that describes the mapping at a place."""
+    if len(place) == 2 and place[0] == "tools":
+        return TOOL_CLASSES.get(kind_of(value_at(data, place)) or "")
     if len(place) == 2 and place[0] == "nodes":
         node = value_at(data, place)
         kind = node.get("type") if isinstance(node, dict) else None
@@ -247,6 +267,8 @@ def _explain_one(place: Location, error: Mapping[str, Any], data: Any, out: Coll
         )
     elif kind == "extra_forbidden":
         _unknown_key(place, data, out)
+    elif kind == "union_tag_not_found" and place[0] == "tools":
+        _unknown_kind(place, data, out)
     elif kind == "union_tag_not_found":
         hint = _NEEDED["type"]
         out.add(
@@ -288,6 +310,8 @@ def _unknown_key(place: Location, data: Any, out: Collector) -> None:
 
 
 def _unknown_type(place: Location, data: Any, out: Collector) -> None:
+    if place[0] == "tools":
+        return _unknown_kind(place, data, out)
     node = value_at(data, place)
     kind = node.get("type") if isinstance(node, dict) else None
     pointer = f"{to_pointer(place)}/type"
@@ -308,6 +332,18 @@ def _unknown_type(place: Location, data: Any, out: Collector) -> None:
             pointer,
             hint=did_you_mean(kind, m.NODE_TYPES),
         )
+
+
+def _unknown_kind(place: Location, data: Any, out: Collector) -> None:
+    kind = value_at(data, place)["kind"]
+    pointer = f"{to_pointer(place)}/kind"
+    known = f"one of {', '.join(m.TOOL_KINDS)}"
+    if not isinstance(kind, str):
+        out.add("schema.type", f"{name_of(place)}: 'kind' must be text, not {what(kind)}", pointer,
+                hint=known)  # fmt: skip
+    else:
+        out.add("tool.unknown_kind", f"{name_of(place)}: there is no kind '{kind}'", pointer,
+                hint=did_you_mean(kind, m.TOOL_KINDS) or known)  # fmt: skip
 
 
 def _bad_key(place: Location, out: Collector) -> None:

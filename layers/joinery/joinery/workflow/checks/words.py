@@ -23,11 +23,19 @@ TYPES: Final[Mapping[str, str]] = {
 }
 
 
+_NAMED: Final = (
+    "inputs", "models", "defaults", "agents", "tools", "nodes", "edges", "outputs"
+)  # fmt: skip
+
+
 def general(place: Location) -> Location:
     """Returns a place with the names that authors choose replaced by `*`."""
-    if len(place) < 2 or place[0] not in ("inputs", "agents", "tools", "nodes", "edges", "outputs"):
+    if len(place) < 2 or place[0] not in _NAMED:
         return place
-    shown = [place[0], "*", *place[2:]]
+    shown = [place[0], "*", *place[2:]] if place[0] != "defaults" else list(place)
+    for key in ("stages", "fallback"):
+        if key in shown[:-1]:
+            shown[shown.index(key) + 1] = "*"
     if place[0] == "nodes" and len(place) > 3 and place[2] in ("cases", "output", "probabilities"):
         shown[3] = "*"
     return tuple(shown)

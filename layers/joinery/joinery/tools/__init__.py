@@ -1,0 +1,1 @@
+"""Tools that agents call: the port, one file a kind, and what makes them from a plan."""

@@ -1,0 +1,116 @@
+"""Keys: read late, kept for a while, replaced without a restart, never shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import pytest
+from kit.model_server import Answer, model_server
+
+from joinery.llm.anthropic import Anthropic
+from joinery.llm.keys import (
+    KEPT_S,
+    VARIABLES,
+    EnvironmentKeys,
+    FixedKey,
+    ProviderKey,
+    StoredKeys,
+)
+from joinery.llm.openai_compatible import OpenAICompatible
+from joinery.llm.presets import PRESETS
+from joinery.llm.registry import PROVIDERS
+from joinery.llm.types import CallContext, Message, ModelRequest
+from joinery.model_errors import PermanentModelAuth
+
+REQUEST = ModelRequest("m", (Message("user", "hi"),))
+
+
+class Store:
+    def __init__(self, **keys: str) -> None:
+        self.keys, self.reads, self.now = keys, 0, 100.0
+
+    def read(self) -> Mapping[str, str]:
+        self.reads += 1
+        return dict(self.keys)
+
+    def as_keys(self, **environ: str) -> StoredKeys:
+        return StoredKeys(
+            self.read, where="the secret s", fallback=EnvironmentKeys(environ),
+            clock=lambda: self.now,
+        )  # fmt: skip
+
+
+def call() -> CallContext:
+    return CallContext("n", "", 1, time.monotonic() + 5)
+
+
+def test_a_store_is_read_once_in_a_while_and_not_before_it_is_needed() -> None:
+    store = Store(openai="one", anthropic="two")
+    keys = store.as_keys()
+    assert store.reads == 0
+    assert [keys.key("openai"), keys.key("anthropic"), keys.key("gemini")] == ["one", "two", ""]
+    assert store.reads == 1
+    store.keys["openai"] = "three"
+    store.now += KEPT_S - 1
+    assert keys.key("openai") == "one"
+    store.now += 1
+    assert (keys.key("openai"), store.reads) == ("three", 2)
+
+
+def test_what_the_store_lacks_comes_from_the_environment() -> None:
+    keys = Store(openai="stored").as_keys(OPENAI_API_KEY="set", GOOGLE_API_KEY=" g ")
+    assert (keys.key("openai"), keys.key("gemini")) == ("stored", "g")
+
+
+def test_every_provider_behind_http_has_a_variable() -> None:
+    assert set(VARIABLES) == set(PROVIDERS) - {"bedrock", "scripted"}
+
+
+def test_a_key_that_was_replaced_is_found_within_the_same_call() -> None:
+    store = Store(test="old")
+
+    def behave(answer: Answer) -> None:
+        if answer.headers["x-api-key"] != "new":
+            answer.send(401, {"type": "error", "error": {"type": "authentication_error"}})
+            return
+        answer.begin()
+        answer.raw(b'data: {"type": "content_block_delta", "index": 0, "delta": '
+                   b'{"type": "text_delta", "text": "a"}}\n\n'
+                   b'data: {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}\n\n'
+                   b'data: {"type": "message_stop"}\n\n')  # fmt: skip
+
+    with model_server(behave) as server:
+        made = Anthropic(
+            name="test", base_url=server.url, key=ProviderKey(store.as_keys(), "test", needed=True)
+        )
+        with pytest.raises(PermanentModelAuth, match="put it under 'test' into the secret s"):
+            list(made.stream(REQUEST, call()))
+        assert len(server.requests) == 1, "the same key is not tried twice"
+        store.keys["test"] = "new"
+        assert len(list(made.stream(REQUEST, call()))) == 2
+        made.close()
+
+
+def test_nothing_is_sent_without_a_key_that_is_needed() -> None:
+    with model_server(lambda answer: answer.send(200, {})) as server:
+        key = ProviderKey(EnvironmentKeys({}), "deepseek", needed=True)
+        made = OpenAICompatible(
+            name="deepseek", base_url=server.url, key=key, preset=PRESETS["deepseek"]
+        )
+        with pytest.raises(PermanentModelAuth, match="DEEPSEEK_API_KEY"):
+            list(made.stream(REQUEST, call()))
+        assert server.requests == []
+        made.close()
+
+
+@pytest.mark.parametrize("bad", ["sk-\u00fc", "sk-a\nb"])
+def test_a_key_that_no_header_can_carry_is_refused_unshown(bad: str) -> None:
+    with pytest.raises(PermanentModelAuth) as refused:
+        ProviderKey(FixedKey(bad), "openai").read()
+    assert bad not in str(refused.value)
+
+
+def test_keys_do_not_show() -> None:
+    shown = repr(ProviderKey(FixedKey("sk-secret"), "openai"))
+    assert "sk-secret" not in shown
