@@ -140,7 +140,7 @@ class RunState:
     @property
     def waits(self) -> bool:
         """Whether somebody is asked something, and nothing else is under way."""
-        if self.ended or self.status == "paused" or not self.asked:
+        if self.ended or self.status in ("paused", "suspended") or not self.asked:
             return False
         return all((visit.node_id, visit.path) in self.asked for visit in self.running())
 
