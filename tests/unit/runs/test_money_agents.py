@@ -258,9 +258,48 @@ def test_a_tool_s_run_takes_from_the_budget_and_goes_on_with_the_run_around_it()
     assert ended.status == "completed", ended.run.error
     child = child_of(ended)
     assert (child.status, child.incarnation, len(model.requests)) == ("completed", 2, 4)
+    assert (child.usage["model_calls"], ended.run.usage["model_calls"]) == (2, 4)
+    assert ended.run.usage["usd"] == pytest.approx(4 * EACH_USD, abs=1e-12)
     ledger = ended.store.ledgers.get(ended.run.run_id, 2)
     assert ledger is not None
     assert ledger.spent.tokens == 4 * 15
+
+
+def test_what_a_tool_s_run_used_is_counted_once_though_the_worker_dies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Killed(BaseException):
+        """The worker is gone."""
+
+    steps = [[call("below", {}, "c1")], "one", "two", "done"]
+    for kill_at in (1, 2, 3):
+        plans, model = above(), Caller(steps)
+        ended = begin(plans, model)
+        put, noted = ended.store.put_journal, []
+
+        def dying(*given: Any, put: Any = put, noted: Any = noted, at: int = kill_at) -> None:
+            put(*given)
+            noted.append(given[2])
+            if len(noted) == at:
+                raise Killed
+
+        monkeypatch.setattr(ended.store, "put_journal", dying)
+        for later in (0.0, LEASE_S + 5):
+            now = time.time() + later
+            deps = replace(ended.deps, clock=lambda now=now: now)
+            run = ended.store.get_run(ended.run.run_id)
+            try:
+                run_task(
+                    deps, plans["wf/1"], run, "a", "", deadline=time.monotonic() + INVOCATION_S
+                )
+            except Killed:
+                assert later == 0.0
+        [record] = ended.store.nodes(ended.run.run_id)
+        assert (record.status, record.attempt, len(model.requests)) == ("completed", 2, 4)
+        assert (record.usage["model_calls"], record.usage["input_tokens"]) == (4, 40)
+        assert record.usage["usd"] == pytest.approx(4 * EACH_USD, abs=1e-12)
+        assert model.numbers[0] == 1
+        assert model.numbers[-1] == 2
 
 
 def test_a_tool_s_run_trips_the_breaker_of_the_run_around_it() -> None:

@@ -64,11 +64,13 @@ class Meter:
         model_calls: Calls begun.
         by_model: What each model was used for.
         recovered: Of the calls, those of attempts that died before they recorded them.
+        below: What runs that its tools began used, each as a run's `usage` has it.
     """
 
     model_calls: int = 0
     by_model: dict[tuple[str, str], Spend] = field(default_factory=dict)
     recovered: int = 0
+    below: list[Mapping[str, Any]] = field(default_factory=list)
 
     @property
     def usage(self) -> Usage:

@@ -32,7 +32,7 @@ from joinery.runs.inbox import NodeInbox
 from joinery.runs.invocation import Invocation, Waker
 from joinery.runs.item_failure import raise_item_failure
 from joinery.runs.joins import EMPTY
-from joinery.runs.journal import Journal, open_journal, started
+from joinery.runs.journal import Journal, calls_before, open_journal, started
 from joinery.runs.late_guard import late_guard
 from joinery.runs.lists import seen_records
 from joinery.runs.model import (
@@ -61,7 +61,7 @@ from joinery.runs.quorum import (
 from joinery.runs.races import races_of
 from joinery.runs.scope import build_scope
 from joinery.runs.tool_runs import ToolRuns
-from joinery.runs.usage import added, spent
+from joinery.runs.usage import used
 from joinery.runs.waiting import attach, begin
 from joinery.runs.watch import Watch
 from joinery.workflow.graph import END, START
@@ -322,8 +322,8 @@ class _Runner(Invocation):
             summary = streams.close()
         except NodeError as error:
             result = error if isinstance(result, NodeResult) else result
-        usage = added(record.usage, spent(meter, self.deps.prices()))
-        record = record.with_(usage=usage, metered=record.attempt)
+        record = record.with_(usage=used(record.usage, meter, self.deps.prices()),
+                              metered=record.attempt)  # fmt: skip
         return record_outcome(self, record, result, summary, watch)
 
     def _streams(self, record: NodeRecord, watch: Watch, journal: Journal | None) -> TextStreams:
@@ -387,7 +387,7 @@ class _Runner(Invocation):
             code=self.deps.code,
             tool_services=self.deps.tool_services,
             workflows=ToolRuns(self),
-            calls_before=int(record.usage.get("model_calls", 0)),
+            calls_before=calls_before(record, journal),
             guard=late_guard(self, record, cancelled=watch.cancelled, deadline=deadline),
             inbox=NodeInbox(self),
             run_id=self.run_id,

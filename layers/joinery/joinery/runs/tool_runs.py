@@ -62,7 +62,9 @@ class ToolRuns:
         while not child.closed:
             if use.cancelled() or time.monotonic() >= use.deadline:
                 cancel_run_tree(deps, deps.store.get_run(child.run_id))
-                return ToolResult(f"The run {child.run_id} did not end in time.", is_error=True)
+                used = deps.store.get_run(child.run_id).usage
+                late = f"The run {child.run_id} did not end in time."
+                return ToolResult(late, is_error=True, usage=used)
             time.sleep(min(pause, max(0.0, use.deadline - time.monotonic())))
             pause = min(pause * 1.5, LOOK_MAX_S)
             child = deps.store.get_run(child.run_id)
@@ -107,6 +109,8 @@ class ToolRuns:
 
     def _told(self, child: RunRecord) -> ToolResult:
         if child.status == "completed":
-            return ToolResult(data=dict(self._inv.deps.store.outputs(child.run_id) or {}))
+            outputs = dict(self._inv.deps.store.outputs(child.run_id) or {})
+            return ToolResult(data=outputs, usage=child.usage)
         why = str((child.error or {}).get("message", "")) or f"it was {child.status}"
-        return ToolResult(f"The run {child.run_id} gave nothing: {why}", is_error=True)
+        told = f"The run {child.run_id} gave nothing: {why}"
+        return ToolResult(told, is_error=True, usage=child.usage)

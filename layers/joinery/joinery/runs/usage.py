@@ -52,6 +52,14 @@ def spent(meter: Meter, prices: Prices) -> dict[str, Any]:
     return _summed(rows, more_calls=max(0, lost))
 
 
+def used(before: Mapping[str, Any], meter: Meter, prices: Prices) -> dict[str, Any]:
+    """Returns the usage of a node after an attempt, with that of the runs its tools began."""
+    usage = added(before, spent(meter, prices))
+    for below in meter.below:
+        usage = added(usage, below)
+    return usage
+
+
 def total(usages: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Returns the sum of usages; that of nothing is all zeros."""
     rows: list[Mapping[str, Any]] = []
