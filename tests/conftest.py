@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from kit.probe import Probe, deployed_probe
 
 from joinery_cli import local
@@ -22,10 +24,17 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# An example that takes long on a busy machine is no failure.
+settings.register_profile("joinery", deadline=None)
+settings.load_profile("joinery")
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A local stack of its own, without a model server; mark its tests `stack`."""
     home = tmp_path_factory.mktemp("stack")
+    # Its workers inherit the secrets of tools from whoever starts it.
+    os.environ["JOINERY_SECRET_NOTES"] = "Bearer s3cret-of-notes"
     running = local.up(lambda _step, _detail: None, model=False, home=home)
     yield running
     local.down(home=home)
