@@ -10,8 +10,9 @@ export const EVENT_NAMES = Object.freeze([
   "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
   "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "agent.round",
   "tool.called", "tool.completed", "context.compacted", "input.requested", "input.received",
-  "input.taken", "input.cut", "usage.recorded", "budget.warning", "budget.exceeded",
-  "breaker.tripped", "breaker.unlocked", "void",
+  "input.taken", "input.cut", "model.retrying", "model.waiting", "model.fallback",
+  "output.rejected", "usage.recorded", "budget.warning", "budget.exceeded", "breaker.tripped",
+  "breaker.unlocked", "void",
 ]);
 
 export const DELTA_NAMES = Object.freeze(["text.delta"]);
@@ -110,6 +111,22 @@ export const REQUIRED = Object.freeze({
   "input.cut": [
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data",
     "data.kept_chars", "data.total_chars",
+  ],
+  "model.retrying": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.attempt",
+    "data.provider", "data.model", "data.calls", "data.wait_ms", "data.reason",
+  ],
+  "model.waiting": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.attempt",
+    "data.provider", "data.model", "data.wait_ms", "data.reason",
+  ],
+  "model.fallback": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.attempt",
+    "data.model", "data.next", "data.reason", "data.error",
+  ],
+  "output.rejected": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.attempt",
+    "data.problems", "data.reason",
   ],
   "usage.recorded": [
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data",
@@ -663,6 +680,77 @@ export const REQUIRED = Object.freeze({
  * @property {string} [node_name]
  * @property {"input.cut"} event
  * @property {{kept_chars: number, total_chars: number}} data
+ */
+
+/**
+ * A call of a model failed before any text was shown.
+ *
+ * @typedef {Object} ModelRetrying
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"model.retrying"} event
+ * @property {{attempt: number, provider: string, model: string, calls: number, wait_ms: number,
+ *   reason: string, error?: ErrorInfo}} data
+ */
+
+/**
+ * A call of a model waits before it is made.
+ *
+ * @typedef {Object} ModelWaiting
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"model.waiting"} event
+ * @property {{attempt: number, provider: string, model: string, wait_ms: number, reason: "limit"
+ *   | "asked"}} data
+ */
+
+/**
+ * A model did not answer, and the next of its `fallback` is asked in the same attempt.
+ *
+ * @typedef {Object} ModelFallback
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"model.fallback"} event
+ * @property {{attempt: number, model: string, next: string, reason: string, error: ErrorInfo}}
+ *   data
+ */
+
+/**
+ * A model's answer is not what the node's `output` asks for.
+ *
+ * @typedef {Object} OutputRejected
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"output.rejected"} event
+ * @property {{attempt: number, problems: (string)[], reason: string}} data
  */
 
 /**

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,11 +32,17 @@ settings.load_profile("joinery")
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """A local stack of its own, without a model server; mark its tests `stack`."""
+    """A local stack of its own; mark its tests `stack`.
+
+    Its models are where nobody serves any, until a test does, see `kit.model_server`.
+    """
     home = tmp_path_factory.mktemp("stack")
     # Its workers inherit the secrets of tools from whoever starts it.
     os.environ["JOINERY_SECRET_NOTES"] = "Bearer s3cret-of-notes"
-    running = local.up(lambda _step, _detail: None, model=False, home=home)
+    with socket.socket() as free, pytest.MonkeyPatch.context() as patch:
+        free.bind(("127.0.0.1", 0))
+        patch.setenv("JOINERY_MODEL_BASE_URL", f"http://127.0.0.1:{free.getsockname()[1]}/v1")
+        running = local.up(lambda _step, _detail: None, model=False, home=home)
     yield running
     local.down(home=home)
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from joinery.client import EventCursor, Transcript
 from joinery.events.make import Event
 from joinery_cli.live.tools import AGENT_EVENTS, Rounds
+from joinery_cli.live.words import trouble
 from joinery_cli.output import clean
 
 FINAL: Final = {
@@ -316,6 +317,8 @@ class RunState:
             case "input.cut":
                 kept, total = data.get("kept_chars", 0), data.get("total_chars", 0)
                 visit.said = visit.note = f"input cut to {kept:,} of {total:,} characters"
+            case _:
+                visit.note = trouble(name, data) or visit.note
 
     def _over(self, status: str, data: Mapping[str, Any], at: float) -> None:
         self.status, self.ended_at = status, at

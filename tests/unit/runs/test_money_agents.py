@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from joinery.compiler.times import LEAST, MOST, USUAL
 from joinery.llm.prices import known_prices
 from joinery.llm.types import CallContext, Chunk, Finished, ModelRequest, Usage
 from joinery.llm.window import estimate_prompt
+from joinery.model_errors import PermanentModelAuth
 from joinery.nodes import agent as agents
 from joinery.runs.control import resume, unlock
 from joinery.runs.deps import LEASE_S, Deps
@@ -314,3 +315,48 @@ def test_a_tool_s_run_trips_the_breaker_of_the_run_around_it() -> None:
         go(ended, plans)
     assert (ended.status, len(model.requests)) == ("completed", 4)
     assert child_of(ended).status == "completed"
+
+
+# -- models that stand in ------------------------------------------------------------------
+
+
+class TwoModels:
+    """One that takes no key, and one that answers."""
+
+    def __init__(self) -> None:
+        self.up = Caller(["yes"], name="up")
+
+    def resolve(self, ref: Mapping[str, Any]) -> tuple[Any, str]:
+        return (self.up if ref["provider"] == "up" else Shut()), str(ref["name"])
+
+
+class Shut(Caller):
+    """Refuses each call."""
+
+    def __init__(self) -> None:
+        super().__init__([], name="shut")
+
+    def stream(self, request: ModelRequest, context: CallContext) -> Iterator[Chunk]:
+        raise PermanentModelAuth("no such key")
+
+
+def test_each_model_that_stands_in_is_a_call_of_its_own_at_its_own_price() -> None:
+    dear = {"input": 1_000.0, "output": 1_000.0}
+    other = {"provider": "up", "name": "m", "price": PRICE}
+    first = {"provider": "shut", "name": "m", "max_tokens": 50, "price": dear, "fallback": [other]}
+    flow = workflow(
+        ["start -> a -> end"],
+        {"a": {"type": "llm", "prompt": "Well?", "model": first}},
+        budget={"usd": 1.0},
+    )
+    plans, model = plans_of(flow), TwoModels()
+    ended = begin(plans, model)
+    go(ended, plans)
+    assert ended.status == "completed", ended.run.error
+    rows = {row["provider"]: row for row in ended.run.usage["models"]}
+    assert {name: row["model_calls"] for name, row in rows.items()} == {"shut": 1, "up": 1}
+    assert (rows["shut"]["usd"], rows["shut"]["input_tokens"]) == (0.0, 0)
+    assert rows["up"]["usd"] == pytest.approx(EACH_USD, abs=1e-12)
+    ledger = ended.store.ledgers.get(ended.run.run_id, 1)
+    assert ledger is not None
+    assert (ledger.spent.tokens, ledger.held.tokens) == (15, 0)

@@ -12,8 +12,9 @@ EVENT_NAMES: Final = (
     "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
     "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "agent.round",
     "tool.called", "tool.completed", "context.compacted", "input.requested", "input.received",
-    "input.taken", "input.cut", "usage.recorded", "budget.warning", "budget.exceeded",
-    "breaker.tripped", "breaker.unlocked", "void",
+    "input.taken", "input.cut", "model.retrying", "model.waiting", "model.fallback",
+    "output.rejected", "usage.recorded", "budget.warning", "budget.exceeded", "breaker.tripped",
+    "breaker.unlocked", "void",
 )  # fmt: skip
 DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
 FRAME_NAMES: Final = ("ack", "error", "pong", "resync", "hint",)  # fmt: skip
@@ -491,6 +492,74 @@ class InputCut(_Event, _EventOfNode):
     data: InputCutData
 
 
+class ModelRetryingData(TypedDict):
+    """`data` of `model.retrying`."""
+
+    attempt: int
+    provider: str
+    model: str
+    calls: int
+    wait_ms: int
+    reason: str
+    error: NotRequired[ErrorInfo]
+
+
+class ModelRetrying(_Event, _EventOfNode):
+    """A call of a model failed before any text was shown."""
+
+    event: Literal["model.retrying"]
+    data: ModelRetryingData
+
+
+class ModelWaitingData(TypedDict):
+    """`data` of `model.waiting`."""
+
+    attempt: int
+    provider: str
+    model: str
+    wait_ms: int
+    reason: Literal["limit", "asked"]
+
+
+class ModelWaiting(_Event, _EventOfNode):
+    """A call of a model waits before it is made."""
+
+    event: Literal["model.waiting"]
+    data: ModelWaitingData
+
+
+class ModelFallbackData(TypedDict):
+    """`data` of `model.fallback`."""
+
+    attempt: int
+    model: str
+    next: str
+    reason: str
+    error: ErrorInfo
+
+
+class ModelFallback(_Event, _EventOfNode):
+    """A model did not answer, and the next of its `fallback` is asked in the same attempt."""
+
+    event: Literal["model.fallback"]
+    data: ModelFallbackData
+
+
+class OutputRejectedData(TypedDict):
+    """`data` of `output.rejected`."""
+
+    attempt: int
+    problems: list[str]
+    reason: str
+
+
+class OutputRejected(_Event, _EventOfNode):
+    """A model's answer is not what the node's `output` asks for."""
+
+    event: Literal["output.rejected"]
+    data: OutputRejectedData
+
+
 class UsageRecorded(_Event, _EventOfNode):
     """What the models of a node were used for, over all its attempts at this path."""
 
@@ -776,6 +845,10 @@ AnyEvent = (
     | InputReceived
     | InputTaken
     | InputCut
+    | ModelRetrying
+    | ModelWaiting
+    | ModelFallback
+    | OutputRejected
     | UsageRecorded
     | BudgetWarning
     | BudgetExceeded

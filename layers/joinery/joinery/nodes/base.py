@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from joinery.llm.calls import Calls
 from joinery.llm.types import Usage
 from joinery.nodes.guard import Guard, NoGuard
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
 from joinery.tools.services import ToolServices
+from joinery.tracing import NO_TRACE, Trace
 
 if TYPE_CHECKING:
     from joinery.compiler.plan import Plan, PlanNode
@@ -132,6 +134,29 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """How the attempt before ended, where it told.
+
+    Attributes:
+        error: Its error, as it was stored; None before the first attempt.
+        texts: Returns the text that an attempt, by its number, streamed as `text`.
+    """
+
+    error: Mapping[str, Any] | None = None
+    texts: Callable[[int], str] = lambda _: ""
+
+    @property
+    def code(self) -> str:
+        """The code of its error; `""` where there is none."""
+        return str((self.error or {}).get("code") or "")
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """The facts of its error."""
+        return (self.error or {}).get("details") or {}
+
+
+@dataclass(frozen=True, slots=True)
 class NodeContext:
     """One attempt of one node.
 
@@ -153,6 +178,9 @@ class NodeContext:
         inbox: What people tell the agents of the run while they work.
         calls_before: Model calls of earlier attempts, as far as they were recorded.
         guard: Asked before each call of a model.
+        calls: What all calls of models share.
+        before: How the attempt before ended.
+        trace: Where spans of this attempt are opened.
         run_id: The run.
         owner: Whose run it is: what acts for somebody takes it from here and nowhere else.
         session_id: The run's session, where it has one.
@@ -176,6 +204,9 @@ class NodeContext:
     workflows: Workflows | None = None
     calls_before: int = 0
     guard: Guard = field(default_factory=NoGuard)
+    calls: Calls = field(default_factory=Calls)
+    before: Before = Before()
+    trace: Trace = NO_TRACE
     run_id: str = ""
     owner: str = ""
     session_id: str | None = None

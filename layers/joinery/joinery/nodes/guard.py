@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from joinery.llm.types import ToolCall, Usage
+    from joinery.llm.types import ModelRequest, ToolCall, Usage
 
 EXPECTED_OUTPUT_TOKENS: Final = 1_024
 """Kept free for an answer whose length nothing bounds."""
@@ -54,6 +54,40 @@ class Reservation:
     tokens: int = 0
     pico: int = 0
     held: bool = False
+
+
+def estimate_of(
+    provider: str, request: ModelRequest, price: Mapping[str, Any] | None, *, formal: bool
+) -> CallEstimate:
+    """Returns what a call may come to.
+
+    Args:
+        provider: Who is asked.
+        request: What is asked.
+        price: The price that the workflow gives the model.
+        formal: See `CallEstimate`.
+    """
+    from joinery.llm.window import estimate_prompt, estimate_specs
+
+    media = sum(len(message.media) for message in request.messages)
+    return CallEstimate(
+        provider,
+        request.model,
+        estimate_prompt(request.messages) + estimate_specs(request.tools) + MEDIA_TOKENS * media,
+        request.max_tokens or EXPECTED_OUTPUT_TOKENS,
+        price,
+        formal,
+    )
+
+
+def broken_usage(estimate: CallEstimate, came: Sequence[str]) -> Usage | None:
+    """Returns what a call that broke has used, about; None where the model had not begun."""
+    if not came:
+        return None
+    from joinery.llm.types import Usage
+    from joinery.llm.window import estimate_tokens
+
+    return Usage(estimate.prompt_tokens, estimate_tokens("".join(came)), estimated=True)
 
 
 class Guard(Protocol):

@@ -135,6 +135,7 @@ class Results:
             context.session_id,
             context.cancelled,
             begins,
+            lambda pending: context.trace.tool(calls[pending.index].name, calls[pending.index].id),
             context.deadline,
         )
 

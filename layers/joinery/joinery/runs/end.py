@@ -55,6 +55,7 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
     )
     if stored:
         deps.publisher.publish(run.run_id, stored)
+        deps.tracer.ended(run, "completed", now)
     else:
         tell_end_again(deps, run.run_id)
     after_close(deps, run, nodes)
@@ -112,6 +113,7 @@ def close_failed(
     )
     if stored:
         deps.publisher.publish(run.run_id, stored)
+        deps.tracer.ended(run, status, now, shown)
     after_close(deps, run, records)
 
 

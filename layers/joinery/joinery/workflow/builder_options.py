@@ -28,6 +28,8 @@ class ModelOptions(TypedDict, total=False):
     use: str
     reasoning: Literal["none", "low", "medium", "high"]
     schema_by: Literal["native", "tool", "json"]
+    timeouts: Mapping[str, Duration]
+    limit: Mapping[str, int]
     fallback: list[str | Mapping[str, Any]]
 
 
@@ -108,7 +110,7 @@ _TYPES: Final[Mapping[object, str]] = {
 
 _MODEL_KEYS: Final = (
     "provider", "model", "temperature", "top_p", "max_tokens", "stop", "seed", "use", "reasoning",
-    "schema_by", "fallback", "tools_by", "price",
+    "schema_by", "fallback", "tools_by", "timeouts", "limit", "price",
 )  # fmt: skip
 
 _UNITS: Final = (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000))
@@ -125,6 +127,8 @@ def type_name(kind: object) -> object:
 def model_data(options: dict[str, Any]) -> dict[str, Any]:
     """Takes the model's options out of `options` and returns them as a file's `model`."""
     found = {key: options.pop(key) for key in _MODEL_KEYS if key in options}
+    if isinstance(found.get("timeouts"), Mapping):
+        found["timeouts"] = {name: _duration(value) for name, value in found["timeouts"].items()}
     return {("name" if key == "model" else key): value for key, value in found.items()}
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from joinery.workflow.money import PriceSpec
 from joinery.workflow.parts import NodeId, Strict
+from joinery.workflow.patience import ModelLimit, ModelTimeouts
 
 
 class ModelTarget(Strict):
@@ -25,6 +26,8 @@ class ModelTarget(Strict):
     reasoning: Literal["none", "low", "medium", "high"] | None = None
     schema_by: Literal["native", "tool", "json"] | None = None
     price: PriceSpec | None = None
+    timeouts: ModelTimeouts | None = None
+    limit: ModelLimit | None = None
 
 
 class ModelRef(ModelTarget):
