@@ -11,14 +11,17 @@ export const EVENT_NAMES = Object.freeze([
   "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "agent.round",
   "tool.called", "tool.completed", "context.compacted", "input.requested", "input.received",
   "input.taken", "input.cut", "model.retrying", "model.waiting", "model.fallback",
-  "output.rejected", "usage.recorded", "void",
+  "output.rejected", "usage.recorded", "budget.warning", "budget.exceeded", "breaker.tripped",
+  "breaker.unlocked", "void",
 ]);
 
 export const DELTA_NAMES = Object.freeze(["text.delta"]);
 
 export const FRAME_NAMES = Object.freeze(["ack", "error", "pong", "resync", "hint"]);
 
-export const ACTIONS = Object.freeze(["subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume", "input"]);
+export const ACTIONS = Object.freeze([
+  "subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume", "unlock", "input",
+]);
 
 /** What each message must have, `data.` before what is in its data. */
 export const REQUIRED = Object.freeze({
@@ -129,6 +132,20 @@ export const REQUIRED = Object.freeze({
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data",
     "data.input_tokens", "data.output_tokens", "data.model_calls", "data.estimated",
   ],
+  "budget.warning": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.budget", "data.used",
+  ],
+  "budget.exceeded": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.incarnation",
+    "data.message", "data.budget", "data.used", "data.wanted", "data.node_id", "data.path",
+  ],
+  "breaker.tripped": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.incarnation", "data.reason",
+    "data.message", "data.value", "data.limit", "data.used", "data.node_id", "data.path",
+  ],
+  "breaker.unlocked": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.incarnation", "data.reason",
+  ],
   void: ["v", "timestamp", "run_id", "head", "seq", "event", "data"],
   "text.delta": [
     "v", "timestamp", "run_id", "head", "node_id", "path", "event", "data", "data.attempt",
@@ -149,6 +166,7 @@ export const REQUIRED = Object.freeze({
   cancel: ["action", "request_id", "run_id"],
   pause: ["action", "request_id", "run_id"],
   resume: ["action", "request_id", "run_id"],
+  unlock: ["action", "request_id", "run_id"],
   input: ["action", "request_id", "run_id", "value"],
 });
 
@@ -177,6 +195,42 @@ export const REQUIRED = Object.freeze({
  * @property {number} output_tokens
  * @property {number} model_calls
  * @property {boolean} estimated
+ * @property {number} [usd]
+ * @property {number} [cached_tokens]
+ * @property {number} [reasoning_tokens]
+ * @property {(string)[]} [unpriced]
+ * @property {(ModelUsage)[]} [models]
+ */
+
+/**
+ * What one model was used for.
+ *
+ * @typedef {Object} ModelUsage
+ * @property {string} provider
+ * @property {string} model
+ * @property {number} model_calls
+ * @property {number} input_tokens
+ * @property {number} output_tokens
+ * @property {boolean} estimated
+ * @property {number} [usd]
+ * @property {number} [cached_tokens]
+ * @property {number} [reasoning_tokens]
+ */
+
+/**
+ * What a run may use; one of the two at least.
+ *
+ * @typedef {Object} Budget
+ * @property {number} [tokens]
+ * @property {number} [usd]
+ */
+
+/**
+ * Tokens and dollars of a run.
+ *
+ * @typedef {Object} BudgetShown
+ * @property {number} [tokens]
+ * @property {number} [usd]
  */
 
 /**
@@ -349,8 +403,8 @@ export const REQUIRED = Object.freeze({
  * @property {number} seq
  * @property {string} [session_id]
  * @property {"run.resumed"} event
- * @property {{incarnation: number, after: "paused" | "failed" | "timed_out", nodes: (NodeAt)[]}}
- *   data
+ * @property {{incarnation: number, after: "paused" | "suspended" | "failed" | "timed_out",
+ *   nodes: (NodeAt)[]}} data
  */
 
 /**
@@ -717,6 +771,66 @@ export const REQUIRED = Object.freeze({
  */
 
 /**
+ * Four fifths of a run's budget are used.
+ *
+ * @typedef {Object} BudgetWarning
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"budget.warning"} event
+ * @property {{budget: BudgetShown, used: BudgetShown}} data
+ */
+
+/**
+ * The next call does not fit into the run's budget.
+ *
+ * @typedef {Object} BudgetExceeded
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"budget.exceeded"} event
+ * @property {{incarnation: number, message: string, budget: BudgetShown, used: BudgetShown,
+ *   wanted: BudgetShown, node_id: string, path: string}} data
+ */
+
+/**
+ * The breaker has stopped the run, which is `suspended` until somebody unlocks it.
+ *
+ * @typedef {Object} BreakerTripped
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"breaker.tripped"} event
+ * @property {{incarnation: number, reason: "token_surge" | "loop" | "wall_time" | "velocity" |
+ *   "depth", message: string, value: number, limit: number, used: BudgetShown, node_id: string,
+ *   path: string}} data
+ */
+
+/**
+ * Somebody has unlocked the run; `run.resumed` follows.
+ *
+ * @typedef {Object} BreakerUnlocked
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"breaker.unlocked"} event
+ * @property {{incarnation: number, reason: string, because?: string, checks?: ("content" |
+ *   "cost" | "risk")[]}} data
+ */
+
+/**
  * Nothing.
  *
  * @typedef {Object} Void
@@ -846,6 +960,7 @@ export const REQUIRED = Object.freeze({
  * @property {string} [session_id]
  * @property {(Record<string, any>)[]} [cassette]
  * @property {string} [model]
+ * @property {Budget} [budget]
  * @property {boolean} [subscribe]
  */
 
@@ -868,12 +983,24 @@ export const REQUIRED = Object.freeze({
  */
 
 /**
- * Go on with a run that is paused or has failed, as `POST /runs/{run_id}/resume` does.
+ * Go on with a run that stands still, as `POST /runs/{run_id}/resume` does.
  *
  * @typedef {Object} ResumeCommand
  * @property {"resume"} action
  * @property {string} request_id
  * @property {string} run_id
+ * @property {Budget} [budget]
+ */
+
+/**
+ * Unlock a run, as `POST /runs/{run_id}/unlock` does.
+ *
+ * @typedef {Object} UnlockCommand
+ * @property {"unlock"} action
+ * @property {string} request_id
+ * @property {string} run_id
+ * @property {string} [because]
+ * @property {("content" | "cost" | "risk")[]} [checks]
  */
 
 /**

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from joinery.errors import Conflict
 from joinery.llm.breaker import Breaker, MemoryBreakers
 from joinery.llm.calls import Calls
+from joinery.llm.prices import prices_from
 from joinery.llm.rates import parse_limits
 from joinery.runs.answers import Given
 from joinery.runs.deps import Deps
@@ -93,6 +94,8 @@ class InlineEngine:
         models: Models,
         code: CodeRunner | None = None,
         children: Mapping[str, Plan] | None = None,
+        *,
+        budget: Mapping[str, Any] | None = None,
     ) -> None:
         """Creates the run; `children` are the plans of the workflows that it runs in turn.
 
@@ -111,6 +114,7 @@ class InlineEngine:
             background=False,
             code=code or NoCodeRunner(),
             children=InlineChildRuns({f"{workflow_id}/0": plan, **(children or {})}),
+            prices=lambda: prices_from(os.environ),
             calls=_calls(),
             tracer=tracer_of(os.environ, "inline"),
             # This machine is its owner's, and so is what it can reach.
@@ -123,6 +127,7 @@ class InlineEngine:
             workflow_id=workflow_id,
             version=0,
             given=inputs,
+            extra={"budget": dict(budget)} if budget else None,
         )
         self.run_id = self._run.run_id
 

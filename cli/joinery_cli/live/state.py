@@ -141,7 +141,7 @@ class RunState:
     @property
     def waits(self) -> bool:
         """Whether somebody is asked something, and nothing else is under way."""
-        if self.ended or self.status == "paused" or not self.asked:
+        if self.ended or self.status in ("paused", "suspended") or not self.asked:
             return False
         return all((visit.node_id, visit.path) in self.asked for visit in self.running())
 
@@ -190,6 +190,8 @@ class RunState:
             self._over(FINAL[name], data, at)
         elif name == "run.paused":
             self.status = "paused"
+        elif name in ("budget.exceeded", "breaker.tripped"):
+            self.status, self.error = "suspended", {"message": data["message"]}
         elif name == "run.resumed":
             self._resumed(data)
         elif name in ("nodes.reused", "nodes.skipped", "nodes.cancelled"):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from joinery.compiler.plan import Plan
     from joinery.llm.calls import Calls
     from joinery.llm.keys import Keys
+    from joinery.llm.prices import Prices
     from joinery.nodes.base import Models
     from joinery.runs.deps import Deps
     from joinery.sandbox.types import CodeRunner
@@ -200,6 +201,14 @@ def child_runs(*, wakes: bool) -> PublishedChildRuns:
 
 
 @cache
+def prices() -> Prices:
+    """Returns what models cost, with the installation's own prices."""
+    from joinery.llm.prices import prices_from
+
+    return prices_from(os.environ)
+
+
+@cache
 def calls() -> Calls:
     """Returns what all calls of models share, with all other functions of the installation."""
     from joinery import bootstrap_models
@@ -248,6 +257,8 @@ def _deps(models: Models | None, *, wakes: bool) -> Deps:
         delta_s=delta_s,
         code=code_runner(),
         children=child_runs(wakes=wakes),
+        prices=prices,
+        stage=settings().stage,
         calls=calls() if models else Calls(),
         tracer=tracer(),
         tool_services=tool_services(),

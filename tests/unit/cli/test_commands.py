@@ -199,6 +199,7 @@ def test_run_prints_the_result_as_json_and_nothing_else(joinery, pure):
         "aws_calls": {},
         "tokens": {"input": 0, "output": 0},
         "model_calls": 0,
+        "model_usd": 0.0,
         "price_usd": 0.0,
     }
 

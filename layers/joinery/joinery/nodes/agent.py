@@ -339,11 +339,14 @@ class Agent:
             now.cached_tokens - before.cached_tokens,
             now.reasoning_tokens - before.reasoning_tokens,
         )
+        spend = meter.by_model.get((provider, model))
+        price = spend.each[-1][0] if spend and spend.each else None
         return {
             "tokens": asdict(tokens),
             "calls": meter.model_calls - calls,
             "provider": provider,
             "model": model,
+            **({"price": dict(price)} if price else {}),
         }
 
 

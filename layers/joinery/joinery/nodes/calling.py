@@ -30,6 +30,7 @@ from joinery.llm.types import (
 )
 from joinery.model_errors import TransientModelRateLimited, TransientModelStream
 from joinery.nodes.base import NodeContext
+from joinery.nodes.guard import broken_usage, estimate_of
 
 OUTPUT_TOKENS_RESERVE: Final = 512
 """Room left for the answer when a prompt is fitted and `max_tokens` is not set."""
@@ -310,8 +311,11 @@ class OneModel:
     # -- one call ----------------------------------------------------------------------
 
     def _one_call(self, provider: Provider, request: ModelRequest) -> Answer:
-        """Calls the model once, streaming its text to the viewers of the node."""
-        context = self._context
+        """Calls the model once, within the run's budget, and streams to the node's viewers."""
+        context, question, price = self._context, self._question, self._ref.get("price")
+        formal = question.schema is not None or not question.shown
+        estimate = estimate_of(provider.name, request, price, formal=formal)
+        reservation = context.guard.before(estimate)
         call = CallContext(
             node_id=context.node.id,
             path=context.path,
@@ -323,21 +327,28 @@ class OneModel:
         self._made += 1
         finished: Finished | None = None
         said: list[str] = []
-        with context.trace.call(provider.name, request, call.call) as span:
-            for chunk in provider.stream(request, call):
-                if isinstance(chunk, Finished):
-                    finished = chunk
-                    context.meter.usage += chunk.usage
-                    continue
-                span.began()
-                self._show(chunk)
-                if isinstance(chunk, TextChunk) and chunk.stream == "text":
-                    said.append(chunk.text)
-            if context.cancelled():
-                raise RunCancelled("the run was cancelled while the model answered")
-            if finished is None:
-                raise TransientModelStream("the model's answer ended without an end")
-            span.answered("".join(said), finished)
+        came: list[str] = []
+        try:
+            with context.trace.call(provider.name, request, call.call) as span:
+                for chunk in provider.stream(request, call):
+                    if isinstance(chunk, Finished):
+                        finished = chunk
+                        continue
+                    span.began()
+                    self._show(chunk)
+                    came.append(chunk.text if isinstance(chunk, TextChunk) else chunk.arguments)
+                    if isinstance(chunk, TextChunk) and chunk.stream == "text":
+                        said.append(chunk.text)
+                if context.cancelled():
+                    raise RunCancelled("the run was cancelled while the model answered")
+                if finished is None:
+                    raise TransientModelStream("the model's answer ended without an end")
+                span.answered("".join(said), finished)
+        finally:
+            usage = finished.usage if finished else broken_usage(estimate, came)
+            context.meter.add(provider.name, request.model, usage, price)
+            asked = finished.tool_calls if finished else ()
+            context.guard.after(reservation, usage, "".join(said), asked)
         return Answer(
             text="".join(said),
             usage=finished.usage,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.plan import WAITING_TYPES, Plan, PlanNode
@@ -32,7 +32,8 @@ from joinery.runs.inbox import NodeInbox
 from joinery.runs.invocation import Invocation, Waker
 from joinery.runs.item_failure import raise_item_failure
 from joinery.runs.joins import EMPTY
-from joinery.runs.journal import Journal, open_journal, started
+from joinery.runs.journal import Journal, calls_before, open_journal, started
+from joinery.runs.late_guard import late_guard
 from joinery.runs.lists import seen_records
 from joinery.runs.model import (
     Address,
@@ -61,6 +62,7 @@ from joinery.runs.races import races_of
 from joinery.runs.scope import build_scope
 from joinery.runs.text_out import open_streams
 from joinery.runs.tool_runs import ToolRuns
+from joinery.runs.usage import used
 from joinery.runs.waiting import attach, begin
 from joinery.runs.watch import Watch
 from joinery.workflow.graph import END, START
@@ -324,7 +326,8 @@ class _Runner(Invocation):
             summary = streams.close()
         except NodeError as error:
             result = error if isinstance(result, NodeResult) else result
-        record = record.with_(usage=_spend(record.usage, meter), metered=record.attempt)
+        record = record.with_(usage=used(record.usage, meter, self.deps.prices()),
+                              metered=record.attempt)  # fmt: skip
         return record_outcome(self, record, result, summary, watch)
 
     def _context(
@@ -338,6 +341,7 @@ class _Runner(Invocation):
         journal: Journal | None,
     ) -> NodeContext:
         left = record.started_at + self.node.timeout_s - self.deps.clock()
+        deadline = min(self.deadline, time.monotonic() + left)
         records = seen_records(self.plan, self.node, self.path, self.loaded)
         return NodeContext(
             plan=self.plan,
@@ -350,13 +354,14 @@ class _Runner(Invocation):
             ),
             streams=streams,
             models=self.deps.models,
-            deadline=min(self.deadline, time.monotonic() + left),
+            deadline=deadline,
             cancelled=watch.cancelled,
             emit=self.append,
             code=self.deps.code,
             tool_services=self.deps.tool_services,
             workflows=ToolRuns(self),
-            calls_before=int(record.usage.get("model_calls", 0)),
+            calls_before=calls_before(record, journal),
+            guard=late_guard(self, record, cancelled=watch.cancelled, deadline=deadline),
             calls=self.deps.calls,
             before=Before(record.error, self.said),
             trace=trace,
@@ -367,15 +372,3 @@ class _Runner(Invocation):
             journal=journal,
             paused=watch.paused,
         )
-
-
-def _spend(before: Mapping[str, Any], meter: Meter) -> dict[str, Any]:
-    """Returns a node's usage with an attempt's added; empty where no model is called."""
-    if not before and not meter.model_calls:
-        return {}
-    return {
-        "input_tokens": int(before.get("input_tokens", 0)) + meter.usage.input_tokens,
-        "output_tokens": int(before.get("output_tokens", 0)) + meter.usage.output_tokens,
-        "model_calls": int(before.get("model_calls", 0)) + meter.model_calls,
-        "estimated": bool(before.get("estimated", False)) or meter.usage.estimated,
-    }

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from joinery.workflow.money import PriceSpec
 from joinery.workflow.parts import NodeId, Strict
 from joinery.workflow.patience import ModelLimit, ModelTimeouts
 
@@ -24,6 +25,7 @@ class ModelTarget(Strict):
     tools_by: Literal["native", "prompt"] | None = None
     reasoning: Literal["none", "low", "medium", "high"] | None = None
     schema_by: Literal["native", "tool", "json"] | None = None
+    price: PriceSpec | None = None
     timeouts: ModelTimeouts | None = None
     limit: ModelLimit | None = None
 
