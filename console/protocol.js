@@ -10,14 +10,18 @@ export const EVENT_NAMES = Object.freeze([
   "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
   "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "agent.round",
   "tool.called", "tool.completed", "context.compacted", "input.requested", "input.received",
-  "input.taken", "input.cut", "usage.recorded", "void",
+  "input.taken", "input.cut", "model.retrying", "model.waiting", "model.fallback",
+  "output.rejected", "usage.recorded", "budget.warning", "budget.exceeded", "breaker.tripped",
+  "breaker.unlocked", "void",
 ]);
 
 export const DELTA_NAMES = Object.freeze(["text.delta"]);
 
 export const FRAME_NAMES = Object.freeze(["ack", "error", "pong", "resync", "hint"]);
 
-export const ACTIONS = Object.freeze(["subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume", "input"]);
+export const ACTIONS = Object.freeze([
+  "subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume", "unlock", "input",
+]);
 
 /** What each message must have, `data.` before what is in its data. */
 export const REQUIRED = Object.freeze({
@@ -108,9 +112,39 @@ export const REQUIRED = Object.freeze({
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data",
     "data.kept_chars", "data.total_chars",
   ],
+  "model.retrying": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.attempt",
+    "data.provider", "data.model", "data.calls", "data.wait_ms", "data.reason",
+  ],
+  "model.waiting": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.attempt",
+    "data.provider", "data.model", "data.wait_ms", "data.reason",
+  ],
+  "model.fallback": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.attempt",
+    "data.model", "data.next", "data.reason", "data.error",
+  ],
+  "output.rejected": [
+    "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data", "data.attempt",
+    "data.problems", "data.reason",
+  ],
   "usage.recorded": [
     "v", "timestamp", "run_id", "head", "seq", "node_id", "path", "event", "data",
     "data.input_tokens", "data.output_tokens", "data.model_calls", "data.estimated",
+  ],
+  "budget.warning": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.budget", "data.used",
+  ],
+  "budget.exceeded": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.incarnation",
+    "data.message", "data.budget", "data.used", "data.wanted", "data.node_id", "data.path",
+  ],
+  "breaker.tripped": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.incarnation", "data.reason",
+    "data.message", "data.value", "data.limit", "data.used", "data.node_id", "data.path",
+  ],
+  "breaker.unlocked": [
+    "v", "timestamp", "run_id", "head", "seq", "event", "data", "data.incarnation", "data.reason",
   ],
   void: ["v", "timestamp", "run_id", "head", "seq", "event", "data"],
   "text.delta": [
@@ -132,6 +166,7 @@ export const REQUIRED = Object.freeze({
   cancel: ["action", "request_id", "run_id"],
   pause: ["action", "request_id", "run_id"],
   resume: ["action", "request_id", "run_id"],
+  unlock: ["action", "request_id", "run_id"],
   input: ["action", "request_id", "run_id", "value"],
 });
 
@@ -160,6 +195,42 @@ export const REQUIRED = Object.freeze({
  * @property {number} output_tokens
  * @property {number} model_calls
  * @property {boolean} estimated
+ * @property {number} [usd]
+ * @property {number} [cached_tokens]
+ * @property {number} [reasoning_tokens]
+ * @property {(string)[]} [unpriced]
+ * @property {(ModelUsage)[]} [models]
+ */
+
+/**
+ * What one model was used for.
+ *
+ * @typedef {Object} ModelUsage
+ * @property {string} provider
+ * @property {string} model
+ * @property {number} model_calls
+ * @property {number} input_tokens
+ * @property {number} output_tokens
+ * @property {boolean} estimated
+ * @property {number} [usd]
+ * @property {number} [cached_tokens]
+ * @property {number} [reasoning_tokens]
+ */
+
+/**
+ * What a run may use; one of the two at least.
+ *
+ * @typedef {Object} Budget
+ * @property {number} [tokens]
+ * @property {number} [usd]
+ */
+
+/**
+ * Tokens and dollars of a run.
+ *
+ * @typedef {Object} BudgetShown
+ * @property {number} [tokens]
+ * @property {number} [usd]
  */
 
 /**
@@ -332,8 +403,8 @@ export const REQUIRED = Object.freeze({
  * @property {number} seq
  * @property {string} [session_id]
  * @property {"run.resumed"} event
- * @property {{incarnation: number, after: "paused" | "failed" | "timed_out", nodes: (NodeAt)[]}}
- *   data
+ * @property {{incarnation: number, after: "paused" | "suspended" | "failed" | "timed_out",
+ *   nodes: (NodeAt)[]}} data
  */
 
 /**
@@ -612,6 +683,77 @@ export const REQUIRED = Object.freeze({
  */
 
 /**
+ * A call of a model failed before any text was shown.
+ *
+ * @typedef {Object} ModelRetrying
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"model.retrying"} event
+ * @property {{attempt: number, provider: string, model: string, calls: number, wait_ms: number,
+ *   reason: string, error?: ErrorInfo}} data
+ */
+
+/**
+ * A call of a model waits before it is made.
+ *
+ * @typedef {Object} ModelWaiting
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"model.waiting"} event
+ * @property {{attempt: number, provider: string, model: string, wait_ms: number, reason: "limit"
+ *   | "asked"}} data
+ */
+
+/**
+ * A model did not answer, and the next of its `fallback` is asked in the same attempt.
+ *
+ * @typedef {Object} ModelFallback
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"model.fallback"} event
+ * @property {{attempt: number, model: string, next: string, reason: string, error: ErrorInfo}}
+ *   data
+ */
+
+/**
+ * A model's answer is not what the node's `output` asks for.
+ *
+ * @typedef {Object} OutputRejected
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {string} node_id
+ * @property {string} path
+ * @property {string} [node_name]
+ * @property {"output.rejected"} event
+ * @property {{attempt: number, problems: (string)[], reason: string}} data
+ */
+
+/**
  * What the models of a node were used for, over all its attempts at this path.
  *
  * @typedef {Object} UsageRecorded
@@ -626,6 +768,66 @@ export const REQUIRED = Object.freeze({
  * @property {string} [node_name]
  * @property {"usage.recorded"} event
  * @property {Usage} data
+ */
+
+/**
+ * Four fifths of a run's budget are used.
+ *
+ * @typedef {Object} BudgetWarning
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"budget.warning"} event
+ * @property {{budget: BudgetShown, used: BudgetShown}} data
+ */
+
+/**
+ * The next call does not fit into the run's budget.
+ *
+ * @typedef {Object} BudgetExceeded
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"budget.exceeded"} event
+ * @property {{incarnation: number, message: string, budget: BudgetShown, used: BudgetShown,
+ *   wanted: BudgetShown, node_id: string, path: string}} data
+ */
+
+/**
+ * The breaker has stopped the run, which is `suspended` until somebody unlocks it.
+ *
+ * @typedef {Object} BreakerTripped
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"breaker.tripped"} event
+ * @property {{incarnation: number, reason: "token_surge" | "loop" | "wall_time" | "velocity" |
+ *   "depth", message: string, value: number, limit: number, used: BudgetShown, node_id: string,
+ *   path: string}} data
+ */
+
+/**
+ * Somebody has unlocked the run; `run.resumed` follows.
+ *
+ * @typedef {Object} BreakerUnlocked
+ * @property {1} v
+ * @property {string} timestamp
+ * @property {string} run_id
+ * @property {number} head
+ * @property {number} seq
+ * @property {string} [session_id]
+ * @property {"breaker.unlocked"} event
+ * @property {{incarnation: number, reason: string, because?: string, checks?: ("content" |
+ *   "cost" | "risk")[]}} data
  */
 
 /**
@@ -758,6 +960,7 @@ export const REQUIRED = Object.freeze({
  * @property {string} [session_id]
  * @property {(Record<string, any>)[]} [cassette]
  * @property {string} [model]
+ * @property {Budget} [budget]
  * @property {boolean} [subscribe]
  */
 
@@ -780,12 +983,24 @@ export const REQUIRED = Object.freeze({
  */
 
 /**
- * Go on with a run that is paused or has failed, as `POST /runs/{run_id}/resume` does.
+ * Go on with a run that stands still, as `POST /runs/{run_id}/resume` does.
  *
  * @typedef {Object} ResumeCommand
  * @property {"resume"} action
  * @property {string} request_id
  * @property {string} run_id
+ * @property {Budget} [budget]
+ */
+
+/**
+ * Unlock a run, as `POST /runs/{run_id}/unlock` does.
+ *
+ * @typedef {Object} UnlockCommand
+ * @property {"unlock"} action
+ * @property {string} request_id
+ * @property {string} run_id
+ * @property {string} [because]
+ * @property {("content" | "cost" | "risk")[]} [checks]
  */
 
 /**

@@ -12,7 +12,14 @@ import typer
 from joinery_cli import exits
 from joinery_cli.guard import guarded, guarded_outside
 from joinery_cli.main_local import AllowLocalCode, Json, local_app
-from joinery_cli.main_runs import Detach, RunId, add_run_commands
+from joinery_cli.main_runs import (
+    BudgetTokens,
+    BudgetUsd,
+    Detach,
+    RunId,
+    add_run_commands,
+    budget_of,
+)
 
 app = typer.Typer(
     name="joinery",
@@ -164,6 +171,8 @@ def run_(
         typer.Option(metavar="PROVIDER:NAME", help="Use this model for every node."),
     ] = None,
     opt: Annotated[int | None, _OPT] = None,
+    budget_tokens: BudgetTokens = None,
+    budget_usd: BudgetUsd = None,
     allow_local_code: AllowLocalCode = False,
     detach: Detach = False,
     json: Json = False,
@@ -179,8 +188,9 @@ def run_(
         from joinery_cli.commands.run import Request, run_command
 
         request = Request(
-            file, tuple(inputs or ()), engine, scripted, model, allow_local_code, json, opt, detach
-        )
+            file, tuple(inputs or ()), engine, scripted, model, allow_local_code, json, opt,
+            detach, budget_of(budget_tokens, budget_usd),
+        )  # fmt: skip
         return run_command(request)
 
     raise typer.Exit(guarded(body))

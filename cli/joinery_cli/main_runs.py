@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,10 +12,26 @@ from joinery_cli.main_local import Json
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="As `joinery runs` lists it.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Start it and return; do not watch it.")]
 
+BudgetTokens = Annotated[
+    int | None, typer.Option("--budget-tokens", min=1, help="Most tokens that the run may use.")
+]
+BudgetUsd = Annotated[
+    float | None, typer.Option("--budget-usd", help="Most US dollars that its models may cost.")
+]
+
+
+def budget_of(tokens: int | None, usd: float | None) -> dict[str, Any] | None:
+    """Returns the budget that options name, None for none. Raises: InvalidRequest."""
+    from joinery.runs.terms import checked_budget
+
+    said = {"tokens": tokens, "usd": usd}
+    named = {unit: most for unit, most in said.items() if most is not None}
+    return checked_budget(named) if named else None
+
 
 def add_run_commands(app: typer.Typer) -> None:
-    """Adds `runs`, `show`, `answer`, `cancel`, `pause`, `resume`, `fork` and `delete`."""
-    for command in (runs, show, answer, cancel, pause, resume, fork, delete):
+    """Adds `runs`, `show`, `answer`, `cancel`, `pause`, `resume`, `unlock`, `fork`, `delete`."""
+    for command in (runs, show, answer, cancel, pause, resume, unlock, fork, delete):
         app.command()(command)
 
 
@@ -68,15 +84,45 @@ def pause(run_id: RunId, json: Json = False) -> None:
 
 def resume(
     run_id: RunId,
+    *,
+    budget_tokens: BudgetTokens = None,
+    budget_usd: BudgetUsd = None,
     detach: Detach = False,
     json: Json = False,
 ) -> None:
-    """Go on with a paused run, or with a failed one where it failed."""
+    """Go on with a run that is paused, out of budget, or from the node at which it failed."""
 
     def body() -> int:
         from joinery_cli.commands.runs import resume_command
 
-        return resume_command(run_id, detach=detach, json=json)
+        budget = budget_of(budget_tokens, budget_usd)
+        return resume_command(run_id, budget=budget, detach=detach, json=json)
+
+    raise typer.Exit(guarded(body))
+
+
+def unlock(
+    run_id: RunId,
+    *,
+    because: Annotated[str, typer.Option(metavar="REASON", help="Why it may go on.")] = "",
+    checks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--check",
+            metavar="content|cost|risk",
+            help="In place of a reason: the content is as expected, the extra cost is "
+            "understood, the risk is accepted. All three are needed.",
+        ),
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not watch it.")] = False,
+    json: Json = False,
+) -> None:
+    """Let a run go on that its breaker has stopped."""
+
+    def body() -> int:
+        from joinery_cli.commands.runs import unlock_command
+
+        return unlock_command(run_id, because, tuple(checks or ()), detach=detach, json=json)
 
     raise typer.Exit(guarded(body))
 

@@ -46,5 +46,8 @@ def run_result(
             "output": int(usage.get("output_tokens", 0)),
         },
         "model_calls": int(usage.get("model_calls", 0)),
+        "model_usd": float(usage.get("usd", 0.0)),
+        **{name: view[name] for name in ("estimate", "budget") if name in view},
+        **({"unpriced": usage["unpriced"]} if usage.get("unpriced") else {}),
         "price_usd": cost["price_usd"] if cost else 0.0,
     }

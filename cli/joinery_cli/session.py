@@ -17,6 +17,8 @@ from joinery_cli.live.views import FRAME_S, View, restore_terminal
 PROMPT_S: Final = 3.0
 """How long a second Ctrl-C counts as the answer to the first."""
 
+SUSPENDED_S: Final = 2.0
+"""A run is left when it is suspended and nothing was heard of it for so long."""
 WAITS_S: Final = 1.0
 """How long nothing but questions must be open before a command without a terminal ends."""
 
@@ -63,11 +65,15 @@ class Session:
         return state
 
     def _loop(self, state: RunState, feed: Feed, wish: _Wish) -> None:
+        heard_at = time.monotonic()
         while not feed.over:
             for message in feed.get(FRAME_S):
+                heard_at = time.monotonic()
                 events = state.apply(message)
                 self.view.heard(state, message, events)
             now = time.monotonic()
+            if state.status == "suspended" and now - heard_at > SUSPENDED_S:
+                return  # it waits for somebody to let it go on
             if wish.to_leave(now) or self._is_left(state, now):
                 return
             if self.asker is None or not self.asker.ask(state):

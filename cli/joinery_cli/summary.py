@@ -48,10 +48,32 @@ def print_summary(result: Mapping[str, Any], state: RunState, *, nodes: bool = T
         for line in output_lines(result["outputs"]):
             show(line)
     show(_paint(f" {glyphs.dot} ".join(_figures(result, state)), "dim"))
+    for line in _expectations(result):
+        show(_paint(line, "dim"))
+
+
+def _expectations(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what models were expected to use, what they may use, and what has no price."""
+    estimate, budget = result.get("estimate"), result.get("budget") or {}
+    if estimate and (result["model_calls"] or estimate["model_calls"]):
+        tokens = estimate["input_tokens"] + estimate["output_tokens"]
+        used = result["tokens"]["input"] + result["tokens"]["output"]
+        yield (
+            f"models: {used:,} tokens used, {tokens:,} expected; "
+            f"{dollars(result['model_usd'])} spent, {dollars(estimate['usd'])} expected"
+        )
+    if budget:
+        most = [f"{budget['tokens']:,} tokens"] if "tokens" in budget else []
+        most += [dollars(budget["usd"])] if "usd" in budget else []
+        yield f"budget: {' and '.join(most)}"
+    if result.get("unpriced"):
+        yield clean(f"no price is known for {', '.join(result['unpriced'])}: it is not in the sum")
 
 
 def _figures(result: Mapping[str, Any], state: RunState) -> list[str]:
     parts = footer_parts(state, time.time())
+    if result["model_calls"]:
+        parts.append(f"{dollars(result['model_usd'])} for models")
     if result["transitions"]:
         # Nothing is predicted of a run that was resumed, and of others where they will have led.
         predicted = result["transitions_predicted"] if result["status"] == "completed" else 0

@@ -188,9 +188,26 @@ export class Http {
     return this.request("POST", `/runs/${part(runId)}/pause`);
   }
 
-  /** Lets a run go on that was paused or has failed. @param {string} runId */
-  resume(runId) {
-    return this.request("POST", `/runs/${part(runId)}/resume`);
+  /**
+   * Lets a run go on that was paused, has failed or is out of budget.
+   *
+   * @param {string} runId
+   * @param {{budget?: {tokens?: number, usd?: number}}} [more]
+   */
+  resume(runId, { budget } = {}) {
+    const body = budget && { budget };
+    return this.request("POST", `/runs/${part(runId)}/resume`, { body });
+  }
+
+  /**
+   * Lets a run go on that its breaker has stopped: for a reason, or after all three checks.
+   *
+   * @param {string} runId
+   * @param {{because?: string, checks?: ("content" | "cost" | "risk")[]}} why
+   */
+  unlock(runId, { because = "", checks = [] }) {
+    const body = { because, checks };
+    return this.request("POST", `/runs/${part(runId)}/unlock`, { body });
   }
 
   /**

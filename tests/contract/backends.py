@@ -33,6 +33,7 @@ class Backend:
         catalog: Makes a catalogue, None in memory.
         s3: S3 client, None in memory.
         bucket: Name of the bucket.
+        catalog_table: Name of the catalog table.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Backend:
     catalog: Callable[[], DynamoCatalogStore] | None = None
     s3: Any = None
     bucket: str = ""
+    catalog_table: str = ""
 
 
 @dataclass
@@ -132,4 +134,5 @@ def dynamo_backend(
         lambda: DynamoCatalogStore(client, catalog, documents),
         s3,
         bucket,
+        catalog,
     )

@@ -55,7 +55,10 @@ class World:
 
     def wait(self, run_id: str, *statuses: str, timeout_s: float = 60) -> dict[str, Any]:
         def reached() -> Any:
-            run = self.api.get(run_id)
+            answer = self.api.http.get(f"/runs/{run_id}")
+            if answer.status_code >= 500:  # where workers were killed, so was the one that answers
+                return None
+            run = answer.json()
             return run if run["status"] in statuses else None
 
         found: dict[str, Any] = until(reached, timeout_s)

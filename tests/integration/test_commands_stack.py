@@ -207,6 +207,8 @@ def test_a_socket_whose_token_has_ended_stays_open_and_says_so(stack: LocalStack
     guest = Person(stack, "guest", lasts_s=4)
     with guest.socket() as socket:
         until(lambda: socket.send("ping")["event"] == "error")
+        said = {"value": "x", "request_id": "0123456789abcdef"}
         for action in set(ACTIONS) - {"start"}:
-            assert socket.send(action, run_id=ABSENT)["data"]["code"] == "unauthorized"
+            more = said if action == "input" else {}
+            assert socket.send(action, run_id=ABSENT, **more)["data"]["code"] == "unauthorized"
         assert socket.raw(json.dumps(start()))["data"]["code"] == "unauthorized"

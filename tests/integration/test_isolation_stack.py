@@ -136,8 +136,12 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("POST", "/cancel", None),
     ("POST", "/pause", None),
     ("POST", "/resume", None),
+    ("POST", "/resume", {"budget": {"tokens": 1_000}}),
+    ("POST", "/unlock", {"because": "I want to"}),
+    ("POST", "/unlock", {}),
     ("POST", "/fork", {}),
     ("POST", "/fork", {"node_id": "talk"}),
+    ("POST", "/input", {"value": "x"}),
     ("DELETE", "", None),
     ("DELETE", "?cancel=true", None),
 ]
@@ -171,7 +175,11 @@ def test_every_route_of_a_run_is_in_that_list(people: list[Person]) -> None:
     }
 
 
-MORE_FIELDS: dict[str, dict[str, Any]] = {"subscribe": {"after_seq": 10**6}}
+MORE_FIELDS: dict[str, dict[str, Any]] = {
+    "subscribe": {"after_seq": 10**6},
+    "unlock": {"because": "I want to"},
+    "input": {"value": "x", "request_id": "0123456789abcdef"},
+}
 """What a command needs besides the run, or what must not be looked at before its owner."""
 
 

@@ -216,7 +216,7 @@ def test_a_status_event_reaches_the_lifecycle_function(probe: Probe) -> None:
         events = client.filter_log_events(logGroupName=group, startTime=before)["events"]
         return any(event["message"].startswith("START RequestId") for event in events)
 
-    wait_for(called, timeout_s=20)
+    wait_for(called, 30)
 
 
 def test_what_a_function_prints_can_be_searched(probe: Probe) -> None:

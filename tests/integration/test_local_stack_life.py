@@ -221,9 +221,14 @@ def test_an_interrupted_up_is_cleaned_up_by_down(tmp_path: Path) -> None:
 
 def test_the_emulator_s_environment_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
-    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    monkeypatch.setenv("GITHUB_TOKEN", "secret")
+    # What nodes need of it: keys of models, and secrets of tools.
+    needed = {"OPENAI_API_KEY": "1", "TAVILY_API_KEY": "2", "JOINERY_SECRET_NOTES": "3"}
+    for name, value in needed.items():
+        monkeypatch.setenv(name, value)
     given = emulator.environment(port=1, home="/tmp/x", access_key="a", secret_key="b")
-    assert not {"AWS_PROFILE", "OPENAI_API_KEY"} & set(given)
+    assert not {"AWS_PROFILE", "GITHUB_TOKEN"} & set(given)
+    assert needed.items() <= given.items()
     assert given["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
 
 

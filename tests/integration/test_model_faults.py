@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from kit.bad_days import Clock, patience
 from kit.engines import Ended, begin
 from kit.model_server import Answer, model_server
 from kit.workflows import workflow
 
 from joinery.compiler.compile import compile_workflow
 from joinery.compiler.plan import Plan
+from joinery.llm.calls import Calls
 from joinery.llm.registry import ModelSettings, Registry
 from joinery.runs.interpreter import run_inline
 
@@ -34,9 +37,10 @@ def plan(timeout: str = "4s", attempts: int = 3) -> Plan:
     return compile_workflow(graph).plan
 
 
-def run(base_url: str, made: Plan) -> Ended:
+def run(base_url: str, made: Plan, calls: Calls | None = None) -> Ended:
     models = Registry(ModelSettings(base_url))
     ended = begin(made, {}, models)
+    ended.deps = replace(ended.deps, calls=calls or patience(Clock(), random=0.05))
     run_inline(ended.deps, made, ended.run)
     models.close()
     ended.run = ended.store.get_run(ended.run.run_id)
@@ -77,27 +81,29 @@ def only_posts(behave: Callable[[Answer], None]) -> Callable[[Answer], None]:
 
 
 @pytest.mark.parametrize(
-    ("behave", "code"),
+    ("behave", "code", "made"),
     [
-        (fails(500), "model_unavailable"),
-        (fails(429), "model_rate_limited"),
-        (cut, "model_stream_broken"),
+        (fails(500), "model_unavailable", 6),
+        (fails(429), "model_rate_limited", 8),
+        (cut, "model_stream_broken", 3),
     ],
 )
-def test_a_fault_that_stays_ends_the_run_after_the_last_attempt(behave: Any, code: str) -> None:
+def test_a_fault_that_stays_ends_the_run_after_the_last_attempt(
+    behave: Any, code: str, made: int
+) -> None:
     with model_server(only_posts(behave)) as server:
-        ended = run(server.url, plan())
+        ended = run(server.url, plan("30s"))
         calls = [r for r in server.requests if r.body]
     assert ended.status == "failed"
     assert ended.run.error is not None
     assert ended.run.error["node_id"] == "a"
     assert ended.run.error["code"] == "attempts_exhausted"
     assert ended.run.error["details"]["cause"]["code"] == code
-    assert len(calls) == 3
+    assert len(calls) == made
 
 
-@pytest.mark.parametrize("behave", [fails(500), fails(429), cut])
-def test_a_fault_that_passes_is_tried_again(behave: Any) -> None:
+@pytest.mark.parametrize(("behave", "attempts"), [(fails(500), 1), (fails(429), 1), (cut, 2)])
+def test_a_fault_that_passes_is_tried_again(behave: Any, attempts: int) -> None:
     calls: list[int] = []
 
     def sometimes(answer: Answer) -> None:
@@ -109,7 +115,7 @@ def test_a_fault_that_passes_is_tried_again(behave: Any) -> None:
     assert ended.status == "completed"
     assert ended.outputs == {"x": "well"}
     (record,) = ended.store.nodes(ended.run.run_id)
-    assert record.attempt == 2
+    assert record.attempt == attempts
     assert record.usage["model_calls"] == 2
 
 
@@ -126,7 +132,7 @@ def test_a_model_that_never_speaks_ends_the_run_within_the_nodes_timeout() -> No
 
 def test_an_endpoint_that_is_down_ends_the_run_within_the_nodes_timeout() -> None:
     began = time.monotonic()
-    ended = run("http://127.0.0.1:9/v1", plan(timeout="3s", attempts=9))
+    ended = run("http://127.0.0.1:9/v1", plan(timeout="3s", attempts=9), Calls())
     assert time.monotonic() - began < 3.5
     assert ended.status == "failed"
     assert ended.run.error is not None

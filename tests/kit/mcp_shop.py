@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import uvicorn
 from mcp.server.mcpserver import Context, Image, MCPServer
@@ -23,8 +23,9 @@ def note(line: str) -> None:
 
 
 @server.tool()
-def price(item: str, count: Annotated[int, Field(ge=1)] = 1) -> dict[str, Any]:
+def price(item: Literal["tea", "cake"], count: Annotated[int, Field(ge=1)] = 1) -> dict[str, Any]:
     """Says what items cost, in cents."""
+    note(f"price {item}")
     return {"item": item, "cents": {"tea": 250, "cake": 480}[item] * count}
 
 

@@ -84,7 +84,7 @@ class ModelServer:
 
 
 @contextmanager
-def model_server(behave: Behaviour) -> Iterator[ModelServer]:
+def model_server(behave: Behaviour, port: int = 0) -> Iterator[ModelServer]:
     """Serves until the block ends."""
     state = ModelServer("")
 
@@ -104,7 +104,7 @@ def model_server(behave: Behaviour) -> Iterator[ModelServer]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = False
     state.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))

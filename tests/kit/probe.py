@@ -69,7 +69,10 @@ class Probe:
             roleArn=self.stack.outputs["MachineRoleArn"],
             definition=json.dumps({"QueryLanguage": "JSONata", "StartAt": first, "States": states}),
         )["stateMachineArn"]
-        started = client.start_execution(stateMachineArn=machine, input=json.dumps(given or {}))
+        # Named as runs are, so that what listens to the end of runs hears of it.
+        name = f"run_{time.time_ns()}"
+        said = json.dumps(given or {})
+        started = client.start_execution(stateMachineArn=machine, name=name, input=said)
         return str(started["executionArn"])
 
     def run(self, states: dict[str, Any], first: str, given: Any = None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from joinery.llm.types import CallContext, ModelRequest
-from joinery.model_errors import PermanentModelRejected, TransientModelUnavailable
+from joinery.model_errors import PermanentModelRejected, TransientModelTimeout
 from joinery.workflow.model import Workflow
 
 from .random_children import CODE
@@ -249,7 +249,7 @@ def answer(request: ModelRequest, call: CallContext) -> str:
     if prompt == "broken":
         raise PermanentModelRejected("broken")
     if prompt == "flaky" and call.call == 1:
-        raise TransientModelUnavailable("not at once")
+        raise TransientModelTimeout("not at once")
     return prompt
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from joinery import bootstrap
-from joinery.bootstrap import NotConfigured, Settings
 from joinery.errors import InvalidRequest, JoineryError
 from joinery.model_errors import PermanentModelUnknown
+from joinery.settings import NotConfigured, Settings
 
 ENVIRONMENT = {
     "JOINERY_STAGE": "test",

@@ -63,11 +63,14 @@ def plan_lines(report: Report) -> Iterator[str]:
     yield _figures("state transitions", report.transitions)
     yield _figures("history events", report.history_events)
     yield _figures("model calls", report.model_calls)
+    yield _figures("tokens in", report.input_tokens)
+    yield _figures("tokens out", report.output_tokens)
     yield ""
     yield _row("price", "least", "expected", "most", "1,000 runs")
     for service, price in report.price_by_service.items():
         yield _price(SERVICES.get(service, service), price)
-    yield _price("total", report.price_usd)
+    yield _price("total on AWS", report.price_usd)
+    yield _price("models", report.model_usd)
     yield ""
     yield _row("limits", "used", "of", "")
     for line in _limits(report):

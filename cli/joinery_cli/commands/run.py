@@ -53,6 +53,7 @@ class Request:
         json: Whether stdout is for a program.
         opt: Optimisation level that the local stack compiles it at; None for its default.
         detach: Whether to start it and return.
+        budget: What the run may use; takes the place of the workflow's.
     """
 
     file: Path
@@ -64,6 +65,7 @@ class Request:
     json: bool = False
     opt: int | None = None
     detach: bool = False
+    budget: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class _Ready:
     inputs: Mapping[str, Any]
     cassette: Cassette | None
     model: ModelFlag | None
+    budget: Mapping[str, Any] | None
 
 
 def run_command(request: Request) -> int:
@@ -114,7 +117,7 @@ def _read(request: Request) -> _Ready:
     model = read_flag(request.model) if request.model else None
     inputs = read_inputs(request.inputs, plan.inputs)
     cassette = read_cassette(request.scripted) if request.scripted else None
-    return _Ready(report, plan, inputs, cassette, model)
+    return _Ready(report, plan, inputs, cassette, model, request.budget)
 
 
 def asker_of(engine: Engine, view: View, *, json: bool) -> Asker | None:
@@ -144,6 +147,9 @@ def conclude(
     code = exits.of_status(result["status"])
     if "error" in result:
         say(f"error: {result['error'].get('message', 'the run failed')}")
+    if result["status"] == "suspended":
+        say(how_to_go_on(engine, result.get("error") or {}))
+        return code
     for node_id, path in state.asked if engine.survives else ():
         place = f"{node_id}@{path}" if path else node_id
         say(f"{place} waits: joinery answer {engine.run_id} {place} VALUE")
@@ -156,6 +162,15 @@ def conclude(
     elif code == exits.WAITING:
         say(f"the run waits; {follow_hint(engine.run_id)}")
     return code
+
+
+def how_to_go_on(engine: Engine, error: Mapping[str, Any]) -> str:
+    """Returns what lets a suspended run go on."""
+    if not engine.survives:
+        return "the run ended with this command; on the local stack it could go on"
+    if error.get("code") == "budget_exceeded":
+        return f"go on with: joinery resume {engine.run_id} --budget-tokens N or --budget-usd N"
+    return f"go on with: joinery unlock {engine.run_id} --because REASON"
 
 
 def _start(request: Request, ready: _Ready) -> int:
@@ -188,7 +203,7 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
     models = inline_models(
         plan, ready.cassette, ready.model, held, children=children.values(), tell=tell
     )
-    return InlineEngine(plan, ready.inputs, models, code, children)
+    return InlineEngine(plan, ready.inputs, models, code, children, budget=ready.budget)
 
 
 def _local_engine(
@@ -210,4 +225,5 @@ def _local_engine(
         cassette=ready.cassette.to_dict() if ready.cassette else None,
         model=model,
         opt=opt,
+        budget=ready.budget,
     )

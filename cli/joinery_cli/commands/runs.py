@@ -1,7 +1,8 @@
-"""`joinery runs`, `show`, `answer`, `cancel`, `pause`, `resume`, `fork` and `delete`."""
+"""`joinery runs`, `show`, `answer`, `cancel`, `pause`, `resume`, `unlock`, `fork` and `delete`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -70,10 +71,23 @@ def pause_command(run_id: str, *, json: bool) -> int:
     return tell(answer, json=json, hint=f"go on with: joinery resume {run_id}")
 
 
-def resume_command(run_id: str, *, detach: bool, json: bool) -> int:
+def resume_command(
+    run_id: str, *, budget: Mapping[str, Any] | None = None, detach: bool, json: bool
+) -> int:
     """Goes on with a run and watches it; returns the exit code."""
     with run_client(run_id) as client:
-        answer = client.resume(run_id)
+        answer = client.resume(run_id, budget=budget)
+    if detach:
+        return tell(answer, json=json, hint=follow_hint(run_id))
+    return _watch(run_id, json=json)
+
+
+def unlock_command(
+    run_id: str, because: str, checks: tuple[str, ...], *, detach: bool, json: bool
+) -> int:
+    """Unlocks a run and watches it; returns the exit code."""
+    with run_client(run_id) as client:
+        answer = client.unlock(run_id, because, checks=checks)
     if detach:
         return tell(answer, json=json, hint=follow_hint(run_id))
     return _watch(run_id, json=json)

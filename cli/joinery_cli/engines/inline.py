@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from joinery.errors import Conflict
+from joinery.llm.breaker import Breaker, MemoryBreakers
+from joinery.llm.calls import Calls
+from joinery.llm.prices import prices_from
+from joinery.llm.rates import parse_limits
 from joinery.runs.answers import Given
 from joinery.runs.deps import Deps
 from joinery.runs.ids import workflow_id_for
@@ -20,6 +25,7 @@ from joinery.runs.start import cancel_run, create_run
 from joinery.runs.views import run_view
 from joinery.sandbox.types import NoCodeRunner
 from joinery.tools.services import EnvironmentSecrets, ToolServices
+from joinery.tracing import tracer_of
 from joinery_cli.results import run_result
 
 if TYPE_CHECKING:
@@ -30,6 +36,14 @@ if TYPE_CHECKING:
     from joinery_cli.engines.base import Put, Stop
 
 OWNER = "me"
+LIMITS = "JOINERY_MODEL_LIMITS"
+FLUSH_S = 5.0
+
+
+def _calls() -> Calls:
+    """Returns what calls share in this process: a breaker would keep nobody else waiting."""
+    never = Breaker(MemoryBreakers(), failures=0, clock=time.time)
+    return Calls(breaker=never, limits=parse_limits(os.environ.get(LIMITS, "")))
 
 
 class HandOver:
@@ -80,6 +94,8 @@ class InlineEngine:
         models: Models,
         code: CodeRunner | None = None,
         children: Mapping[str, Plan] | None = None,
+        *,
+        budget: Mapping[str, Any] | None = None,
     ) -> None:
         """Creates the run; `children` are the plans of the workflows that it runs in turn.
 
@@ -98,6 +114,9 @@ class InlineEngine:
             background=False,
             code=code or NoCodeRunner(),
             children=InlineChildRuns({f"{workflow_id}/0": plan, **(children or {})}),
+            prices=lambda: prices_from(os.environ),
+            calls=_calls(),
+            tracer=tracer_of(os.environ, "inline"),
             # This machine is its owner's, and so is what it can reach.
             tool_services=ToolServices(EnvironmentSecrets(os.environ), private_addresses=True),
         )
@@ -108,13 +127,17 @@ class InlineEngine:
             workflow_id=workflow_id,
             version=0,
             given=inputs,
+            extra={"budget": dict(budget)} if budget else None,
         )
         self.run_id = self._run.run_id
 
     def follow(self, put: Put, stop: Stop) -> None:
         """Runs the run to its end; see `Engine.follow`."""
         self._listeners.to(put)
-        run_inline(self._deps, self._plan, self._run)
+        try:
+            run_inline(self._deps, self._plan, self._run)
+        finally:
+            self._deps.tracer.flush(FLUSH_S)
 
     def cancel(self) -> None:
         """See `Engine.cancel`."""

@@ -56,6 +56,7 @@ class LocalEngine:
         cassette: Any = None,
         model: str | None = None,
         opt: int | None = None,
+        budget: Mapping[str, Any] | None = None,
     ) -> LocalEngine:
         """Publishes a workflow and starts a run of it.
 
@@ -65,7 +66,7 @@ class LocalEngine:
             Unavailable: The stack does not answer.
         """
         workflow_id = client.publish(source, opt=opt)["workflow_id"]
-        run = client.start(workflow_id, inputs, cassette=cassette, model=model)
+        run = client.start(workflow_id, inputs, cassette=cassette, model=model, budget=budget)
         return LocalEngine(client, run["run_id"], node_ids, status=run["status"])
 
     def follow(self, put: Put, stop: Stop) -> None:

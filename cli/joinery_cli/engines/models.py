@@ -133,8 +133,11 @@ def _nearest_model(
         return replace(settings, base_url=stack.model_base_url, name=stack.model_name)
     if importlib.util.find_spec(_SERVER) is None:
         return settings
+    from joinery_cli.model_server import MODEL_NAME
+
     tell("the built-in model is loading …")
-    return replace(settings, base_url=_serve(held))
+    # As on the local stack: there is one model, whatever a workflow calls it.
+    return replace(settings, base_url=_serve(held), name=MODEL_NAME)
 
 
 def _serve(held: ExitStack) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from joinery.client import EventCursor, Transcript
 from joinery.events.make import Event
 from joinery_cli.live.tools import AGENT_EVENTS, Rounds
+from joinery_cli.live.words import trouble
 from joinery_cli.output import clean
 
 FINAL: Final = {
@@ -140,7 +141,7 @@ class RunState:
     @property
     def waits(self) -> bool:
         """Whether somebody is asked something, and nothing else is under way."""
-        if self.ended or self.status == "paused" or not self.asked:
+        if self.ended or self.status in ("paused", "suspended") or not self.asked:
             return False
         return all((visit.node_id, visit.path) in self.asked for visit in self.running())
 
@@ -189,6 +190,8 @@ class RunState:
             self._over(FINAL[name], data, at)
         elif name == "run.paused":
             self.status = "paused"
+        elif name in ("budget.exceeded", "breaker.tripped"):
+            self.status, self.error = "suspended", {"message": data["message"]}
         elif name == "run.resumed":
             self._resumed(data)
         elif name in ("nodes.reused", "nodes.skipped", "nodes.cancelled"):
@@ -314,6 +317,8 @@ class RunState:
             case "input.cut":
                 kept, total = data.get("kept_chars", 0), data.get("total_chars", 0)
                 visit.said = visit.note = f"input cut to {kept:,} of {total:,} characters"
+            case _:
+                visit.note = trouble(name, data) or visit.note
 
     def _over(self, status: str, data: Mapping[str, Any], at: float) -> None:
         self.status, self.ended_at = status, at

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from joinery_cli.live.state import RunState, Visit
 from joinery_cli.live.tools import SAID
-from joinery_cli.live.words import label, seconds
+from joinery_cli.live.words import label, seconds, trouble
 from joinery_cli.output import clean, is_live, say
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _of_node(visit: Visit, event: Event) -> list[str]:
             return [_of_input(name, who, visit.note, data)]
         case name if name in SAID:
             return [f"{who}: {visit.said}"]
-    return []
+    return [f"{who}: {told}"] if (told := trouble(name, data)) else []
 
 
 def _of_input(name: str, who: str, note: str, data: Mapping[str, Any]) -> str:

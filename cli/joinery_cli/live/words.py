@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from joinery_cli.live.state import RunState, Visit
 
 
@@ -41,3 +43,20 @@ def seconds(value: float) -> str:
     minutes, rest = divmod(int(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d} h" if hours else f"{minutes}:{rest:02d} min"
+
+
+def trouble(name: str, data: Mapping[str, Any]) -> str:
+    """Returns what an event tells of a model's bad day; `""` for other events."""
+    said = str((data.get("error") or {}).get("message") or "it said nothing")
+    who = f"{data.get('provider')}/{data.get('model')}"
+    wait = seconds(int(data.get("wait_ms", 0)) / 1000)
+    match name:
+        case "model.retrying":
+            return f"{who} is called again in {wait}: {said}"
+        case "model.waiting":
+            return f"waits {wait} for {who}"
+        case "model.fallback":
+            return f"{data['next']} is asked in place of {data['model']}: {said}"
+        case "output.rejected":
+            return f"the answer was rejected: {data['problems'][0]}"
+    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import platform
 import shlex
 import time
@@ -58,6 +59,15 @@ class Release:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+_FROM_ENVIRONMENT: Final = {
+    "ModelLimits": "JOINERY_MODEL_LIMITS",
+    "ModelBreakerFailures": "JOINERY_BREAKER_FAILURES",
+    "OtlpEndpoint": "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OtlpHeaders": "OTEL_EXPORTER_OTLP_HEADERS",
+}
+"""Parameters that the laptop's stack takes from the environment, where it has them."""
+
+
 def package(project: Path, progress: Callable[[str, str], None]) -> dict[str, Bundle]:
     """Builds all functions for this machine, side by side; returns them by logical id."""
     target = Target.for_this_machine()
@@ -96,6 +106,11 @@ def prepare(
             "ModelApiKey": model_api_key,
             "ModelBaseUrls": model_base_urls,
             "BedrockModels": "arn:aws:bedrock:*",  # the emulator's own, which cost nothing
+            **{
+                parameter: os.environ[variable]
+                for parameter, variable in _FROM_ENVIRONMENT.items()
+                if os.environ.get(variable)
+            },
         },
     )
 

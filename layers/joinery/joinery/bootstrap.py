@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery.errors import JoineryError
 from joinery.limits import DELTA_INTERVAL_S
+from joinery.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from joinery.aws.clients import Clients
@@ -30,69 +30,21 @@ if TYPE_CHECKING:
     from joinery.catalog.child_runs import PublishedChildRuns
     from joinery.catalog.ports import Executions, Machines
     from joinery.compiler.plan import Plan
+    from joinery.llm.calls import Calls
     from joinery.llm.keys import Keys
-    from joinery.llm.types import Provider
+    from joinery.llm.prices import Prices
     from joinery.nodes.base import Models
     from joinery.runs.deps import Deps
     from joinery.sandbox.types import CodeRunner
     from joinery.sockets.ports import SocketServices
     from joinery.tools.services import ToolServices
-
-PREFIX: Final = "JOINERY_"
+    from joinery.tracing import Tracer
 
 DAY_S: Final = 86_400.0
 
+FLUSH_S: Final = 3.0
 DRAIN_S: Final = 10.0
 """Longest wait for messages on their way out, before Lambda freezes the process."""
-
-
-class NotConfigured(JoineryError):
-    """Environment variables are missing."""
-
-    code = "not_configured"
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The environment, read once; the field `state_table` is `JOINERY_STATE_TABLE`.
-
-    The first ones every function has; those with a default only the functions that
-    need them, see `require`.
-    """
-
-    stage: str
-    state_table: str
-    catalog_table: str
-    connections_table: str
-    bucket: str
-    websocket_endpoint: str
-    memory_table: str = ""
-    run_node_arn: str = ""
-    run_code_arn: str = ""
-    machine_role_arn: str = ""
-    machine_prefix: str = ""
-    publisher_function: str = ""
-    retention_days: str = ""
-    delta_ms: str = ""
-    tool_secrets: str = ""
-    tool_addresses: str = ""
-    model_keys_secret: str = ""
-    model_keys_path: str = ""
-
-    @staticmethod
-    def from_env(environ: Mapping[str, str]) -> Settings:
-        """Returns the settings. Raises: NotConfigured, with all names that are missing."""
-        found = {f.name: environ.get(PREFIX + f.name.upper(), "") for f in fields(Settings)}
-        settings = Settings(**found)
-        settings.require(*list(found)[:6])
-        return settings
-
-    def require(self, *names: str) -> Settings:
-        """Returns the settings. Raises: NotConfigured, with all of these that are missing."""
-        missing = [PREFIX + name.upper() for name in names if not getattr(self, name)]
-        if missing:
-            raise NotConfigured(f"environment variables are missing: {', '.join(missing)}")
-        return self
 
 
 @cache
@@ -248,46 +200,69 @@ def child_runs(*, wakes: bool) -> PublishedChildRuns:
     return PublishedChildRuns(catalog(), executions(), tokens)
 
 
-# -- what the handlers use ---------------------------------------------------------------
+@cache
+def prices() -> Prices:
+    """Returns what models cost, with the installation's own prices."""
+    from joinery.llm.prices import prices_from
+
+    return prices_from(os.environ)
 
 
-def run_deps(models: Models | None = None) -> Deps:
-    """Returns what running needs; without models where no node runs."""
-    return _deps(models or _NoModels(), wakes=models is not None)
+@cache
+def calls() -> Calls:
+    """Returns what all calls of models share, with all other functions of the installation."""
+    from joinery import bootstrap_models
 
-
-def closing_deps() -> Deps:
-    """Returns what closing runs needs, with the right to wake nodes that wait for them."""
-    return _deps(_NoModels(), wakes=True)
-
-
-def _deps(models: Models, *, wakes: bool) -> Deps:
-    from joinery.runs.deps import Deps
-
-    delta_s = float(settings().delta_ms) / 1000 if settings().delta_ms else DELTA_INTERVAL_S
-    children = child_runs(wakes=wakes)
-    return Deps(
-        store(),
-        publisher(),
-        models,
-        delta_s=delta_s,
-        code=code_runner(),
-        children=children,
-        tool_services=tool_services(),
-    )
+    return bootstrap_models.calls(settings(), clients())
 
 
 @cache
 def tool_services() -> ToolServices:
     """Returns what tools may use; no secret is read yet."""
-    from joinery.tools.services import EnvironmentSecrets, Secrets, ToolServices
+    from joinery import bootstrap_models
 
-    secrets: Secrets = EnvironmentSecrets(os.environ)
-    if settings().tool_secrets:
-        from joinery.aws.tool_secrets import StoredSecrets
+    return bootstrap_models.tool_services(settings(), clients())
 
-        secrets = StoredSecrets(clients().secrets, settings().tool_secrets)
-    return ToolServices(secrets, private_addresses=settings().tool_addresses == "any")
+
+@cache
+def tracer() -> Tracer:
+    """Returns what makes spans, where the environment names a collector."""
+    from joinery.tracing import tracer_of
+
+    return tracer_of(os.environ, settings().stage)
+
+
+# -- what the handlers use ---------------------------------------------------------------
+
+
+def run_deps(models: Models | None = None) -> Deps:
+    """Returns what running needs; without models where no node runs."""
+    return _deps(models, wakes=models is not None)
+
+
+def closing_deps() -> Deps:
+    """Returns what closing runs needs, with the right to wake nodes that wait for them."""
+    return _deps(None, wakes=True)
+
+
+def _deps(models: Models | None, *, wakes: bool) -> Deps:
+    from joinery.llm.calls import Calls
+    from joinery.runs.deps import Deps
+
+    delta_s = float(settings().delta_ms) / 1000 if settings().delta_ms else DELTA_INTERVAL_S
+    return Deps(
+        store(),
+        publisher(),
+        models or _NoModels(),
+        delta_s=delta_s,
+        code=code_runner(),
+        children=child_runs(wakes=wakes),
+        prices=prices,
+        stage=settings().stage,
+        calls=calls() if models else Calls(),
+        tracer=tracer(),
+        tool_services=tool_services(),
+    )
 
 
 def models_of(extra: Mapping[str, Any]) -> Models:
@@ -296,54 +271,26 @@ def models_of(extra: Mapping[str, Any]) -> Models:
     A cassette answers for every model; `model` stands in for every node's own.
     """
     if extra.get("cassette") is not None:
-        from joinery.llm.registry import ModelSettings, Registry
-        from joinery.llm.scripted import Cassette
+        from joinery import bootstrap_models
 
-        cassette = Cassette.from_data(extra["cassette"])
-        return Registry(ModelSettings.from_env(os.environ), cassette=cassette)
+        return bootstrap_models.scripted(extra["cassette"])
     return _registry(extra.get("model") or "")
 
 
 @cache
 def _registry(flag: str) -> Models:
     """Returns a registry that keeps its connections between invocations."""
-    from joinery.llm.registry import ModelSettings, Registry, parse_model_flag
+    from joinery import bootstrap_models
 
-    override = parse_model_flag(flag) if flag else None
-    return Registry(
-        ModelSettings.from_env(os.environ),
-        override=override,
-        keys=model_keys(),
-        makers={"bedrock": _bedrock},
-    )
+    return bootstrap_models.registry(clients(), model_keys(), flag)
 
 
 @cache
 def model_keys() -> Keys:
     """Returns where the keys of providers are; nothing is read yet."""
-    from joinery.llm.keys import EnvironmentKeys, StoredKeys
+    from joinery import bootstrap_models
 
-    keys: Keys = EnvironmentKeys(os.environ)
-    if settings().model_keys_path:
-        from joinery.aws.model_keys import parameter_reader
-
-        path = settings().model_keys_path
-        where = f"the parameters below {path}"
-        keys = StoredKeys(parameter_reader(clients().ssm, path), where=where, fallback=keys)
-    if settings().model_keys_secret:
-        from joinery.aws.model_keys import secret_reader
-
-        secret = settings().model_keys_secret
-        where = "the secret of the template's parameter ModelKeysSecret"
-        keys = StoredKeys(secret_reader(clients().secrets, secret), where=where, fallback=keys)
-    return keys
-
-
-@cache
-def _bedrock() -> Provider:
-    from joinery.aws.bedrock import Bedrock
-
-    return Bedrock(clients().bedrock)
+    return bootstrap_models.model_keys(settings(), clients())
 
 
 def describe_execution(execution_arn: str) -> Mapping[str, Any] | None:
@@ -407,9 +354,13 @@ def preload() -> None:
 
 
 def drain(timeout_s: float = DRAIN_S) -> None:
-    """Waits for messages on their way out; call it before a handler returns."""
-    if publisher.cache_info().currsize:
-        publisher().drain(timeout_s)
+    """Waits for messages on their way out, then for spans; call it before a handler returns."""
+    try:
+        if publisher.cache_info().currsize:
+            publisher().drain(timeout_s)
+    finally:
+        if tracer.cache_info().currsize:
+            tracer().flush(FLUSH_S)
 
 
 class _NoModels:

@@ -78,3 +78,9 @@ class PermanentContextTooLong(Permanent):
     """The prompt does not fit the model's window; names both sizes."""
 
     code = "context_too_long"
+
+
+class PermanentModelUnpriced(Permanent):
+    """A budget in dollars cannot hold a model whose price nobody knows; `details` names it."""
+
+    code = "model_unpriced"

@@ -188,10 +188,11 @@ def client(monkeypatch):
     made = Client()
 
     @contextmanager
-    def opened():
+    def opened(run_id):
+        assert run_id == RUN
         yield made
 
-    monkeypatch.setattr(runs_module, "_client", opened)
+    monkeypatch.setattr(runs_module, "run_client", opened)
     return made
 
 

@@ -199,6 +199,7 @@ def test_run_prints_the_result_as_json_and_nothing_else(joinery, pure):
         "aws_calls": {},
         "tokens": {"input": 0, "output": 0},
         "model_calls": 0,
+        "model_usd": 0.0,
         "price_usd": 0.0,
     }
 
@@ -351,6 +352,7 @@ def test_a_model_that_does_not_exist(joinery):
 
 def test_a_model_that_does_not_answer_fails_the_run(joinery, tmp_path, monkeypatch):
     monkeypatch.setattr("joinery.runs.interpreter._Walk._pause", lambda *_: None)
+    monkeypatch.setattr("joinery.llm.calls.Calls.pause", lambda *_: True)
     monkeypatch.setenv("JOINERY_MODEL_BASE_URL", "http://127.0.0.1:9/v1")
     result = joinery("run", DEBATE, "-i", "document=x", "--json")
     assert result.exit_code == exits.FAILED

@@ -209,7 +209,7 @@ def test_show_tells_how_far_a_run_has_come(api, joinery, status, code, sign, las
     # It has run since the first of January.
     assert node.startswith("  ● hello  ")
     assert node.endswith(" h  running")
-    assert " h · 7 transitions · 15 AWS calls" in figures
+    assert " h · $0 for models · 7 transitions · 15 AWS calls" in figures
     assert result.stderr == last + "\n"
 
 

@@ -20,15 +20,17 @@ class FakeEngine:
 
     run_id = RUN
 
-    def __init__(self, *, survives=True, presses=(), ends_after=None, failure=None):
+    def __init__(self, *, survives=True, presses=(), ends_after=None, failure=None, tells=()):
         self.survives, self.presses, self.ends_after = survives, presses, ends_after
-        self.failure = failure
+        self.failure, self.tells = failure, tells
         self.cancelled = threading.Event()
         self.left = False
 
     def follow(self, put, stop):
         log = Log()
         put(log.started())
+        for name, data in self.tells:
+            put(log.event(name, **data))
         begun = time.monotonic()
         presses = list(self.presses)
         while not stop():
@@ -137,6 +139,31 @@ def test_being_told_to_stop_leaves_a_run_that_survives_and_cancels_one_that_does
     engine = FakeEngine(survives=False, presses=[(0.05, number)])
     state, _ = follow(engine)
     assert state.status == "cancelled"
+
+
+SUSPENDED = [
+    ("budget.exceeded", {"message": "it is used up", "budget": {"tokens": 1}}),
+    ("breaker.tripped", {"message": "it says nothing new", "reason": "loop"}),
+]
+
+
+@pytest.mark.parametrize(("name", "data"), SUSPENDED)
+def test_a_run_that_is_suspended_is_left_when_nothing_more_is_heard(monkeypatch, name, data):
+    monkeypatch.setattr(sessions, "SUSPENDED_S", 0.1)
+    monkeypatch.setattr(sessions, "WAITS_S", 60.0)
+    engine = FakeEngine(tells=[(name, data)])
+    begun = time.monotonic()
+    state, _ = follow(engine)
+    assert (state.status, state.error["message"]) == ("suspended", data["message"])
+    assert not engine.cancelled.is_set()
+    assert time.monotonic() - begun < 5.0
+
+
+def test_one_that_is_suspended_and_goes_on_at_once_is_not_left(monkeypatch):
+    monkeypatch.setattr(sessions, "SUSPENDED_S", 0.1)
+    tells = [SUSPENDED[0], ("run.resumed", {"incarnation": 2, "after": "suspended", "nodes": []})]
+    state, _ = follow(FakeEngine(tells=tells, ends_after=0.4))
+    assert state.status == "completed"
 
 
 def test_the_handlers_are_as_before_afterwards():

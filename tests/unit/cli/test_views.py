@@ -72,6 +72,7 @@ def test_plain_lines_of_failures_and_skips(capsys):
     log = Log()
     error = {"code": "x", "message": "two\nlines \x1b[31m"}
     skipped = [{"node_id": "con", "path": "1"}]
+    who = {"provider": "local", "model": "m"}
     play(
         PlainView(),
         [
@@ -80,6 +81,10 @@ def test_plain_lines_of_failures_and_skips(capsys):
             log.event("node.failed", "pro", "1", attempt=3, error=error, on_error="continue"),
             log.event("input.cut", "verdict", "1", kept_chars=1, total_chars=2),
             log.event("nodes.cancelled", "verdict", "1", join="verdict", nodes=skipped),
+            log.event("model.retrying", "con", "1", **who, wait_ms=1500, error=error),
+            log.event("model.waiting", "con", "1", **who, wait_ms=3000, reason="limit"),
+            log.event("model.fallback", "con", "1", model="a/b", next="c/d", error=error),
+            log.event("output.rejected", "con", "1", problems=["answer: too short"]),
         ],
     )
     assert capsys.readouterr().err.splitlines()[1:] == [
@@ -88,6 +93,12 @@ def test_plain_lines_of_failures_and_skips(capsys):
         "lines [31m; the run goes on (continue)",
         "verdict #1: input cut to 1 of 2 characters",
         "con #1 cancelled: verdict was decided without it",
+        "con #1: local/m is called again in 1.5 s: two",
+        "lines [31m",
+        "con #1: waits 3.0 s for local/m",
+        "con #1: c/d is asked in place of a/b: two",
+        "lines [31m",
+        "con #1: the answer was rejected: answer: too short",
     ]
 
 

@@ -27,7 +27,7 @@ from joinery.sockets.frames import Command, answer, error_frame, resync_frame
 SCHEMA = json.loads((Path(joinery.events.__file__).parent / "schema.json").read_text("utf-8"))
 MESSAGES = Draft202012Validator(SCHEMA)
 
-OPTIONAL = {"run_id", "head", "after_seq", "offsets", "inputs"}
+OPTIONAL = {"run_id", "head", "after_seq", "offsets", "inputs", "because"}
 
 
 def definition(name: str) -> Draft202012Validator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,7 +73,7 @@ class World:
         run, _ = create_run(
             self._run_deps(), plan, owner="me", workflow_id="wf", version=1, given={}, extra=extra
         )
-        self.store.mark_started(run.run_id, "arn", 1.0)
+        self.store.mark_started(run.run_id, "arn", time.time())
         return run.run_id
 
     def invoke(self, run_id: str, node: str = "a", context: Any = None, **more: Any) -> Any:
@@ -95,7 +96,7 @@ def test_a_run_from_its_first_node_to_its_end(world: World, capsys: Any) -> None
     assert world.invoke(run_id) == {"port": "", "path": ""}
     assert world.invoke(run_id, "end") == {"port": "", "path": ""}
     assert world.store.get_run(run_id).status == "completed"
-    assert world.pinned[0] == {"cassette": []}
+    assert world.pinned[0]["cassette"] == []
     assert world.drained == 2
     first, second = calls(capsys)
     assert 0 <= first.pop("took_ms") < 10_000

@@ -72,6 +72,26 @@ def test_nearer_settings_win_and_a_name_brings_its_own_model() -> None:
     }  # fmt: skip
 
 
+def test_a_price_goes_with_its_model_and_with_no_other() -> None:
+    price = {"input": 1.0, "output": 2.0}
+    aliases = {"ours": {"provider": "vllm", "name": "m", "price": price}}
+    far = {"provider": "openai", "name": "a", "price": {"input": 9.0, "output": 9.0}}
+
+    def price_of(*layers: Any) -> Any:
+        return resolve_layers(layers, aliases, "prod").get("price")
+
+    assert price_of("ours", {"temperature": 0.5}) == price
+    assert price_of("ours", {"name": "other"}) is None
+    assert price_of(far, "ours") == price
+    assert price_of("ours", {"provider": "openai", "name": "a"}) is None
+    assert price_of(far, {"name": "a", "top_p": 0.9}) == far["price"]
+    assert price_of(far, {"name": "b", "price": price}) == price
+    fallback = resolve_layers([{**far, "fallback": ["ours", "ours"]}], aliases, "prod")
+    assert [ref["price"] for ref in fallback["fallback"]] == [price]
+    chain = resolve_layers([{**far, "fallback": [{"name": "c"}]}], aliases, "prod")
+    assert "price" not in chain["fallback"][0]
+
+
 def test_a_stage_without_an_entry_fails_where_the_node_asks() -> None:
     found = model_of(node("only"), "dev")
     assert "no entry for the stage 'dev'" in found["missing"]

@@ -63,6 +63,16 @@ def test_what_the_store_lacks_comes_from_the_environment() -> None:
     assert (keys.key("openai"), keys.key("gemini")) == ("stored", "g")
 
 
+def test_a_store_that_cannot_be_read_stops_only_those_that_need_a_key() -> None:
+    def read() -> dict[str, str]:
+        raise PermanentModelAuth("the secret cannot be read")
+
+    keys = StoredKeys(read, where="the secret s", fallback=EnvironmentKeys({}))
+    assert ProviderKey(keys, "local").read() == ""
+    with pytest.raises(PermanentModelAuth, match="cannot be read"):
+        ProviderKey(keys, "openai", needed=True).read()
+
+
 def test_every_provider_behind_http_has_a_variable() -> None:
     assert set(VARIABLES) == set(PROVIDERS) - {"bedrock", "scripted"}
 

@@ -16,7 +16,7 @@ from joinery.compiler.compile import compile_workflow
 from joinery.compiler.plan import Plan
 from joinery.errors import NodeError, RunSuspended
 from joinery.llm.types import ModelRequest
-from joinery.model_errors import TransientModelUnavailable
+from joinery.model_errors import TransientModelTimeout, TransientModelUnavailable
 from joinery.nodes import agent as agents
 from joinery.runs.control import pause, resume
 from joinery.runs.deps import LEASE_S, Deps
@@ -179,7 +179,7 @@ def test_a_call_that_must_not_be_repeated_is_not(stage: Callable[..., Stage]) ->
 
 def test_a_model_that_fails_goes_on_from_its_last_round(stage: Callable[..., Stage]) -> None:
     tool = FunctionTool(lambda use: f"got {use.arguments['x']}")
-    failures = [TransientModelUnavailable("down")]
+    failures = [TransientModelTimeout("no token", phase="first_token")]
 
     def flaky(place: int, request: ModelRequest) -> Step:
         if len(request.messages) > 4 and failures:
@@ -200,6 +200,52 @@ def test_a_model_that_fails_goes_on_from_its_last_round(stage: Callable[..., Sta
     assert started["kept"]["text"] == len("round 1")
     # Of the failed call it is known that it was made, not what it used.
     assert run.record().usage["model_calls"] == 4
+
+
+def test_a_model_that_is_down_for_a_moment_is_called_again_in_its_round(
+    stage: Callable[..., Stage],
+) -> None:
+    tool = FunctionTool(lambda use: f"got {use.arguments['x']}")
+    failures = [TransientModelUnavailable("down")]
+
+    def flaky(place: int, request: ModelRequest) -> Step:
+        if len(request.messages) > 4 and failures:
+            return failures.pop()
+        return script(place, request)
+
+    run = stage(tool, flaky)
+    run.attempt()
+    assert run.record().status == "completed"
+    assert run.record().attempt == 1
+    assert len(tool.uses) == 4
+    assert text_of(run.listener) == WHOLE
+    assert run.record().usage["model_calls"] == 4
+    [again] = run.listener.named("model.retrying")
+    assert again["data"]["reason"] == "model_unavailable"
+    assert len(run.listener.named("agent.round")) == 3
+
+
+def test_a_new_attempt_is_told_nothing_of_an_answer_that_was_rejected(
+    stage: Callable[..., Stage],
+) -> None:
+    wrong = iter(["no", "no", "no", "no"])
+
+    def answers(place: int, request: ModelRequest) -> Step:
+        if len(request.messages) == 2:
+            return [call("look", {"x": 1})]
+        return next(wrong, '{"n": 1}')
+
+    tool = FunctionTool(lambda use: "got it")
+    run = stage(tool, answers, {"output": {"n": {"type": "integer"}}})
+    with pytest.raises(NodeError):
+        run.attempt()
+    before = len(run.model.requests)
+    run.attempt()
+    assert run.record().status == "completed"
+    assert len(tool.uses) == 1
+    # The first round comes from the journal; what was wrong stays in the attempt before.
+    roles = [message.role for message in run.model.requests[before].messages]
+    assert roles == ["system", "user", "assistant", "tool"]
 
 
 def test_a_pause_stops_it_between_two_rounds(stage: Callable[..., Stage]) -> None:

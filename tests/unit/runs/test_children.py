@@ -62,7 +62,9 @@ def test_a_node_has_what_its_child_run_has_put_out() -> None:
     assert made.parent is not None
     assert (made.parent.node_id, made.parent.depth, made.session_id) == ("a", 1, "s1")
     assert (made.owner, made.plan_ref, made.status) == ("me", "wf_talk/1", "completed")
-    assert ended.store.extra(made.run_id) == {"model": "x:y"}
+    extra = ended.store.extra(made.run_id)
+    assert extra["model"] == "x:y"
+    assert extra["around"]["ledger"] == ended.run.run_id
     (record,) = ended.store.nodes(ended.run.run_id)
     assert record.usage == made.usage == ended.run.usage
     assert record.usage["model_calls"] == 1

@@ -14,7 +14,7 @@ from kit.workflows import loop, workflow
 from joinery.compiler.compile import Compiled, compile_workflow
 from joinery.compiler.plan import Plan
 from joinery.errors import DeadlineNear, RunCancelled, TransientClaimed
-from joinery.model_errors import PermanentModelAuth, TransientModelUnavailable
+from joinery.model_errors import PermanentModelAuth, TransientModelTimeout
 from joinery.runs import walk
 from joinery.runs.memory_store import MemoryStore
 from joinery.runs.model import NodeKey
@@ -173,7 +173,7 @@ def test_a_failure_ends_the_walk_and_what_comes_after_does_not_run() -> None:
 def test_a_transient_error_is_tried_again_inside_when_the_wait_is_short() -> None:
     def flaky(request: Any, context: Any) -> str:
         if context.node_id == "b" and context.call == 1:
-            raise TransientModelUnavailable("not yet")
+            raise TransientModelTimeout("not yet")
         return "x"
 
     plan = chain_of_three(retry={"attempts": 2, "backoff": "10ms"}).plan
@@ -182,7 +182,7 @@ def test_a_transient_error_is_tried_again_inside_when_the_wait_is_short() -> Non
     assert started(ended) == ["a", "b", "b", "c"]
     patient = chain_of_three(retry={"attempts": 2, "backoff": "1m"}).plan
     ended = begin(patient, {}, Says(flaky))
-    with pytest.raises(TransientModelUnavailable):
+    with pytest.raises(TransientModelTimeout):
         call(ended, patient)
     assert started(ended) == ["a", "b"]
 

@@ -208,6 +208,8 @@ def test_all_options_reach_the_model() -> None:
         output={"n": float, "s": str, "o": {"type": "object"}, "l": list, "d": dict},
         fit="fail",
         seed=3,
+        timeouts={"idle": timedelta(seconds=9), "first_token": "1m"},
+        limit={"requests": 60},
         name="A",
         retry={"attempts": 4, "backoff": timedelta(milliseconds=1500), "errors": ["X"]},
         on_error={"default": {"n": 1}},
@@ -231,7 +233,7 @@ nodes:
     output:
       {n: {type: number}, s: {type: string}, o: {type: object}, l: {type: array}, d: {type: object}}
     fit: fail
-    model: {seed: 3}
+    model: {seed: 3, timeouts: {idle: 9s, first_token: 60s}, limit: {requests: 60}}
     name: A
     retry: {attempts: 4, backoff: 1500ms, errors: [X]}
     on_error: {default: {n: 1}}

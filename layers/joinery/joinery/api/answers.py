@@ -67,6 +67,10 @@ class PlanReport(_Exact):
     transitions: Range
     history_events: Range
     model_calls: Range
+    input_tokens: Range
+    output_tokens: Range
+    model_usd: Range
+    unpriced: list[str]
     price_usd: Range
     price_by_service: dict[str, Range]
     payload_bytes_max: int
@@ -204,11 +208,42 @@ class NodeShown(_Exact):
     result: dict[str, Any] | None = None
 
 
+class EstimateShown(_Exact):
+    """What a run was expected to use; `usd` leaves out the models in `unpriced`.
+
+    `bound_tokens` is the same with each answer as long as it may be: the breaker's rule
+    `token_surge` takes that.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    model_calls: float
+    usd: float
+    bound_tokens: int
+    unpriced: list[str] | None = None
+
+
+class BudgetShown(_Exact):
+    """What a run may use."""
+
+    tokens: int | None = None
+    usd: float | None = None
+
+
+class SessionUsage(_Exact):
+    """What the runs of a session used that have ended."""
+
+    session_id: str
+    usage: dict[str, Any]
+
+
 class RunDetail(RunShown):
     """A run with its nodes; outputs and results unless `results=false`."""
 
     head: int
     outputs: dict[str, Any] | None = None
+    estimate: EstimateShown | None = None
+    budget: BudgetShown | None = None
     nodes: list[NodeShown]
 
 
@@ -258,6 +293,14 @@ class Tokens(_Exact):
     estimated: bool
 
 
+class ModelFees(_Exact):
+    """What models cost, and what they were expected to cost; `unpriced` ones are left out."""
+
+    usd: float
+    expected_usd: float | None = None
+    unpriced: list[str] | None = None
+
+
 class Cost(_Exact):
     """What a run has cost so far; model fees are not in the price."""
 
@@ -269,5 +312,6 @@ class Cost(_Exact):
     aws_calls: dict[str, int]
     model_calls: int
     tokens: Tokens
+    models: ModelFees
     price_usd: float
     price_by_service: dict[str, float]

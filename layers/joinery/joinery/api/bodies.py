@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from joinery.catalog.launch import MODEL, SESSION_ID, VERSION_MAX, WORKFLOW_ID_CHARS
+from joinery.catalog.launch import BECAUSE_CHARS, MODEL, SESSION_ID, VERSION_MAX, WORKFLOW_ID_CHARS
 
 PATH = r"^(\d{1,5}(\.\d{1,5})*)?$"
 """Loop rounds and item indexes of a node."""
@@ -26,6 +26,21 @@ class PublishBody(_Body):
     opt: Annotated[
         Literal[0, 1, 2] | None, Field(description="Optimisation level; 1 when unset.")
     ] = None
+
+
+class BudgetBody(_Body):
+    """What a run may use at most: tokens, US dollars or both."""
+
+    tokens: Annotated[
+        int | None, Field(ge=1, lt=10**15, description="Tokens of prompts and answers.")
+    ] = None
+    usd: Annotated[float | None, Field(gt=0, lt=10**9, strict=False, description="US dollars.")] = (
+        None
+    )
+
+    def said(self) -> dict[str, Any]:
+        """Returns what it names."""
+        return self.model_dump(exclude_none=True)
 
 
 class StartBody(_Body):
@@ -48,6 +63,33 @@ class StartBody(_Body):
         str | None,
         Field(pattern=MODEL, description="`provider:name`, the model of every node of this run."),
     ] = None
+    budget: Annotated[
+        BudgetBody | None,
+        Field(description="What the run may use; what it names takes the workflow's place."),
+    ] = None
+
+
+class ResumeBody(_Body):
+    """How a run is to go on."""
+
+    budget: Annotated[
+        BudgetBody | None,
+        Field(description="What the run may use in all; what it names is changed."),
+    ] = None
+
+
+class UnlockBody(_Body):
+    """Why a run that its breaker has stopped may go on: a reason, or all three checks."""
+
+    because: Annotated[str, Field(max_length=BECAUSE_CHARS, description="Why it may go on.")] = ""
+    checks: Annotated[
+        list[Literal["content", "cost", "risk"]],
+        Field(
+            max_length=3,
+            description="What was checked: the content is as expected, the extra cost is "
+            "understood, the risk is accepted.",
+        ),
+    ] = []
 
 
 class InputBody(_Body):

@@ -1,4 +1,4 @@
-"""`/runs/{run_id}/…`: pause, resume, input, fork; and delete."""
+"""`/runs/{run_id}/…`: pause, resume, unlock, input, fork; and delete."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from joinery.api import answers
-from joinery.api.bodies import ForkBody, InputBody
+from joinery.api.bodies import ForkBody, InputBody, ResumeBody, UnlockBody
 from joinery.api.runs import Key, checked_key, owned_run
 from joinery.api.services import Caller, Needs
 from joinery.api.wire import Answer, StrictRoute
 from joinery.errors import Conflict, Unavailable
+from joinery.runs.terms import checked_budget
 
 router = APIRouter(route_class=StrictRoute, tags=["runs"])
 
@@ -41,14 +42,35 @@ def pause(run_id: str, owner: Caller, services: Needs) -> Answer:
     summary="Go on with a run",
     responses={200: {"model": answers.RunAccepted}, **_REFUSED},
 )
-def resume(run_id: str, owner: Caller, services: Needs) -> Answer:
-    """Goes on with a run that is paused, or from the node at which it failed."""
+def resume(run_id: str, owner: Caller, services: Needs, body: ResumeBody | None = None) -> Answer:
+    """Goes on with a run that is paused, or from the node at which it failed.
+
+    One that is out of budget needs a larger `budget`.
+    """
     from joinery.catalog.launch import launcher
     from joinery.runs.control import resume as resume_run
 
     run = owned_run(services, owner, run_id)
     launch = launcher(services.catalog(), services.executions())
-    run = resume_run(services.run_deps(), run, launch)
+    budget = checked_budget(body.budget.said()) if body and body.budget else None
+    run = resume_run(services.run_deps(), run, launch, budget=budget)
+    return Answer({"run_id": run.run_id, "status": run.status})
+
+
+@router.post(
+    "/runs/{run_id}/unlock",
+    summary="Unlock a run",
+    responses={200: {"model": answers.RunAccepted}, **_REFUSED},
+)
+def unlock(run_id: str, body: UnlockBody, owner: Caller, services: Needs) -> Answer:
+    """Goes on with a run that its breaker has stopped, for a reason or after three checks."""
+    from joinery.catalog.launch import launcher
+    from joinery.runs.control import unlock as unlock_run
+
+    run = owned_run(services, owner, run_id)
+    launch = launcher(services.catalog(), services.executions())
+    deps = services.run_deps()
+    run = unlock_run(deps, run, launch, because=body.because, checks=body.checks)
     return Answer({"run_id": run.run_id, "status": run.status})
 
 

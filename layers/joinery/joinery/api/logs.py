@@ -1,18 +1,19 @@
-"""`/runs/{run_id}/texts` and `/cost`: what a run has left behind."""
+"""`/runs/{run_id}/texts` and `/cost`, `/sessions/{session_id}/usage`: what runs leave behind."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from joinery.api import answers
 from joinery.api.events import PAGE_BYTES
 from joinery.api.runs import owned_run
 from joinery.api.services import Caller, Needs
 from joinery.api.wire import Answer, StrictRoute
-from joinery.errors import InvalidRequest
+from joinery.catalog.launch import SESSION_ID
+from joinery.errors import InvalidRequest, NotFound
 from joinery.runs.model import NodeRecord, RunRecord
 from joinery.runs.replay import text_rows
 from joinery.strictjson import to_json
@@ -89,8 +90,17 @@ def cost(run_id: str, owner: Caller, services: Needs) -> Answer:
     if None in counts:
         # Too many items to read the history of each: what they were to take stands for it.
         counted = predicted or _predicted(services, run, records)
+    estimate = services.run_deps().store.extra(run_id).get("estimate")
     return Answer(
-        run_cost(run, records, counted, calls, predicted=predicted, exact=None not in counts)
+        run_cost(
+            run,
+            records,
+            counted,
+            calls,
+            predicted=predicted,
+            exact=None not in counts,
+            estimate=estimate,
+        )
     )
 
 
@@ -103,3 +113,18 @@ def _predicted(services: Needs, run: RunRecord, records: Sequence[NodeRecord]) -
     version = services.catalog().version(run.workflow_id, run.version)
     plan = Plan.from_dict(version.plan)
     return transitions_of(plan, emit(plan), records)
+
+
+@router.get(
+    "/sessions/{session_id}/usage",
+    summary="What a session used",
+    responses={200: {"model": answers.SessionUsage}, 404: {"model": answers.ErrorAnswer}},
+)
+def session_usage(
+    session_id: Annotated[str, Path(pattern=SESSION_ID)], owner: Caller, services: Needs
+) -> Answer:
+    """Returns what models were used for in your runs of a session that have ended."""
+    usage = services.run_deps().store.ledgers.session(owner, session_id)
+    if usage is None:
+        raise NotFound(f"no run of session {session_id} has used a model and ended")
+    return Answer({"session_id": session_id, "usage": usage})

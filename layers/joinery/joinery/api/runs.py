@@ -46,7 +46,8 @@ def start(body: StartBody, owner: Caller, services: Needs, idempotency_key: Key 
     A request that got no answer is repeated with the same key: a run that was made
     and never started is started then.
     """
-    deps, order = services.run_deps(), Order(**body.model_dump())
+    order = Order(**{**body.model_dump(), "budget": body.budget and body.budget.said()})
+    deps = services.run_deps()
     key = checked_key(idempotency_key)
     prepared = prepare(deps, services.catalog(), order, owner=owner, key=key)
     run = execute(deps, services.executions(), prepared)

@@ -63,7 +63,7 @@ class Bedrock:
         classifier = self._classifier(request.model)
         tool = answer_tool(request) if schema_by(request) == "tool" else ""
         reader = BedrockReader(request, classifier, answer_tool=tool)
-        clock = TokenClock(self._timeouts, call.deadline)
+        clock = TokenClock(self._timeouts.with_(call.timeouts), call.deadline)
         asked = converse(self.name, request)
         events = _Events(self._client, asked)
         events.start()

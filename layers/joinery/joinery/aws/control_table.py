@@ -12,7 +12,18 @@ from joinery.aws.documents import Documents
 from joinery.aws.due import OPEN, due_item
 from joinery.aws.errors import ConditionFailed, TransactionCancelled
 from joinery.aws.event_log import EventLog, stamped, went_through
-from joinery.aws.items import CTRL, META, Attribute, boolean, key, number, run_pk, string
+from joinery.aws.items import (
+    CTRL,
+    META,
+    Attribute,
+    boolean,
+    document,
+    key,
+    number,
+    run_pk,
+    string,
+)
+from joinery.aws.ledger_table import stop_update
 from joinery.aws.records import node_item
 from joinery.aws.table import Table, values
 from joinery.errors import TransientStore
@@ -42,11 +53,27 @@ class ControlTable:
         self._table, self._documents, self._log = table, documents, events
         self._clock = clock
 
+    def suspend(
+        self, run: RunRecord, event: Event, error: Mapping[str, Any], *, ledger: bool
+    ) -> list[Event]:
+        """See `RunStore.suspend_run`."""
+        return self._move(
+            run,
+            [event],
+            from_=RUN_OPEN - {"paused", "suspended"},
+            update="SET #status = :suspended, #e = :error REMOVE due_pk, due_sk",
+            more={":suspended": string("suspended"), ":error": document(error)},
+            flags="SET pause = :yes",
+            flag_values={":yes": boolean(True)},
+            names={"#e": "error"},
+            besides=[stop_update(run.run_id, run.incarnation)] if ledger else [],
+        )
+
     def pause(self, run: RunRecord, event: Event) -> list[Event]:
         """See `RunStore.pause_run`."""
         return self._move(
             run,
-            event,
+            [event],
             from_=RUN_OPEN - {"paused"},
             update="SET #status = :paused REMOVE due_pk, due_sk",
             more={":paused": string("paused")},
@@ -54,17 +81,19 @@ class ControlTable:
             flag_values={":yes": boolean(True)},
         )
 
-    def reopen(self, run: RunRecord, event: Event) -> list[Event]:
+    def reopen(self, run: RunRecord, events: Sequence[Event], at: float) -> list[Event]:
         """See `RunStore.reopen_run`."""
         return self._move(
             run,
-            event,
+            events,
             from_=frozenset({run.status}),
-            update="SET #status = :running, incarnation = :next, due_pk = :due_pk, due_sk = :due_sk"
+            update="SET #status = :running, incarnation = :next, resumed_at = :resumed_at,"
+            " due_pk = :due_pk, due_sk = :due_sk"
             " REMOVE execution_arn, ended_at, #e",
             more={
                 ":running": string("running"),
                 ":next": number(run.incarnation + 1),
+                ":resumed_at": number(at),
                 **values(**due_item(OPEN, run.run_id, self._clock() + FIRST_LOOK_S)),
             },
             flags="SET pause = :no, cancel = :no",
@@ -75,7 +104,7 @@ class ControlTable:
     def _move(
         self,
         run: RunRecord,
-        event: Event,
+        events: Sequence[Event],
         *,
         from_: frozenset[str],
         update: str,
@@ -83,8 +112,9 @@ class ControlTable:
         flags: str,
         flag_values: Mapping[str, Attribute],
         names: Mapping[str, str] | None = None,
+        besides: Sequence[Mapping[str, Any]] = (),
     ) -> list[Event]:
-        """Changes a run's status with its flags and an event, all or nothing."""
+        """Changes a run's status with its flags and events, all or nothing."""
         allowed = {f":from{index}": string(status) for index, status in enumerate(sorted(from_))}
         pk = run_pk(run.run_id)
         meta = {
@@ -102,14 +132,15 @@ class ControlTable:
             "ExpressionAttributeValues": dict(flag_values),
         }
         for _ in range(TRIES):
-            seqs = self._log.draw(run.run_id, 1)
-            stored = stamped([event], seqs)
+            seqs = self._log.draw(run.run_id, len(events))
+            stored = stamped(events, seqs)
             puts = self._log.puts(run.run_id, stored)
+            updates = [{"Update": fields} for fields in (meta, control, *besides)]
             try:
-                self._table.transact([{"Update": meta}, {"Update": control}, *puts])
+                self._table.transact([*updates, *puts])
                 return stored
             except TransactionCancelled as cancelled:
-                if went_through(cancelled.reasons[2:], puts):
+                if went_through(cancelled.reasons[len(updates) :], puts):
                     return stored
                 self._log.void(run.run_id, seqs)
                 if cancelled.reasons[0].condition_failed:

@@ -13,6 +13,7 @@ from joinery.aws.dynamo_nodes import NodeTable
 from joinery.aws.event_log import EventLog
 from joinery.aws.finish import Finisher
 from joinery.aws.journals import JournalTable
+from joinery.aws.ledger_table import LedgerTable
 from joinery.aws.losers import Losers
 from joinery.aws.run_table import RunPage, RunTable
 from joinery.aws.subscribers import Subscriber, SubscriberTable
@@ -57,6 +58,7 @@ class DynamoRunStore(WaitTable):
         self._losers = Losers(state, self._log)
         WaitTable.__init__(self, state, self._log)
         self._texts = TextTable(state, self._log, clock)
+        self.ledgers = LedgerTable(state)
         self._journals = JournalTable(state, documents, self._log, clock)
         self._subscribers = SubscriberTable(state, self._log, clock)
 
@@ -120,9 +122,17 @@ class DynamoRunStore(WaitTable):
         """See `RunStore.pause_run`."""
         return self._control.pause(run, event)
 
-    def reopen_run(self, run: RunRecord, event: Event) -> list[Event]:
+    def suspend_run(
+        self, run: RunRecord, event: Event, error: Mapping[str, Any], *, ledger: bool
+    ) -> list[Event]:
+        """See `RunStore.suspend_run`."""
+        return self._control.suspend(run, event, error, ledger=ledger)
+
+    def reopen_run(
+        self, run: RunRecord, event: Event, *before: Event, at: float = 0.0
+    ) -> list[Event]:
         """See `RunStore.reopen_run`."""
-        return self._control.reopen(run, event)
+        return self._control.reopen(run, [*before, event], at)
 
     def reset_node(self, run_id: str, record: NodeRecord) -> None:
         """See `RunStore.reset_node`."""

@@ -33,7 +33,7 @@ from joinery.runs.model import Control, NodeRecord, Parent, RunRecord
 RUN_FIELDS: Final = (
     "pk", "owner", "workflow_id", "version", "name", "status", "session_id", "incarnation",
     "execution_arn", "created_at", "started_at", "ended_at", "error", "usage", "request_hash",
-    "parent", "forked_from", "asked",
+    "parent", "forked_from", "resumed_at", "asked",
 )  # fmt: skip
 """Attributes of META that make a `RunRecord`."""
 
@@ -99,6 +99,7 @@ def run_record(item: Mapping[str, Any]) -> RunRecord:
         request_hash=get_string(item, "request_hash"),
         parent=Parent(**parent) if (parent := get_json(item, "parent")) else None,
         forked_from=get_string(item, "forked_from"),
+        resumed_at=get_float(item, "resumed_at"),
         asked=get_bool(item, "asked"),
     )
 

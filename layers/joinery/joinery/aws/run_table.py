@@ -25,6 +25,7 @@ from joinery.aws.items import (
     run_pk,
     string,
 )
+from joinery.aws.ledger_table import session_update
 from joinery.aws.records import (
     RUN_FIELDS,
     control_item,
@@ -37,6 +38,7 @@ from joinery.aws.table import Table, values
 from joinery.errors import InvalidRequest, NotFound, TransientStore
 from joinery.events.make import Event
 from joinery.runs.model import RunRecord
+from joinery.runs.usage import beyond
 
 CLOSE_TRIES: Final = 5
 
@@ -184,16 +186,21 @@ class RunTable:
         if outputs is not None:
             prefix = f"runs/{run.run_id}"
             changes |= self._documents.attributes("outputs", outputs, prefix)
-        close = {"Update": {"Key": key(run_pk(run.run_id), META), **_closing(run, changes)}}
+        actions: list[dict[str, Any]] = [
+            {"Update": {"Key": key(run_pk(run.run_id), META), **_closing(run, changes)}}
+        ]
+        if run.session_id and run.parent is None:
+            more = session_update(run.owner, run.session_id, beyond(usage or {}, run.usage))
+            actions += [{"Update": more}] if more else []
         for _ in range(CLOSE_TRIES):
             seqs = self._log.draw(run.run_id, 1)
             stored = stamped([event], seqs)
             puts = self._log.puts(run.run_id, stored)
             try:
-                self._table.transact([close, *puts])
+                self._table.transact([*actions, *puts])
                 return stored
             except TransactionCancelled as cancelled:
-                if went_through(cancelled.reasons[1:], puts):
+                if went_through(cancelled.reasons[len(actions) :], puts):
                     return stored
                 self._log.void(run.run_id, seqs)
                 if cancelled.reasons[0].condition_failed:

@@ -49,9 +49,11 @@ class PublishedChildRuns:
 
     def start(self, deps: Deps, run: RunRecord, *, within_s: float) -> None:
         """See `ChildRuns.start`; the node's own Task bounds the time."""
+        from joinery.runs.control import execution_name
+
         version = self._catalog.version(run.workflow_id, run.version)
         payload = {"run_id": run.run_id, "plan": run.plan_ref}
-        arn = self._executions.start(version.machine_arn, run.run_id, payload)
+        arn = self._executions.start(version.machine_arn, execution_name(run), payload)
         deps.store.mark_started(run.run_id, arn, deps.clock())
 
     def stop(self, run: RunRecord, cause: str) -> None:

@@ -16,12 +16,14 @@ from joinery.runs.control import Launch, execution_name
 from joinery.runs.deps import Deps
 from joinery.runs.ids import run_id_for_key
 from joinery.runs.model import RunRecord
+from joinery.runs.terms import checked_budget
 
 log = logging.getLogger(__name__)
 
 VERSION_MAX: Final = 999_999
 WORKFLOW_ID_CHARS: Final = 64
 SESSION_ID: Final = r"^[A-Za-z0-9._:-]{1,64}$"
+BECAUSE_CHARS: Final = 2_000
 MODEL: Final = r"^[a-z0-9_-]{1,32}(:\S{1,128})?$"
 
 
@@ -36,6 +38,7 @@ class Order:
         session_id: The session that the run belongs to.
         cassette: Recorded answers that the run replays.
         model: `provider:name`, the model of every node.
+        budget: What the run may use, `{tokens?, usd?}`; takes the place of the workflow's.
     """
 
     workflow_id: str
@@ -44,6 +47,7 @@ class Order:
     session_id: str | None = None
     cassette: list[dict[str, Any]] | None = None
     model: str | None = None
+    budget: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +92,11 @@ def read_order(fields: Mapping[str, Any]) -> Order:
         first = f"{wrong[0]['where']}: {wrong[0]['message']}"
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise InvalidRequest(first + more, errors=wrong)
+    budget = fields.get("budget")
     return Order(
-        str(workflow_id), version, inputs, fields.get("session_id"), cassette, fields.get("model")
-    )
+        str(workflow_id), version, inputs, fields.get("session_id"), cassette, fields.get("model"),
+        None if budget is None else checked_budget(budget),
+    )  # fmt: skip
 
 
 def _matches(fields: Mapping[str, Any], name: str, pattern: str) -> bool:
@@ -197,6 +203,8 @@ def _extra(order: Order) -> dict[str, Any]:
         except PermanentModelUnknown as error:
             raise InvalidRequest(error.message) from None
         extra["model"] = order.model
+    if order.budget is not None:
+        extra["budget"] = checked_budget(order.budget)
     return extra
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from joinery.client.request import TRIES, Call, path_of
@@ -87,6 +87,7 @@ class Routes:
         session_id: str | None = None,
         cassette: Any = None,
         model: str | None = None,
+        budget: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         """Starts a run.
@@ -98,6 +99,7 @@ class Routes:
             session_id: The session that it belongs to.
             cassette: Scripted answers, in place of models.
             model: Another model for all nodes, such as `openai:gpt-4o-mini`.
+            budget: What it may use, `{tokens?, usd?}`; takes the place of the workflow's.
             idempotency_key: The same key again gives the same run; random by default.
 
         Raises:
@@ -106,7 +108,8 @@ class Routes:
             NotFound: There is no such workflow.
         """
         body: dict[str, Any] = {"workflow_id": workflow_id, "inputs": dict(inputs)}
-        more = {"version": version, "session_id": session_id, "cassette": cassette, "model": model}
+        more = {"version": version, "session_id": session_id, "cassette": cassette, "model": model,
+                "budget": None if budget is None else dict(budget)}  # fmt: skip
         body |= {name: value for name, value in more.items() if value is not None}
         key = idempotency_key or uuid.uuid4().hex
         return self._ask(Call("POST", "/runs", body, {"Idempotency-Key": key}))
@@ -202,14 +205,37 @@ class Routes:
         """
         return self._ask(Call("POST", path_of("runs", run_id, "/pause")))
 
-    def resume(self, run_id: str) -> dict[str, Any]:
+    def resume(self, run_id: str, *, budget: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Goes on with a run that is paused, or from the node at which it failed.
 
+        Args:
+            run_id: The run.
+            budget: What it may use in all, `{tokens?, usd?}`; one out of budget needs it.
+
         Raises:
-            Conflict: It is neither paused nor failed.
+            Conflict: It is neither paused nor failed, or is to be unlocked.
             NotFound: There is no such run.
         """
-        return self._ask(Call("POST", path_of("runs", run_id, "/resume")))
+        body = None if budget is None else {"budget": dict(budget)}
+        return self._ask(Call("POST", path_of("runs", run_id, "/resume"), body))
+
+    def unlock(
+        self, run_id: str, because: str = "", *, checks: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Goes on with a run that its breaker has stopped.
+
+        Args:
+            run_id: The run.
+            because: Why it may go on.
+            checks: In place of a reason, all of `content`, `cost` and `risk`.
+
+        Raises:
+            Conflict: Its breaker has not stopped it.
+            InvalidRequest: There is neither a reason nor all checks.
+            NotFound: There is no such run.
+        """
+        body = {"because": because, "checks": list(checks)}
+        return self._ask(Call("POST", path_of("runs", run_id, "/unlock"), body))
 
     def input(
         self,
@@ -291,6 +317,14 @@ class Routes:
             `{transitions, aws_calls, tokens, model_calls, price_usd, price_by_service}`.
         """
         return self._ask(Call("GET", path_of("runs", run_id, "/cost")))
+
+    def session_usage(self, session_id: str) -> dict[str, Any]:
+        """Returns what the ended runs of a session used: `{session_id, usage}`.
+
+        Raises:
+            NotFound: None of them has used a model.
+        """
+        return self._ask(Call("GET", path_of("sessions", session_id, "/usage")))
 
     def ticket(self) -> dict[str, Any]:
         """Returns what opens one socket without a header: `{ticket, expires_at}`.

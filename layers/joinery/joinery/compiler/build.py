@@ -96,6 +96,8 @@ def build_plan(
         graph_hash=digest,
         compiler=joinery.__version__,
         links=forward,
+        budget=workflow.budget.model_dump(exclude_none=True) if workflow.budget else {},
+        breaker=_breaker(workflow),
         models=_aliases(workflow),
     )
     plan = with_races(plan)
@@ -112,6 +114,11 @@ def build_plan(
 
 def _fields(plan: Plan) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
+
+
+def _breaker(workflow: m.Workflow) -> dict[str, Any]:
+    said = workflow.breaker
+    return {"off": True} if isinstance(said, str) else said.model_dump(exclude_none=True)
 
 
 def _rounds(workflow: m.Workflow, loop: str) -> tuple[int, float | None]:

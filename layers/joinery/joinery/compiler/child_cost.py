@@ -50,16 +50,28 @@ def with_children(
         report,
         transitions=report.transitions + added(lambda r: r.transitions),
         model_calls=report.model_calls + added(lambda r: r.model_calls),
+        input_tokens=report.input_tokens + added(lambda r: r.input_tokens),
+        output_tokens=report.output_tokens + added(lambda r: r.output_tokens),
+        model_usd=report.model_usd + added(lambda r: r.model_usd),
+        unpriced=tuple(
+            sorted({*report.unpriced, *(name for r in below.values() for name in r.unpriced)})
+        ),
         price_usd=report.price_usd + added(lambda r: r.price_usd),
         price_by_service={
             service: price + added(of(service))
             for service, price in report.price_by_service.items()
         },
         notes=tuple(
-            dict.fromkeys([*report.notes, *(w for r in below.values() for w in r.warnings)])
+            dict.fromkeys([*report.notes, *(w for r in below.values() for w in _warnings(r))])
         ),
         children=tuple(dict.fromkeys(_lines(plan, children, below))),
     )
+
+
+def _warnings(report: Report) -> Iterator[str]:
+    """Yields the warnings of a child workflow but for prices, which are told together."""
+    yield from (problem.message for problem in report.problems)
+    yield from report.notes
 
 
 def plan_of(child: KnownChild) -> Plan:

@@ -6,19 +6,23 @@ what runs in `chances`; which limits are near is said in `headroom`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from joinery.compiler import weights
 from joinery.compiler.chances import expected_rounds
 from joinery.compiler.emit import Emitted
+from joinery.compiler.fees import Fee, Fees
 from joinery.compiler.headroom import Payload, Sizes, largest_payload, near_limits
-from joinery.compiler.plan import MODEL_TYPES, Plan
+from joinery.compiler.plan import DEPTH_DEFAULT, MODEL_TYPES, Plan, PlanLoop
 from joinery.compiler.ranges import Range
+from joinery.compiler.times import LEAST, MOST, USUAL
 from joinery.compiler.walk import Walk, Weight, measure
 from joinery.compiler.weights import histories, model_calls, of_nodes, prices
 from joinery.errors import Problem
+from joinery.llm.prices import Prices, prices_from
 
 __all__ = ["Range", "Report", "Weight", "analyse_cost", "expected_rounds", "measure"]
 
@@ -32,6 +36,10 @@ class Report:
         transitions: State transitions, retries left out.
         history_events: Events in the execution's history, retries left out.
         model_calls: Calls of models, retries left out.
+        input_tokens: Tokens of their prompts.
+        output_tokens: Tokens of their answers.
+        model_usd: What they cost, without those whose price nobody knows.
+        unpriced: Those.
         price_usd: Dollars of a run, model fees left out.
         price_by_service: The same by service.
         definition_bytes: Size of the machine as it is published.
@@ -48,6 +56,9 @@ class Report:
     transitions: Range
     history_events: Range
     model_calls: Range
+    input_tokens: Range
+    output_tokens: Range
+    model_usd: Range
     price_usd: Range
     price_by_service: Mapping[str, Range]
     definition_bytes: int
@@ -56,12 +67,17 @@ class Report:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = field(default=())
     children: tuple[str, ...] = ()
+    unpriced: tuple[str, ...] = ()
     items_apart: Mapping[str, Range] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is near a limit, and what else is worth saying."""
-        return (*(problem.message for problem in self.problems), *self.notes)
+        unpriced = [
+            f"no price is known for {', '.join(self.unpriced)}: the price of models is without it"
+        ]
+        priced = unpriced if self.unpriced else []
+        return (*(problem.message for problem in self.problems), *self.notes, *priced)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as `joinery plan --json` prints it."""
@@ -70,6 +86,10 @@ class Report:
             "transitions": self.transitions.rounded(),
             "history_events": self.history_events.rounded(),
             "model_calls": self.model_calls.rounded(),
+            "input_tokens": self.input_tokens.rounded(),
+            "output_tokens": self.output_tokens.rounded(),
+            "model_usd": self.model_usd.dollars(),
+            "unpriced": list(self.unpriced),
             "price_usd": self.price_usd.dollars(),
             "price_by_service": {k: v.dollars() for k, v in self.price_by_service.items()},
             "payload_bytes_max": self.payload.bytes,
@@ -81,8 +101,14 @@ class Report:
         }
 
 
-def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
-    """Returns the figures of a compiled plan, with a warning for each limit that is near."""
+def analyse_cost(plan: Plan, emitted: Emitted, prices_of_models: Prices | None = None) -> Report:
+    """Returns the figures of a compiled plan, with a warning for each limit that is near.
+
+    Args:
+        plan: The plan.
+        emitted: Its machine.
+        prices_of_models: What models cost; the known prices and the installation's own when None.
+    """
     walk = Walk(plan, emitted)
     transitions = walk.sum(weights.transitions(plan))
     events = histories(walk)
@@ -96,6 +122,7 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
         transitions=transitions,
         history_events=events[""],
         model_calls=of_nodes(walk, model_calls),
+        **_models(plan, walk, prices_of_models),
         price_usd=total,
         price_by_service=by_service,
         definition_bytes=sizes.definition,
@@ -107,21 +134,58 @@ def analyse_cost(plan: Plan, emitted: Emitted) -> Report:
     )
 
 
+def _models(plan: Plan, walk: Walk, prices: Prices | None) -> dict[str, Any]:
+    """Returns the figures of the models; the least is without a word of an answer."""
+    fees = Fees(plan, prices or prices_from(os.environ))
+    each = {
+        node.id: tuple(fee for case in (LEAST, USUAL, MOST) if (fee := fees.of(node, case)))
+        for node in plan.nodes
+        if node.type in MODEL_TYPES
+    }
+    if not each:
+        none = Range()
+        return {"input_tokens": none, "output_tokens": none, "model_usd": none, "unpriced": ()}
+
+    def summed(figure: Callable[[Fee], float]) -> Range:
+        return of_nodes(walk, lambda n, case: figure(each[n.id][case]) if n.id in each else 0.0)
+
+    prompts, answers = summed(lambda f: f.input_tokens), summed(lambda f: f.output_tokens)
+    longest = summed(lambda f: f.most_input).max
+    usd = summed(lambda f: f.usd or 0.0)
+    return {
+        "input_tokens": Range(prompts.min, prompts.expected, longest),
+        "output_tokens": Range(0.0, answers.expected, summed(lambda f: f.most_output).max),
+        "model_usd": Range(
+            summed(lambda f: f.least_usd or 0.0).min,
+            usd.expected,
+            summed(lambda f: f.most_usd or 0.0).max,
+        ),
+        "unpriced": tuple(
+            sorted({f"{fee.provider}:{fee.model}" for fee, *_ in each.values() if fee.usd is None})
+        ),
+    }
+
+
 def _notes(plan: Plan) -> list[str]:
-    models = sorted(
-        {
-            f"{n.spec['model'].get('provider', 'local')}:{n.spec['model'].get('name', 'default')}"
-            for n in plan.nodes
-            if n.type in MODEL_TYPES
-        }
-    )
-    fees = f"model fees are not in the price: no price is known for {', '.join(models)}"
     waits = [
         f"'{node.id}' may wait {duration(node.timeout_s)} for an answer; waiting costs nothing"
         for node in plan.nodes
         if node.type == "question"
     ]
-    return [*([fees] if models else []), *waits]
+    depth = plan.breaker.get("depth", DEPTH_DEFAULT)
+    if plan.breaker.get("off") or depth == "off":
+        return waits
+    deep = [
+        f"loop '{loop.loop}' may have {loop.max_rounds} rounds, and the breaker stops a run that "
+        f"asks a model in round {depth + 1}: see 'breaker: depth'"
+        for loop in plan.loops
+        if loop.max_rounds > depth and _asks(plan, loop)
+    ]
+    return [*deep, *waits]
+
+
+def _asks(plan: Plan, loop: PlanLoop) -> bool:
+    return any(plan.by_id[name].type in MODEL_TYPES for name in loop.body)
 
 
 def _notes_on_items(plan: Plan, events: Mapping[str, Range]) -> Iterator[str]:

@@ -111,6 +111,10 @@ class PlanNode:
         return PlanNode(**known)
 
 
+DEPTH_DEFAULT = 10
+"""Rounds of a loop after which the breaker stops a run that asks models in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlanLoop:
     """A loop: its node, its body in topological order, and what begins a round."""
@@ -184,6 +188,8 @@ class Plan:
         whole: Loops that one Task runs with all their rounds.
         run_on: `standard`, a machine of many states, or `inline`, one Task for the whole plan.
         width: How many nodes may be at work at once, at most.
+        budget: What a run may use: `{tokens?, usd?}`; empty for no limit.
+        breaker: What the workflow says of the breaker's rules; `{"off": true}` for none.
         models: What the workflow's names of models stand for.
     """
 
@@ -242,6 +248,8 @@ class Plan:
 
     whole: tuple[str, ...] = ()
     run_on: str = "standard"
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    breaker: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def for_stage(self, stage: str) -> Plan:
@@ -304,6 +312,8 @@ class Plan:
             "links": [[e.source, e.port, e.target, e.when] for e in self.links],
             "whole": list(self.whole),
             "run_on": self.run_on,
+            **({"budget": dict(self.budget)} if self.budget else {}),
+            **({"breaker": dict(self.breaker)} if self.breaker else {}),
             **({"models": dict(self.models)} if self.models else {}),
         }
 
@@ -335,6 +345,8 @@ class Plan:
             links=tuple(Link(*row) for row in data["links"]),
             whole=tuple(data.get("whole", ())),
             run_on=data.get("run_on", "standard"),
+            budget=data.get("budget", {}),
+            breaker=data.get("breaker", {}),
             models=data.get("models", {}),
         )
 

@@ -16,6 +16,9 @@ from joinery.workflow.graph import END
 PURE_NEED_S = 15.0
 """Time that an invocation must still have for a node that only computes."""
 
+LEAST, USUAL, MOST = 0, 1, 2
+"""Cases of `model_calls_of`."""
+
 ATTEMPTS_OF_A_WALK = 100
 """A Task that walks is invoked again so often at most; most attempts are made inside."""
 

@@ -23,7 +23,7 @@ from joinery.compiler.plan import (
 from joinery.compiler.ranges import Range, exactly
 from joinery.compiler.states import StateInfo
 from joinery.compiler.steps import measure_steps
-from joinery.compiler.times import model_calls_of
+from joinery.compiler.times import LEAST, MOST, USUAL, model_calls_of
 from joinery.compiler.walk import Walk, Weight, boxes
 
 PerNode = Callable[[PlanNode], float]
@@ -31,10 +31,6 @@ PerNode = Callable[[PlanNode], float]
 
 PerCase = Callable[[PlanNode, int], float]
 """The same in one of the cases `LEAST`, `USUAL` and `MOST`."""
-
-LEAST: Final = 0
-USUAL: Final = 1
-MOST: Final = 2
 
 
 def history_events(plan: Plan) -> Callable[[str, StateInfo], Range]:
@@ -201,11 +197,13 @@ def lambda_usd(node: PlanNode, case: int = USUAL) -> float:
 def dynamodb_usd(node: PlanNode, case: int = USUAL) -> float:
     """Claim, started event, counter twice, and the result's transaction (double price).
 
-    Each answer of an agent that may call tools is an event and an entry of its journal,
-    which is a transaction with a look at the node.
+    What a model call may cost is held before it and settled after it: a write each. Each
+    answer of an agent that may call tools is an event and an entry of its journal, which
+    is a transaction with a look at the node.
     """
     result = math.ceil(limits.ASSUMED_RESULT_BYTES / limits.DYNAMODB_WRITE_UNIT_BYTES)
     writes = 4 + 2 * (result + 1)
+    writes += 2 * math.ceil(model_calls(node, case))
     if node.spec.get("tools"):
         writes += math.ceil(model_calls(node, case)) * (2 + 2 * (result + 1))
     chunks = seconds(node, case) / limits.DURABLE_INTERVAL_S if node.type in MODEL_TYPES else 0

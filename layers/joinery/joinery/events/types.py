@@ -12,12 +12,14 @@ EVENT_NAMES: Final = (
     "run.resumed", "nodes.reused", "node.started", "node.completed", "node.failed",
     "node.retrying", "nodes.skipped", "nodes.cancelled", "loop.round", "agent.round",
     "tool.called", "tool.completed", "context.compacted", "input.requested", "input.received",
-    "input.taken", "input.cut", "usage.recorded", "void",
+    "input.taken", "input.cut", "model.retrying", "model.waiting", "model.fallback",
+    "output.rejected", "usage.recorded", "budget.warning", "budget.exceeded", "breaker.tripped",
+    "breaker.unlocked", "void",
 )  # fmt: skip
 DELTA_NAMES: Final = ("text.delta",)  # fmt: skip
 FRAME_NAMES: Final = ("ack", "error", "pong", "resync", "hint",)  # fmt: skip
 ACTIONS: Final = (
-    "subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume", "input",
+    "subscribe", "unsubscribe", "ping", "start", "cancel", "pause", "resume", "unlock", "input",
 )  # fmt: skip
 
 
@@ -62,6 +64,39 @@ class Usage(TypedDict):
     output_tokens: int
     model_calls: int
     estimated: bool
+    usd: NotRequired[float]
+    cached_tokens: NotRequired[int]
+    reasoning_tokens: NotRequired[int]
+    unpriced: NotRequired[list[str]]
+    models: NotRequired[list[ModelUsage]]
+
+
+class ModelUsage(TypedDict):
+    """What one model was used for."""
+
+    provider: str
+    model: str
+    model_calls: int
+    input_tokens: int
+    output_tokens: int
+    estimated: bool
+    usd: NotRequired[float]
+    cached_tokens: NotRequired[int]
+    reasoning_tokens: NotRequired[int]
+
+
+class Budget(TypedDict):
+    """What a run may use; one of the two at least."""
+
+    tokens: NotRequired[int]
+    usd: NotRequired[float]
+
+
+class BudgetShown(TypedDict):
+    """Tokens and dollars of a run."""
+
+    tokens: NotRequired[int]
+    usd: NotRequired[float]
 
 
 class ErrorInfo(TypedDict):
@@ -193,7 +228,7 @@ class RunResumedData(TypedDict):
     """`data` of `run.resumed`."""
 
     incarnation: int
-    after: Literal["paused", "failed", "timed_out"]
+    after: Literal["paused", "suspended", "failed", "timed_out"]
     nodes: list[NodeAt]
 
 
@@ -457,11 +492,148 @@ class InputCut(_Event, _EventOfNode):
     data: InputCutData
 
 
+class ModelRetryingData(TypedDict):
+    """`data` of `model.retrying`."""
+
+    attempt: int
+    provider: str
+    model: str
+    calls: int
+    wait_ms: int
+    reason: str
+    error: NotRequired[ErrorInfo]
+
+
+class ModelRetrying(_Event, _EventOfNode):
+    """A call of a model failed before any text was shown."""
+
+    event: Literal["model.retrying"]
+    data: ModelRetryingData
+
+
+class ModelWaitingData(TypedDict):
+    """`data` of `model.waiting`."""
+
+    attempt: int
+    provider: str
+    model: str
+    wait_ms: int
+    reason: Literal["limit", "asked"]
+
+
+class ModelWaiting(_Event, _EventOfNode):
+    """A call of a model waits before it is made."""
+
+    event: Literal["model.waiting"]
+    data: ModelWaitingData
+
+
+class ModelFallbackData(TypedDict):
+    """`data` of `model.fallback`."""
+
+    attempt: int
+    model: str
+    next: str
+    reason: str
+    error: ErrorInfo
+
+
+class ModelFallback(_Event, _EventOfNode):
+    """A model did not answer, and the next of its `fallback` is asked in the same attempt."""
+
+    event: Literal["model.fallback"]
+    data: ModelFallbackData
+
+
+class OutputRejectedData(TypedDict):
+    """`data` of `output.rejected`."""
+
+    attempt: int
+    problems: list[str]
+    reason: str
+
+
+class OutputRejected(_Event, _EventOfNode):
+    """A model's answer is not what the node's `output` asks for."""
+
+    event: Literal["output.rejected"]
+    data: OutputRejectedData
+
+
 class UsageRecorded(_Event, _EventOfNode):
     """What the models of a node were used for, over all its attempts at this path."""
 
     event: Literal["usage.recorded"]
     data: Usage
+
+
+class BudgetWarningData(TypedDict):
+    """`data` of `budget.warning`."""
+
+    budget: BudgetShown
+    used: BudgetShown
+
+
+class BudgetWarning(_Event):
+    """Four fifths of a run's budget are used."""
+
+    event: Literal["budget.warning"]
+    data: BudgetWarningData
+
+
+class BudgetExceededData(TypedDict):
+    """`data` of `budget.exceeded`."""
+
+    incarnation: int
+    message: str
+    budget: BudgetShown
+    used: BudgetShown
+    wanted: BudgetShown
+    node_id: str
+    path: str
+
+
+class BudgetExceeded(_Event):
+    """The next call does not fit into the run's budget."""
+
+    event: Literal["budget.exceeded"]
+    data: BudgetExceededData
+
+
+class BreakerTrippedData(TypedDict):
+    """`data` of `breaker.tripped`."""
+
+    incarnation: int
+    reason: Literal["token_surge", "loop", "wall_time", "velocity", "depth"]
+    message: str
+    value: float
+    limit: float
+    used: BudgetShown
+    node_id: str
+    path: str
+
+
+class BreakerTripped(_Event):
+    """The breaker has stopped the run, which is `suspended` until somebody unlocks it."""
+
+    event: Literal["breaker.tripped"]
+    data: BreakerTrippedData
+
+
+class BreakerUnlockedData(TypedDict):
+    """`data` of `breaker.unlocked`."""
+
+    incarnation: int
+    reason: str
+    because: NotRequired[str]
+    checks: NotRequired[list[Literal["content", "cost", "risk"]]]
+
+
+class BreakerUnlocked(_Event):
+    """Somebody has unlocked the run; `run.resumed` follows."""
+
+    event: Literal["breaker.unlocked"]
+    data: BreakerUnlockedData
 
 
 class Void(_Event):
@@ -599,6 +771,7 @@ class StartCommand(TypedDict):
     session_id: NotRequired[str]
     cassette: NotRequired[list[dict[str, Any]]]
     model: NotRequired[str]
+    budget: NotRequired[Budget]
     subscribe: NotRequired[bool]
 
 
@@ -619,11 +792,22 @@ class PauseCommand(TypedDict):
 
 
 class ResumeCommand(TypedDict):
-    """Go on with a run that is paused or has failed, as `POST /runs/{run_id}/resume` does."""
+    """Go on with a run that stands still, as `POST /runs/{run_id}/resume` does."""
 
     action: Literal["resume"]
     request_id: str
     run_id: str
+    budget: NotRequired[Budget]
+
+
+class UnlockCommand(TypedDict):
+    """Unlock a run, as `POST /runs/{run_id}/unlock` does."""
+
+    action: Literal["unlock"]
+    request_id: str
+    run_id: str
+    because: NotRequired[str]
+    checks: NotRequired[list[Literal["content", "cost", "risk"]]]
 
 
 class InputCommand(TypedDict):
@@ -661,7 +845,15 @@ AnyEvent = (
     | InputReceived
     | InputTaken
     | InputCut
+    | ModelRetrying
+    | ModelWaiting
+    | ModelFallback
+    | OutputRejected
     | UsageRecorded
+    | BudgetWarning
+    | BudgetExceeded
+    | BreakerTripped
+    | BreakerUnlocked
     | Void
 )
 
@@ -675,6 +867,7 @@ AnyCommand = (
     | CancelCommand
     | PauseCommand
     | ResumeCommand
+    | UnlockCommand
     | InputCommand
 )
 

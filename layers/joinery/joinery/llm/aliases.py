@@ -18,7 +18,7 @@ SAMPLING: Final[tuple[str, ...]] = (
 )  # fmt: skip
 """What a fallback takes over from the model that it stands in for."""
 
-_WHO: Final = ("provider", "name", "fallback", "missing")
+_WHO: Final = ("provider", "name", "price", "fallback", "missing")
 
 Aliases = Mapping[str, Mapping[str, Any]]
 
@@ -26,9 +26,11 @@ Aliases = Mapping[str, Mapping[str, Any]]
 def merge(far: Mapping[str, Any], near: Mapping[str, Any]) -> dict[str, Any]:
     """Returns two refs as one: the nearer wins, key by key.
 
-    A model's name means nothing at another provider, and an alias brings a model of its own.
+    A model's name means nothing at another provider, a price nothing for another model, and
+    an alias brings a model of its own.
     """
     merged = dict(far)
+    before = merged.get("provider"), merged.get("name")
     if near.get("alias"):
         for key in _WHO:
             merged.pop(key, None)
@@ -37,6 +39,8 @@ def merge(far: Mapping[str, Any], near: Mapping[str, Any]) -> dict[str, Any]:
     if "provider" in near or "name" in near:
         merged.pop("missing", None)
     merged.update(near)
+    if (merged.get("provider"), merged.get("name")) != before and "price" not in near:
+        merged.pop("price", None)
     merged.pop("alias", None)
     return merged
 

@@ -155,7 +155,8 @@ class HttpProvider:
     ) -> Iterator[Chunk]:
         inbox: SimpleQueue[Chunk | Exception | None] = SimpleQueue()
         loop, client = self._opened()
-        exchange = _Exchange(self, client, request, deadline=call.deadline, key=key, emit=inbox.put)
+        clock = TokenClock(self.timeouts.with_(call.timeouts), call.deadline)
+        exchange = _Exchange(self, client, request, clock, key=key, emit=inbox.put)
         work = loop.submit(exchange.run(path, encode(body)))
         work.add_done_callback(lambda _: inbox.put(None))
         finished = False
@@ -195,8 +196,8 @@ class HttpProvider:
     def _ask(self, model: str, path: str, body: Mapping[str, Any], key: str) -> dict[str, Any]:
         loop, client = self._opened()
         request = ModelRequest(model, ())
-        deadline = time.monotonic() + self.timeouts.first_token
-        exchange = _Exchange(self, client, request, deadline=deadline, key=key, emit=lambda _: None)
+        clock = TokenClock(self.timeouts, time.monotonic() + self.timeouts.first_token)
+        exchange = _Exchange(self, client, request, clock, key=key, emit=lambda _: None)
         return loop.submit(exchange.ask(path, encode(body))).result()
 
     def close(self) -> None:
@@ -253,8 +254,8 @@ class _Exchange:
         provider: HttpProvider,
         client: httpx.AsyncClient,
         request: ModelRequest,
+        clock: TokenClock,
         *,
-        deadline: float,
         key: str,
         emit: Emit,
     ) -> None:
@@ -262,7 +263,7 @@ class _Exchange:
         self._headers = provider.headers(key)
         self._classifier = provider.classifier(request.model, key)
         self._reader = provider.reader(request, self._classifier)
-        self._clock = TokenClock(provider.timeouts, deadline)
+        self._clock = clock
 
     async def run(self, path: str, body: bytes) -> None:
         """Makes the call and emits its chunks, or the error that ended it."""
@@ -315,7 +316,11 @@ class _Exchange:
         reader, answering = self._reader, False
         try:
             async with self._client.stream(
-                "POST", f"{self._provider.base_url}{path}", content=body, headers=self._headers
+                "POST",
+                f"{self._provider.base_url}{path}",
+                content=body,
+                headers=self._headers,
+                timeout=httpx.Timeout(None, connect=self._clock.timeouts.connect),
             ) as response:
                 answering = True
                 await self._check(response)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from joinery.errors import NodeError
 from joinery.model_errors import PermanentModelAuth
 
 KEPT_S: Final = 60.0
@@ -140,8 +141,15 @@ class ProviderKey:
 
         Raises:
             PermanentModelAuth: It is needed and missing, or no HTTP header can carry it.
+            NodeError: It is needed, and where it is cannot be read.
         """
-        key = self.keys.key(self.provider) if self.keys else ""
+        try:
+            key = self.keys.key(self.provider) if self.keys else ""
+        except NodeError:
+            if self.needed:
+                raise
+            # A model of one's own may want no key: it says so itself if it does.
+            key = ""
         if not key and self.needed:
             raise PermanentModelAuth(
                 f"provider '{self.provider}' has no key: {self.hint}", provider=self.provider

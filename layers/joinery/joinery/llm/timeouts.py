@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from joinery.model_errors import TransientModelTimeout
 
@@ -51,6 +51,10 @@ class Timeouts:
     ending: float = ENDING_TIMEOUT_S
     question: float = QUESTION_TIMEOUT_S
 
+    def with_(self, said: Mapping[str, float]) -> Timeouts:
+        """Returns the limits with those of a call in place of these."""
+        return replace(self, **said) if said else self
+
 
 class TokenClock:
     """The moment by which the next token must have come; `time.monotonic()` throughout.
@@ -60,12 +64,13 @@ class TokenClock:
         deadline: When the call must have ended, whatever comes.
 
     Attributes:
+        timeouts: The limits.
         at: That moment.
         moved: Is told when it changes.
     """
 
     def __init__(self, timeouts: Timeouts, deadline: float) -> None:
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._deadline = deadline
         self._started = False
         self.at = min(deadline, time.monotonic() + timeouts.first_token)
@@ -74,20 +79,20 @@ class TokenClock:
     def token(self) -> None:
         """A token has come: the time for the next one begins."""
         self._started = True
-        self._move(self._timeouts.idle)
+        self._move(self.timeouts.idle)
 
     def ending(self) -> None:
         """The answer is complete: only the end of the stream is awaited."""
-        self._move(self._timeouts.ending)
+        self._move(self.timeouts.ending)
 
     def error(self, provider: str) -> TransientModelTimeout:
         """Returns the error for the limit that was passed."""
         if time.monotonic() >= self._deadline:
             phase, text = "deadline", "did not end its answer in the time that the node has"
         elif self._started:
-            phase, text = "idle", f"sent no further token for {self._timeouts.idle:g} s"
+            phase, text = "idle", f"sent no further token for {self.timeouts.idle:g} s"
         else:
-            phase, text = "first_token", f"sent no token within {self._timeouts.first_token:g} s"
+            phase, text = "first_token", f"sent no token within {self.timeouts.first_token:g} s"
         return TransientModelTimeout(f"{provider} {text}", phase=phase)
 
     def _move(self, seconds: float) -> None:

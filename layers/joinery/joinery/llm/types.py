@@ -116,6 +116,8 @@ class CallContext:
         deadline: `time.monotonic()` at which the call must have ended.
         cancelled: Polled between chunks; when it returns True the provider closes
             the connection and stops yielding.
+        timeouts: What the model's ref says of `connect`, `first_token` and `idle`, in
+            seconds; the provider's own limits hold for the rest.
     """
 
     node_id: str
@@ -123,6 +125,7 @@ class CallContext:
     call: int
     deadline: float
     cancelled: Callable[[], bool] = field(default=lambda: False)
+    timeouts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

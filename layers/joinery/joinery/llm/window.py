@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from joinery.llm.types import Message
+from joinery.llm.types import Message, ToolSpec
 from joinery.model_errors import PermanentContextTooLong
 
 Fit = Literal["fail", "cut"]
@@ -59,6 +59,11 @@ def estimate_prompt(messages: Sequence[Message]) -> int:
     texts = sum(estimate_tokens(m.content) + TOKENS_PER_MESSAGE for m in messages)
     calls = sum(estimate_tokens(c.name + c.arguments) for m in messages for c in m.tool_calls)
     return texts + calls + TOKENS_FOR_REPLY
+
+
+def estimate_specs(tools: Sequence[ToolSpec]) -> int:
+    """Returns about how many tokens what a model is told of its tools has."""
+    return sum(estimate_tokens(f"{t.name} {t.description} {t.parameters}") for t in tools)
 
 
 def fit_messages(

@@ -17,7 +17,6 @@ from joinery import agent_errors as errors
 from joinery.errors import RunCancelled, RunSuspended, TransientOutputInvalid
 from joinery.llm.types import Message, ToolCall, ToolSpec, Usage
 from joinery.model_errors import PermanentContextTooLong
-from joinery.nodes import prompted_tools
 from joinery.nodes.asking import Answer, Question, ask_model
 from joinery.nodes.base import NodeContext, NodeResult
 from joinery.nodes.compaction import RECOVERIES, Compactor
@@ -221,25 +220,11 @@ class Agent:
             )
             self._context.streams.part("text", PART)
             try:
-                return self._asked(question)
+                return ask_model(self._context, question)
             except PermanentContextTooLong as error:
                 if recovery == RECOVERIES or not self._recover(round_, error):
                     raise
         raise AssertionError("unreachable")
-
-    def _asked(self, question: Question) -> Answer:
-        """Asks as the model can be asked: natively, or in words where it knows no tools."""
-        context, settings = self._context, self._spec["model"]
-        if not prompted_tools.by_prompt(settings, context.models.resolve(settings)[1]):
-            return ask_model(context, question)
-        plain = prompted_tools.asked(question)
-        answer = ask_model(context, plain)
-        if not plain.shown:
-            answer = prompted_tools.answered(answer)
-            context.streams.add("text", answer.text)  # only now is it known what it is
-            for index, call in enumerate(answer.tool_calls):
-                context.streams.add(f"call.{question.round}.{index}", call.arguments)
-        return answer
 
     # -- the window --------------------------------------------------------------------
 
@@ -354,11 +339,14 @@ class Agent:
             now.cached_tokens - before.cached_tokens,
             now.reasoning_tokens - before.reasoning_tokens,
         )
+        spend = meter.by_model.get((provider, model))
+        price = spend.each[-1][0] if spend and spend.each else None
         return {
             "tokens": asdict(tokens),
             "calls": meter.model_calls - calls,
             "provider": provider,
             "model": model,
+            **({"price": dict(price)} if price else {}),
         }
 
 

@@ -1,4 +1,4 @@
-"""One call of a model by a node: what is asked, where the answer goes and what it used.
+"""One question to a model by a node, and to those that stand in for it.
 
 Every node that asks a model does it here, so that limits, budgets and fallbacks hold
 for all of them alike.
@@ -6,140 +6,136 @@ for all of them alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from joinery.errors import RunCancelled
-from joinery.llm.types import (
-    CallContext,
-    Finished,
-    Message,
-    ModelRequest,
-    TextChunk,
-    ToolCall,
-    ToolCallChunk,
-    ToolSpec,
-    Usage,
-)
-from joinery.model_errors import TransientModelStream
+from joinery.errors import NodeError, Permanent, RunCancelled, Transient
+from joinery.llm import retrying
 from joinery.nodes.base import NodeContext
+from joinery.nodes.calling import OUTPUT_TOKENS_RESERVE, Answer, OneModel, Question, tell_wait
 
-OUTPUT_TOKENS_RESERVE = 512
-"""Room left for the answer when a prompt is fitted and `max_tokens` is not set."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a node asks.
-
-    Attributes:
-        model: Which model, and how it samples: `{provider?, name?, temperature?, …}`.
-        messages: The whole conversation.
-        fit: What happens to a prompt that the model's window does not hold.
-        schema: JSON Schema that the answer must match.
-        tools: What the model may call.
-        tool_choice: `auto`, `none` or `required`.
-        round: Which round of an agent it is: arguments of calls are shown under its number.
-        shown: Whether viewers see the answer while it is made.
-    """
-
-    model: Mapping[str, Any]
-    messages: tuple[Message, ...]
-    fit: Literal["fail", "cut"] = "fail"
-    schema: Mapping[str, Any] | None = None
-    tools: tuple[ToolSpec, ...] = ()
-    tool_choice: str = "auto"
-    round: int = 0
-    shown: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model answered.
-
-    Attributes:
-        text: The text of this call alone.
-        usage: What it used.
-        reason: Why it ended: `stop`, `length` or `tool_calls`.
-        tool_calls: The calls that it asks for, in order.
-        provider: Who answered.
-        model: Its name there.
-    """
-
-    text: str
-    usage: Usage
-    reason: str
-    tool_calls: tuple[ToolCall, ...]
-    provider: str
-    model: str
+__all__ = ["OUTPUT_TOKENS_RESERVE", "Answer", "Question", "ask_model"]
 
 
 def ask_model(context: NodeContext, question: Question) -> Answer:
     """Asks a model, streams its text to the viewers of the node, and returns the answer.
 
+    Where the model fails in a way that another one may not, the next of its `fallback`
+    is asked, as long as nothing was shown.
+
     Raises:
         RunCancelled: The run was cancelled meanwhile.
-        NodeError: What went wrong at the model, see `joinery.model_errors`.
+        NodeError: What went wrong at the model, see `joinery.model_errors`. Of several
+            models, that of the first which a later attempt may find well again, else of
+            the first; `details.tried` tells of all.
     """
-    settings = question.model
-    provider, name = context.models.resolve(settings)
-    request = ModelRequest(
-        model=name,
-        messages=_fit(context, provider.context_window(name), question),
-        temperature=settings.get("temperature"),
-        top_p=settings.get("top_p"),
-        max_tokens=settings.get("max_tokens"),
-        stop=tuple(settings.get("stop") or ()),
-        seed=settings.get("seed"),
-        schema=question.schema,
-        tools=question.tools,
-        tool_choice=question.tool_choice,
-        reasoning=settings.get("reasoning"),
-        schema_by=settings.get("schema_by"),
-    )
-    call = CallContext(
-        node_id=context.node.id,
-        path=context.path,
-        call=context.next_call(),
-        deadline=context.deadline,
-        cancelled=context.cancelled,
-    )
-    finished: Finished | None = None
-    said: list[str] = []
-    for chunk in provider.stream(request, call):
-        if isinstance(chunk, TextChunk):
-            if question.shown:
-                context.streams.add(chunk.stream, chunk.text)
-            if chunk.stream == "text":
-                said.append(chunk.text)
-        elif isinstance(chunk, ToolCallChunk):
-            if question.round:
-                context.streams.add(f"call.{question.round}.{chunk.index}", chunk.arguments)
-        elif isinstance(chunk, Finished):
-            finished = chunk
-            context.meter.usage += chunk.usage
-    if context.cancelled():
-        raise RunCancelled("the run was cancelled while the model answered")
-    if finished is None:
-        raise TransientModelStream("the model's answer ended without an end")
-    return Answer(
-        text="".join(said),
-        usage=finished.usage,
-        reason=finished.reason,
-        tool_calls=finished.tool_calls,
-        provider=provider.name,
-        model=name,
-    )
+    refs = [question.model, *(question.model.get("fallback") or ())]
+    _sit_out(context, refs)
+    failures: list[tuple[Mapping[str, Any], NodeError]] = []
+    at = 0
+    while True:
+        asked = OneModel(context, question, refs[at], stand_in=at + 1 < len(refs))
+        try:
+            return asked.answer()
+        except (Transient, Permanent) as error:
+            failures.append((refs[at], error))
+            if asked.shown:
+                raise _dated(context, error) from error
+            following = _following(context, refs, at, asked, error)
+            if following is None:
+                raise _dated(context, _told(failures)) from error
+            _tell(context, refs[at], refs[following], error)
+            at = following
 
 
-def _fit(context: NodeContext, window: int | None, question: Question) -> tuple[Message, ...]:
-    if window is None:
-        return question.messages
-    from joinery.llm.window import fit_messages
+def _sit_out(context: NodeContext, refs: Sequence[Mapping[str, Any]]) -> None:
+    """Waits until the time that a server named in the attempt before, as far as there is time.
 
-    reserve = question.model.get("max_tokens") or OUTPUT_TOKENS_RESERVE
-    fitted, cut = fit_messages(question.messages, window, reserve, question.fit)
-    if cut is not None:
-        context.emit("input.cut", {"kept_chars": cut.kept_chars, "total_chars": cut.total_chars})
-    return tuple(fitted)
+    A Retry of Step Functions comes after its own backoff, whatever a server asks for.
+    """
+    if len(refs) > 1 or context.meter.model_calls > context.meter.recovered:
+        return
+    wait = float(context.before.details.get("retry_at") or 0.0) - context.calls.clock()
+    if not 0 < wait < context.deadline - context.calls.now() - retrying.ROOM_S:
+        return
+    provider, name = context.models.resolve(refs[0])
+    tell_wait(context, provider.name, name, wait, "asked")
+    if not context.calls.pause(wait, context.cancelled):
+        raise RunCancelled("the run was cancelled before the model was asked")
+
+
+def _following(
+    context: NodeContext,
+    refs: Sequence[Mapping[str, Any]],
+    at: int,
+    asked: OneModel,
+    error: NodeError,
+) -> int | None:
+    """Returns which model is asked next; None when no other would help."""
+    if retrying.another_helps(error):
+        return at + 1 if at + 1 < len(refs) else None
+    if not retrying.is_too_long(error):
+        return None
+    window = error.details.get("window_tokens") or asked.window
+    for later in range(at + 1, len(refs)):
+        larger = _window(context, refs[later])
+        if window and larger and larger > window:
+            return later
+    return None
+
+
+def _window(context: NodeContext, ref: Mapping[str, Any]) -> int | None:
+    try:
+        provider, name = context.models.resolve(ref)
+    except NodeError:
+        return None
+    return provider.context_window(name)
+
+
+def _told(failures: Sequence[tuple[Mapping[str, Any], NodeError]]) -> NodeError:
+    """Returns the error that stands for all."""
+    errors = [error for _, error in failures]
+    chosen = next((error for error in errors if isinstance(error, Transient)), errors[0])
+    if len(failures) == 1:
+        return chosen
+    tried = [
+        {"model": _label(ref), "code": error.code, "message": error.message}
+        for ref, error in failures
+    ]
+    return type(chosen)(chosen.message, **{**chosen.details, "tried": tried})
+
+
+def _dated(context: NodeContext, error: NodeError) -> NodeError:
+    """Returns the error as the next attempt needs it, and a person who reads it.
+
+    It has the moment at which its server may be asked again, and where nobody was asked
+    at all, because a breaker was open, what had gone wrong before.
+    """
+    asked = retrying.asked_wait(error)
+    if asked is None or not isinstance(error, Transient):
+        return error
+    details = {**error.details, "retry_at": round(context.calls.clock() + asked, 3)}
+    message = error.message
+    before = context.before.details.get("before") or (context.before.error or {}).get("message")
+    if error.details.get("breaker") and before:
+        details["before"] = before
+        message = f"{message}. Before: {before}"
+    return type(error)(message, **details)
+
+
+def _tell(
+    context: NodeContext, ref: Mapping[str, Any], other: Mapping[str, Any], error: NodeError
+) -> None:
+    data = {
+        "attempt": context.attempt,
+        "model": _label(ref),
+        "next": _label(other),
+        "reason": error.code,
+        "error": error.to_dict(),
+    }
+    context.emit("model.fallback", data)
+
+
+def _label(ref: Mapping[str, Any]) -> str:
+    """Returns `provider/name` as far as the workflow says them."""
+    return "/".join(str(ref[part]) for part in ("provider", "name") if ref.get(part)) or "default"

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from joinery.llm.calls import Calls
 from joinery.llm.types import Usage
+from joinery.nodes.guard import Guard, NoGuard
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
 from joinery.tools.services import ToolServices
+from joinery.tracing import NO_TRACE, Trace
 
 if TYPE_CHECKING:
     from joinery.compiler.plan import Plan, PlanNode
@@ -37,20 +40,70 @@ class Inbox(Protocol):
 
 
 @dataclass(slots=True)
+class Spend:
+    """What one model was used for in one attempt.
+
+    Attributes:
+        provider: Who answered.
+        model: The model's name there.
+        calls: Calls of it that were begun.
+        usage: What they used together.
+        each: Of each answer the price that the workflow gives, if any, and what it used.
+    """
+
+    provider: str
+    model: str
+    calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+    each: list[tuple[Mapping[str, Any] | None, Usage]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Meter:
-    """Model calls begun and tokens used in one attempt.
+    """Model calls begun and tokens used in one attempt, by provider and model.
 
     Attributes:
         model_calls: Calls begun.
-        usage: Tokens of all of them.
+        by_model: What each model was used for.
         recovered: Of the calls, those of attempts that died before they recorded them.
+        below: What runs that its tools began used, each as a run's `usage` has it.
     """
 
     model_calls: int = 0
-    usage: Usage = field(default_factory=Usage)
+    by_model: dict[tuple[str, str], Spend] = field(default_factory=dict)
     recovered: int = 0
+    below: list[Mapping[str, Any]] = field(default_factory=list)
 
-    def recover(self, usage: Usage, calls: int, provider: str, model: str) -> None:
+    @property
+    def usage(self) -> Usage:
+        """What all calls used together."""
+        return sum((spend.usage for spend in self.by_model.values()), Usage())
+
+    def add(
+        self,
+        provider: str,
+        model: str,
+        usage: Usage | None,
+        price: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Counts a call that has ended.
+
+        Args:
+            provider: Who was asked.
+            model: The model's name there.
+            usage: What it used; None where it failed and nobody knows.
+            price: The price that the workflow gives the model.
+        """
+        self._note(provider, model, usage, price, calls=1)
+
+    def recover(
+        self,
+        usage: Usage,
+        calls: int,
+        provider: str,
+        model: str,
+        price: Mapping[str, Any] | None = None,
+    ) -> None:
         """Adds what an earlier attempt used and only its journal tells.
 
         Args:
@@ -58,10 +111,49 @@ class Meter:
             calls: How many calls it were.
             provider: Who answered.
             model: Which model.
+            price: The price that the workflow gives the model.
         """
         self.model_calls += calls
         self.recovered += calls
-        self.usage += usage
+        self._note(provider, model, usage, price, calls=calls)
+
+    def _note(
+        self,
+        provider: str,
+        model: str,
+        usage: Usage | None,
+        price: Mapping[str, Any] | None,
+        *,
+        calls: int,
+    ) -> None:
+        spend = self.by_model.setdefault((provider, model), Spend(provider, model))
+        spend.calls += calls
+        if usage is not None:
+            spend.usage += usage
+            spend.each.append((price, usage))
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """How the attempt before ended, where it told.
+
+    Attributes:
+        error: Its error, as it was stored; None before the first attempt.
+        texts: Returns the text that an attempt, by its number, streamed as `text`.
+    """
+
+    error: Mapping[str, Any] | None = None
+    texts: Callable[[int], str] = lambda _: ""
+
+    @property
+    def code(self) -> str:
+        """The code of its error; `""` where there is none."""
+        return str((self.error or {}).get("code") or "")
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """The facts of its error."""
+        return (self.error or {}).get("details") or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +177,10 @@ class NodeContext:
         workflows: Runs other workflows for tools; None where that is not possible.
         inbox: What people tell the agents of the run while they work.
         calls_before: Model calls of earlier attempts, as far as they were recorded.
+        guard: Asked before each call of a model.
+        calls: What all calls of models share.
+        before: How the attempt before ended.
+        trace: Where spans of this attempt are opened.
         run_id: The run.
         owner: Whose run it is: what acts for somebody takes it from here and nowhere else.
         session_id: The run's session, where it has one.
@@ -107,6 +203,10 @@ class NodeContext:
     tool_services: ToolServices = field(default_factory=ToolServices)
     workflows: Workflows | None = None
     calls_before: int = 0
+    guard: Guard = field(default_factory=NoGuard)
+    calls: Calls = field(default_factory=Calls)
+    before: Before = Before()
+    trace: Trace = NO_TRACE
     run_id: str = ""
     owner: str = ""
     session_id: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from joinery import limits
@@ -29,7 +30,8 @@ def call(context: NodeContext) -> NodeResult:
     if left <= 0:
         raise PermanentCodeTimeout("there was no time left to run the code")
     request = CodeRequest(spec["code"], spec["function"], arguments, left)
-    outcome = context.code.run(request, context.cancelled)
+    with context.trace.tool(spec["function"]) if context.node.type == "tool" else nullcontext():
+        outcome = context.code.run(request, context.cancelled)
     result: dict[str, Any] = {"output": outcome.output}
     if isinstance(outcome.output, str):
         result["text"] = outcome.output

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from joinery.llm.types import Message, ToolSpec
-from joinery.llm.window import estimate_prompt, estimate_tokens
+from joinery.llm.window import estimate_prompt, estimate_specs
 from joinery.tools.cutting import shortened
 
 KEPT: Final = ((2, 2), (1, 1), (0, 1))
@@ -163,6 +163,6 @@ def limit_of(window: int, tools: Sequence[ToolSpec], model: Mapping[str, Any]) -
 
     Room is kept for the answer, for the tools, and for what an estimate gets wrong.
     """
-    specs = sum(estimate_tokens(f"{t.name} {t.description} {t.parameters}") for t in tools)
+    specs = estimate_specs(tools)
     output = max(int(model.get("max_tokens") or 0), min(OUTPUT_TOKENS, window // 4))
     return max(window // 4, min(window * 9 // 10, window - output - 512) - specs)

@@ -135,6 +135,7 @@ class Results:
             context.session_id,
             context.cancelled,
             begins,
+            lambda pending: context.trace.tool(calls[pending.index].name, calls[pending.index].id),
             context.deadline,
         )
 
@@ -160,7 +161,11 @@ class Results:
         if told.cut:
             entry["whole"] = self._journal.put_whole(_entry(round_, index, "result"), told.whole)
             entry["content"] += reading.hint(f"{round_}.{index}", len(told.whole))
+        if result.usage:
+            entry["below"] = dict(result.usage)
         self._journal.put(_entry(round_, index, "result"), entry)
+        if result.usage:
+            self._context.meter.below.append(result.usage)
         self._tell(_named(round_, index, call), entry, code, made.seconds)
         return self._as_noted(entry)
 

@@ -27,6 +27,7 @@ from joinery.nodes.base import NodeResult
 from joinery.runs.invocation import Invocation
 from joinery.runs.model import Address, NodeRecord, RunRecord
 from joinery.runs.ports import ClaimLost
+from joinery.runs.usage import added
 from joinery.runs.waits import reach, wake, wake_forgotten
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _end_node(inv: Invocation, record: NodeRecord, child: RunRecord) -> NodeErro
     from joinery.runs.outcome import record_outcome
     from joinery.runs.watch import Watch
 
-    record = record.with_(usage=_added(record.usage, child.usage))
+    record = record.with_(usage=added(record.usage, child.usage))
     result: NodeResult | NodeError
     if child.status == "completed":
         result = NodeResult(_result(inv.deps.store.outputs(child.run_id) or {}))
@@ -225,13 +226,3 @@ def _try_again(
         raise TransientClaimed(f"somebody else has ended node '{inv.node.id}'") from None
     inv.publish(stored)
     return failure
-
-
-def _added(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a node's usage with a child run's; empty where no model was called."""
-    if not before and not more.get("model_calls"):
-        return {}
-    names = ("input_tokens", "output_tokens", "model_calls")
-    total = {name: int(before.get(name, 0)) + int(more.get(name, 0)) for name in names}
-    estimated = bool(before.get("estimated")) or bool(more.get("estimated"))
-    return {**total, "estimated": estimated}

@@ -23,6 +23,7 @@ from joinery.errors import (
     PermanentInternal,
     PermanentTimeout,
     RunCancelled,
+    RunSuspended,
     TransientChildFailed,
     TransientClaimed,
 )
@@ -36,6 +37,7 @@ from joinery.runs.outcome import fail, record_outcome
 from joinery.runs.ports import ChildRuns, ClaimLost
 from joinery.runs.quorum import visible
 from joinery.runs.scope import build_scope
+from joinery.runs.terms import for_child
 from joinery.runs.waits import raise_failed, register
 from joinery.runs.watch import Watch
 from joinery.workflow.expressions import compile_value
@@ -139,7 +141,7 @@ def _create(inv: Invocation, record: NodeRecord, plan: Plan, given: dict[str, An
         version=spec["version"],
         given=given,
         session_id=run.session_id,
-        extra=deps.store.extra(run.run_id),
+        extra=for_child(inv.plan, run, deps.store.extra(run.run_id)),
         run_id=record.child,
         parent=Parent(run.run_id, inv.node.id, record.key.ord, record.key.path, run.depth + 1),
     )
@@ -160,11 +162,13 @@ def _follow(inv: Invocation, record: NodeRecord) -> NodeRecord:
     register(inv, record)
     child = store.get_run(record.child)
     # One that was paused or resumed is its owner's to start again.
-    begun = child.execution_arn or child.status == "paused" or child.incarnation > 1
+    begun = child.execution_arn or child.status in ("paused", "suspended") or child.incarnation > 1
     if not begun and not child.closed:
         left = record.started_at + inv.node.timeout_s - inv.deps.clock()
         start_child(inv, ports, child, max(left, 0.0))
         child = store.get_run(record.child)
+    if child.status in ("paused", "suspended") and inv.waker is None:
+        raise RunSuspended(f"the child run {child.run_id} is {child.status}")
     if not child.closed:
         return record
     settle(inv.deps, child)

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from joinery import limits
-from joinery.runs.end import total_usage
 from joinery.runs.model import NodeRecord, RunRecord
+from joinery.runs.usage import total_usage
 
 INVOCATION: Final = "lambda.Invoke"
 """Under this name each invocation of a node counts itself among the calls."""
@@ -59,6 +59,7 @@ def run_cost(
     *,
     predicted: int,
     exact: bool = True,
+    estimate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Returns what `GET /runs/{run_id}/cost` answers.
 
@@ -69,10 +70,12 @@ def run_cost(
         calls: AWS calls of its invocations by `service.Operation`, and their time.
         predicted: Transitions of its machine for the way that its nodes took.
         exact: Whether the transitions were counted, and not foretold.
+        estimate: What it was expected to use, as it was pinned.
 
     Returns:
         `{run_id, status, transitions, transitions_predicted, transitions_counted, aws_calls,
-        tokens, model_calls, price_usd, price_by_service}`, prices in US dollars.
+        tokens, models, model_calls, price_usd, price_by_service}`, prices in US dollars; those
+        of models stand in `models` alone.
     """
     usage = total_usage(records)
     prices = {
@@ -94,6 +97,11 @@ def run_cost(
             "input_tokens": usage["input_tokens"],
             "output_tokens": usage["output_tokens"],
             "estimated": usage["estimated"],
+        },
+        "models": {
+            "usd": usage["usd"],
+            **({"expected_usd": estimate["usd"]} if estimate else {}),
+            **({"unpriced": usage["unpriced"]} if usage.get("unpriced") else {}),
         },
         "price_usd": round(sum(prices.values()), _DIGITS),
         "price_by_service": {name: round(price, _DIGITS) for name, price in prices.items()},

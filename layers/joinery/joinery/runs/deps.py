@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from joinery import limits
+from joinery.llm.calls import Calls
+from joinery.llm.prices import Prices, known_prices
 from joinery.nodes.base import Models
 from joinery.runs.ports import ChildRuns, Publisher, RunStore, Waits
 from joinery.sandbox.types import CodeRunner, NoCodeRunner
 from joinery.tools.services import ToolServices
+from joinery.tracing import NO_TRACER, Tracer
 
 LEASE_S = 15.0
 """A claim is held this long at a time.
@@ -38,6 +41,10 @@ class Deps:
         durable_s: Most time that streamed text is not yet stored.
         code: Runs code that users write.
         children: Starts child runs; None where there are none.
+        prices: Returns what models cost.
+        stage: What names of models are looked up for; None where plans have models already.
+        calls: What all calls of models share.
+        tracer: Where spans of runs and nodes go.
         tool_services: What tools may use: secrets, and the way out.
     """
 
@@ -50,6 +57,10 @@ class Deps:
     durable_s: float = limits.DURABLE_INTERVAL_S
     code: CodeRunner = field(default_factory=NoCodeRunner)
     children: ChildRuns | None = None
+    prices: Callable[[], Prices] = known_prices
+    stage: str | None = None
+    calls: Calls = field(default_factory=Calls)
+    tracer: Tracer = NO_TRACER
     tool_services: ToolServices = field(default_factory=ToolServices)
 
     @property

@@ -13,22 +13,12 @@ from joinery.runs.deps import Deps
 from joinery.runs.lists import seen_records
 from joinery.runs.model import NodeRecord, RunRecord, addresses_for
 from joinery.runs.scope import build_scope
+from joinery.runs.usage import total_usage
 from joinery.workflow.expressions import compile_value
 from joinery.workflow.graph import END
 
 _END_REACH: Final = 50
 """How far behind the head the end is looked for: nodes that were running may come after it."""
-
-
-def total_usage(records: Sequence[NodeRecord]) -> dict[str, Any]:
-    """Returns the usage of a run: the sum over its nodes and rounds."""
-    total = {"input_tokens": 0, "output_tokens": 0, "model_calls": 0}
-    estimated = False
-    for record in records:
-        for name in total:
-            total[name] += int(record.usage.get(name, 0))
-        estimated = estimated or bool(record.usage.get("estimated"))
-    return {**total, "estimated": estimated}
 
 
 def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
@@ -65,6 +55,7 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
     )
     if stored:
         deps.publisher.publish(run.run_id, stored)
+        deps.tracer.ended(run, "completed", now)
     else:
         tell_end_again(deps, run.run_id)
     after_close(deps, run, nodes)
@@ -122,6 +113,7 @@ def close_failed(
     )
     if stored:
         deps.publisher.publish(run.run_id, stored)
+        deps.tracer.ended(run, status, now, shown)
     after_close(deps, run, records)
 
 

@@ -13,6 +13,9 @@ from joinery.runs.model import NodeRecord, RunRecord, common_depth
 from joinery.runs.start import create_run
 from joinery.workflow.bodies import DONE
 
+_ANEW: Final = ("estimate", "around")
+"""What of the old run's terms is settled anew: a fork has a ledger of its own."""
+
 TOLD_AT_ONCE: Final = 300
 """Nodes that one event names, so that a socket can carry it."""
 
@@ -32,7 +35,7 @@ def fork(
     Args:
         deps: Ports.
         plan: The plan of the run.
-        run: The run to fork; it has ended or is paused.
+        run: The run to fork; it has ended, is paused or suspended.
         node_id: The first node to run again; None runs everything again.
         path: Which of its rounds or items, the first when None.
         inputs: Inputs that change; the others stay as they were.
@@ -46,7 +49,7 @@ def fork(
         InvalidRequest: There is no such node, or it did not run at this path.
         InvalidInput: All that is wrong with the inputs.
     """
-    if not run.closed and run.status != "paused":
+    if not run.closed and run.status not in ("paused", "suspended"):
         raise Conflict(f"a run that is {run.status} cannot be forked: pause it", status=run.status)
     records = deps.store.nodes(run.run_id)
     kept = _kept(plan, records, node_id, path) if node_id else []
@@ -59,7 +62,7 @@ def fork(
         given={**deps.store.inputs(run.run_id), **inputs},
         idempotency_key=idempotency_key,
         session_id=run.session_id,
-        extra=deps.store.extra(run.run_id),
+        extra={n: v for n, v in deps.store.extra(run.run_id).items() if n not in _ANEW},
         forked_from=run.run_id,
     )
     if not kept or made.execution_arn:

@@ -154,6 +154,8 @@ class _Walk:
 
     def _stop_children(self, failure: NodeError) -> None:
         """Closes the failed run at once where nodes wait, which ends what they wait for."""
+        if isinstance(failure, RunSuspended):
+            return
         records = self.deps.store.nodes(self.run.run_id)
         if any(record.status == "waiting" for record in records):
             close_failed(self.deps, self.run, failure)

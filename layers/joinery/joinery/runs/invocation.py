@@ -138,6 +138,11 @@ class Invocation:
             self.head = max(self.head, stored[-1]["head"])
             self.deps.publisher.publish(self.run_id, stored)
 
+    def said(self, attempt: int) -> str:
+        """Returns what an attempt of the node streamed as `text`, as far as it is stored."""
+        pieces = self.deps.store.texts_of(self.run_id, self.key, attempt)
+        return "".join(piece.text for piece in pieces if piece.stream == "text")
+
     def skip_event(self, records: Sequence[NodeRecord]) -> Event:
         """Returns the one event that tells of all these skips."""
         return with_nodes(self.event("nodes.skipped", {}), records)

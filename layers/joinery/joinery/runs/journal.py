@@ -94,6 +94,14 @@ class Journal:
             if entry.attempt > self._record.metered and "usage" in entry.value
         ]
 
+    def below(self, *, metered: bool) -> Sequence[Mapping[str, Any]]:
+        """Returns what runs that tools began used: what the record has of it, or has not."""
+        return [
+            entry.value["below"]
+            for entry in self._entries.values()
+            if (entry.attempt <= self._record.metered) == metered and "below" in entry.value
+        ]
+
 
 def open_journal(
     store: RunStore, run_id: str, node: PlanNode, record: NodeRecord, meter: Meter
@@ -115,8 +123,13 @@ def open_journal(
     journal = Journal(store, run_id, record, earlier)
     for spent in journal.unmetered():
         meter.recover(
-            Usage(**spent["tokens"]), int(spent["calls"]), spent["provider"], spent["model"]
+            Usage(**spent["tokens"]),
+            int(spent["calls"]),
+            spent["provider"],
+            spent["model"],
+            spent.get("price"),
         )
+    meter.below.extend(journal.below(metered=False))
     return journal
 
 
@@ -127,3 +140,10 @@ def started(node: PlanNode, record: NodeRecord, journal: Journal | None) -> dict
     if kept:
         data["kept"] = {name: len(text) for name, text in kept.items()}
     return data
+
+
+def calls_before(record: NodeRecord, journal: Journal | None) -> int:
+    """Returns the model calls of a node's earlier attempts, without those of its tools' runs."""
+    below = journal.below(metered=True) if journal else ()
+    calls = int(record.usage.get("model_calls", 0))
+    return max(0, calls - sum(int(usage.get("model_calls", 0)) for usage in below))

@@ -38,8 +38,8 @@ def close_ended(deps: Deps, detail: Mapping[str, Any]) -> str:
 
     Returns:
         What was done: `closed`, `open` (the execution goes on, or succeeded and its last
-        Task closes the run), `was_closed`, `paused`, `superseded` (the run has a newer execution)
-        or `unknown` (no run of ours).
+        Task closes the run), `was_closed`, `paused`, `suspended`, `superseded` (the run has
+        a newer execution) or `unknown` (no run of ours).
     """
     status = str(detail.get("status", ""))
     if status not in _ENDINGS:
@@ -59,8 +59,8 @@ def close_ended(deps: Deps, detail: Mapping[str, Any]) -> str:
         tell_end_again(deps, run_id)
         after_close(deps, run, deps.store.nodes(run_id))
         return "was_closed"
-    if run.status == "paused":
-        return "paused"
+    if run.status in ("paused", "suspended"):
+        return run.status
     ended = _ENDINGS[status]
     if deps.store.control(run_id).cancel:
         ended = "cancelled"

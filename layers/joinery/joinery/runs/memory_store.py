@@ -11,8 +11,9 @@ from typing import Any
 
 from joinery.events.make import Event, with_nodes, without_skips
 from joinery.runs.joins import JoinState
+from joinery.runs.memory_control import Steered
 from joinery.runs.memory_journals import MemoryJournals
-from joinery.runs.memory_waits import HeldRun, MemoryWaits
+from joinery.runs.memory_waits import HeldRun
 from joinery.runs.model import (
     RUN_OPEN,
     Address,
@@ -20,7 +21,6 @@ from joinery.runs.model import (
     NodeKey,
     NodeRecord,
     RunRecord,
-    reset,
 )
 from joinery.runs.ports import (
     AlreadyTerminal,
@@ -30,9 +30,10 @@ from joinery.runs.ports import (
     Loaded,
     TextPiece,
 )
+from joinery.runs.usage import beyond
 
 
-class MemoryStore(MemoryWaits, MemoryJournals):
+class MemoryStore(Steered, MemoryJournals):
     """Implements `RunStore` with dictionaries under one lock."""
 
     # -- runs --------------------------------------------------------------------------
@@ -102,53 +103,20 @@ class MemoryStore(MemoryWaits, MemoryJournals):
             held = self._run(run.run_id)
             if held.record.status not in RUN_OPEN or held.record.incarnation != run.incarnation:
                 return []
+            if run.session_id and run.parent is None:
+                more = beyond(usage or {}, held.record.usage)
+                self.ledgers.add_session(run.owner, run.session_id, more)
             held.record = replace(
                 held.record, status=status, ended_at=at, error=error, usage=usage or {}
             )
             held.outputs = outputs
             return self._stamp(held, [event])
 
-    def pause_run(self, run: RunRecord, event: Event) -> list[Event]:
-        """See `RunStore.pause_run`."""
-        with self._lock:
-            held = self._run(run.run_id)
-            open_ = held.record.status in RUN_OPEN - {"paused"}
-            if not open_ or held.record.incarnation != run.incarnation:
-                return []
-            held.record = replace(held.record, status="paused")
-            held.control = replace(held.control, pause=True)
-            return self._stamp(held, [event])
-
-    def reopen_run(self, run: RunRecord, event: Event) -> list[Event]:
-        """See `RunStore.reopen_run`."""
-        with self._lock:
-            held = self._run(run.run_id)
-            if (held.record.status, held.record.incarnation) != (run.status, run.incarnation):
-                return []
-            held.record = replace(
-                held.record, status="running", incarnation=run.incarnation + 1,
-                execution_arn="", ended_at=0.0, error=None,
-            )  # fmt: skip
-            held.control = replace(held.control, pause=False, cancel=False)
-            return self._stamp(held, [event])
-
-    def reset_node(self, run_id: str, record: NodeRecord) -> None:
-        """See `RunStore.reset_node`."""
-        with self._lock:
-            nodes = self._run(run_id).nodes
-            if nodes.get(record.key) == record:
-                nodes[record.key] = reset(record)
-
-    def adopt(self, run_id: str, records: Sequence[NodeRecord]) -> None:
-        """See `RunStore.adopt`."""
-        with self._lock:
-            for record in records:
-                self._run(run_id).nodes.setdefault(record.key, record)
-
     def delete_run(self, run_id: str) -> bool:
         """See `RunStore.delete_run`."""
         with self._lock:
             self._runs.pop(run_id, None)
+            self.ledgers.delete(run_id)
             self._forget(run_id)
             return True
 

@@ -161,6 +161,7 @@ class RunRecord:
     request_hash: str = ""
     parent: Parent | None = None
     forked_from: str = ""
+    resumed_at: float = 0.0
     asked: bool = False
     """Whether a node of it has ever waited for a person."""
 

@@ -20,6 +20,7 @@ from joinery.errors import (
     TransientStore,
 )
 from joinery.events.make import Event
+from joinery.llm.retrying import asked_wait, is_allowed
 from joinery.nodes.base import NodeResult
 from joinery.nodes.logic import holds
 from joinery.runs.dead_paths import dead_after
@@ -282,12 +283,11 @@ def _suspend(inv: Invocation, record: NodeRecord, cause: RunSuspended) -> NoRetu
 
 
 def _may_retry(inv: Invocation, record: NodeRecord, failure: Transient) -> bool:
-    allowed = inv.node.retry_errors
-    if allowed is not None and not {failure.code, type(failure).__name__} & set(allowed):
+    if not is_allowed(failure, inv.node.retry_errors):
         return False
     if record.tries >= inv.node.attempts:
         return False
-    wait = inv.node.backoff_s * 2.0 ** (record.tries - 1)
+    wait = max(inv.node.backoff_s * 2.0 ** (record.tries - 1), asked_wait(failure) or 0.0)
     return inv.deps.clock() + wait < record.started_at + inv.node.timeout_s
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from joinery.events.make import Event
 from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
 from joinery.runs.wait_ports import ChildRuns, InboxStore, TaskToken, Waits, WaitStore
+
+if TYPE_CHECKING:
+    from joinery.runs.ledger import Ledgers
 
 __all__ = [
     "AlreadyTerminal", "ChildRuns", "ClaimHeld", "ClaimLost", "JoinChanged", "Loaded", "Publisher",
@@ -81,6 +84,11 @@ class RunStore(WaitStore, InboxStore, Protocol):
     stored: only then may they be shown to anyone.
     """
 
+    @property
+    def ledgers(self) -> Ledgers:
+        """What budgets and breakers count, and what sessions used."""
+        ...
+
     def create_run(
         self,
         run: RunRecord,
@@ -130,11 +138,25 @@ class RunStore(WaitStore, InboxStore, Protocol):
         """
         ...
 
-    def reopen_run(self, run: RunRecord, event: Event) -> list[Event]:
-        """Begins the next incarnation of a run that is paused or has failed.
+    def suspend_run(
+        self, run: RunRecord, event: Event, error: Mapping[str, Any], *, ledger: bool
+    ) -> list[Event]:
+        """Moves an open run to `suspended`, once, and raises the flag as a pause does.
 
-        Its status is `running`, without an execution; its flags are down. Returns the
-        stored event, or nothing when the run is not any more as `run` says.
+        With `ledger`, no call of this incarnation is held any more from that moment on.
+        Returns the stored event, or nothing when the run is paused, suspended or closed
+        already, or has another incarnation than `run`.
+        """
+        ...
+
+    def reopen_run(
+        self, run: RunRecord, event: Event, *before: Event, at: float = 0.0
+    ) -> list[Event]:
+        """Begins the next incarnation of a run that is paused, suspended or has failed.
+
+        Its status is `running`, without an execution; its flags are down; `at` is when.
+        Returns the stored events, those of `before` first, or nothing when the run is not
+        any more as `run` says.
         """
         ...
 
@@ -302,6 +324,9 @@ class RunStore(WaitStore, InboxStore, Protocol):
         usage: Mapping[str, Any] | None = None,
     ) -> list[Event]:
         """Ends a run once: status, outputs and event in one transaction.
+
+        What it used more than when it was closed before is added to its session, unless
+        it is a child run, which the run around it counts.
 
         Returns the stored event, or nothing when the run was closed already.
         """

@@ -12,6 +12,7 @@ from joinery.errors import Conflict, NotFound, RunCancelled
 from joinery.events.make import Event, make_event
 from joinery.runs.deps import Deps
 from joinery.runs.end import close_failed
+from joinery.runs.expect import with_terms
 from joinery.runs.ids import new_run_id, run_id_for_key
 from joinery.runs.inputs import check_inputs
 from joinery.runs.model import Parent, RunRecord
@@ -43,7 +44,7 @@ def create_run(
         given: The inputs as they were given.
         idempotency_key: The same key again gives the same run.
         session_id: The session it belongs to.
-        extra: What else it is pinned to: `{cassette?, model?}`.
+        extra: What else it is pinned to: `{cassette?, model?, budget?}`.
         run_id: Its id where that is settled, as a child run's is.
         parent: The node that it is a child run of.
         forked_from: The run that it is a fork of.
@@ -75,7 +76,8 @@ def create_run(
         forked_from=forked_from,
     )
     event = started_event(run, plan, at=now)
-    stored, events = deps.store.create_run(run, inputs, [event], extra or {})
+    pinned = with_terms(deps, plan, inputs, extra or {})
+    stored, events = deps.store.create_run(run, inputs, [event], pinned)
     if events:
         deps.publisher.publish(run_id, events)
         return stored, True

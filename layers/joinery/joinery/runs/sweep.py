@@ -84,7 +84,7 @@ def _look(deps: Deps, overdue: Overdue, describe: Describe, run_id: str) -> str:
         run = deps.store.get_run(run_id)
     except NotFound:
         return "closed"
-    if run.closed or run.status == "paused":
+    if run.closed or run.status in ("paused", "suspended"):
         return "closed"
     if not run.execution_arn:
         shown = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.plan import WAITING_TYPES, Plan, PlanNode
@@ -22,7 +22,7 @@ from joinery.errors import (
 )
 from joinery.events.make import Event
 from joinery.events.streams import TextStreams
-from joinery.nodes.base import Meter, NodeContext, NodeResult
+from joinery.nodes.base import Before, Meter, NodeContext, NodeResult
 from joinery.nodes.registry import executor
 from joinery.runs.child_end import abandon
 from joinery.runs.dead_paths import after_skip, is_taken
@@ -32,7 +32,8 @@ from joinery.runs.inbox import NodeInbox
 from joinery.runs.invocation import Invocation, Waker
 from joinery.runs.item_failure import raise_item_failure
 from joinery.runs.joins import EMPTY
-from joinery.runs.journal import Journal, open_journal, started
+from joinery.runs.journal import Journal, calls_before, open_journal, started
+from joinery.runs.late_guard import late_guard
 from joinery.runs.lists import seen_records
 from joinery.runs.model import (
     Address,
@@ -43,7 +44,7 @@ from joinery.runs.model import (
     item_paths,
 )
 from joinery.runs.outcome import again, crashed, fail, record_outcome
-from joinery.runs.ports import AlreadyTerminal, ClaimHeld, JoinChanged, TextPiece
+from joinery.runs.ports import AlreadyTerminal, ClaimHeld, JoinChanged
 from joinery.runs.quorum import (
     blamed,
     keys_of,
@@ -59,13 +60,16 @@ from joinery.runs.quorum import (
 )
 from joinery.runs.races import races_of
 from joinery.runs.scope import build_scope
+from joinery.runs.text_out import open_streams
 from joinery.runs.tool_runs import ToolRuns
+from joinery.runs.usage import used
 from joinery.runs.waiting import attach, begin
 from joinery.runs.watch import Watch
 from joinery.workflow.graph import END, START
 
 if TYPE_CHECKING:
     from joinery.runs.walk import Pace
+    from joinery.tracing import Trace
 
 log = logging.getLogger(__name__)
 
@@ -302,17 +306,19 @@ class _Runner(Invocation):
         races = races_of(self.plan)
         around = [races.key(join, self.path) for join in races.around.get(self.node.id, ())]
         watch = Watch(self.deps, self.run_id, record, self.control, around)
-        streams = self._streams(record, watch, journal)
+        streams = open_streams(self, record, watch, journal)
         watch.start(streams)
         result: NodeResult | NodeError
+        trace = self.deps.tracer.attempt(self.run, self.node, self.path, record.attempt)
         try:
-            context = self._context(record, streams, watch, meter, journal)
+            context = self._context(record, streams, watch, meter, trace=trace, journal=journal)
             result = executor(self.node.type)(context)
         except NodeError as error:
             result = error
         except Exception as error:
             log.exception("node %s of run %s", self.node.id, self.run_id)
             result = PermanentInternal(f"{type(error).__name__} in node '{self.node.id}'")
+        trace.end(result if isinstance(result, NodeError) else None)
         watch.stop()
         self.head = max(self.head, watch.head)
         summary: dict[str, Any] = {}
@@ -320,41 +326,9 @@ class _Runner(Invocation):
             summary = streams.close()
         except NodeError as error:
             result = error if isinstance(result, NodeResult) else result
-        record = record.with_(usage=_spend(record.usage, meter), metered=record.attempt)
+        record = record.with_(usage=used(record.usage, meter, self.deps.prices()),
+                              metered=record.attempt)  # fmt: skip
         return record_outcome(self, record, result, summary, watch)
-
-    def _streams(self, record: NodeRecord, watch: Watch, journal: Journal | None) -> TextStreams:
-        from joinery.events.make import make_delta
-
-        def post(stream: str, offset: int, text: str) -> None:
-            delta = make_delta(
-                self.run_id,
-                at=self.deps.clock(),
-                head=max(watch.head, self.head),
-                node_id=self.node.id,
-                path=self.path,
-                attempt=record.attempt,
-                stream=stream,
-                offset=offset,
-                text=text,
-            )
-            self.deps.publisher.publish(self.run_id, [delta])
-
-        def store(stream: str, offset: int, text: str) -> None:
-            piece = TextPiece(self.key, record.attempt, stream, offset, text)
-            self.deps.store.put_text(self.run_id, piece)
-
-        # A template's text is there at once: no thread is worth its start.
-        background = self.deps.background and self.node.type in {"agent", "llm"}
-        return TextStreams(
-            post,
-            store,
-            background=background,
-            delta_s=self.deps.delta_s,
-            pace=lambda: self.deps.publisher.interval(self.run_id),
-            durable_s=self.deps.durable_s,
-            kept=journal.kept() if journal else {},
-        )
 
     def _context(
         self,
@@ -362,9 +336,12 @@ class _Runner(Invocation):
         streams: TextStreams,
         watch: Watch,
         meter: Meter,
+        *,
+        trace: Trace,
         journal: Journal | None,
     ) -> NodeContext:
         left = record.started_at + self.node.timeout_s - self.deps.clock()
+        deadline = min(self.deadline, time.monotonic() + left)
         records = seen_records(self.plan, self.node, self.path, self.loaded)
         return NodeContext(
             plan=self.plan,
@@ -377,13 +354,17 @@ class _Runner(Invocation):
             ),
             streams=streams,
             models=self.deps.models,
-            deadline=min(self.deadline, time.monotonic() + left),
+            deadline=deadline,
             cancelled=watch.cancelled,
             emit=self.append,
             code=self.deps.code,
             tool_services=self.deps.tool_services,
             workflows=ToolRuns(self),
-            calls_before=int(record.usage.get("model_calls", 0)),
+            calls_before=calls_before(record, journal),
+            guard=late_guard(self, record, cancelled=watch.cancelled, deadline=deadline),
+            calls=self.deps.calls,
+            before=Before(record.error, self.said),
+            trace=trace,
             inbox=NodeInbox(self),
             run_id=self.run_id,
             owner=self.run.owner,
@@ -391,15 +372,3 @@ class _Runner(Invocation):
             journal=journal,
             paused=watch.paused,
         )
-
-
-def _spend(before: Mapping[str, Any], meter: Meter) -> dict[str, Any]:
-    """Returns a node's usage with an attempt's added; empty where no model is called."""
-    if not before and not meter.model_calls:
-        return {}
-    return {
-        "input_tokens": int(before.get("input_tokens", 0)) + meter.usage.input_tokens,
-        "output_tokens": int(before.get("output_tokens", 0)) + meter.usage.output_tokens,
-        "model_calls": int(before.get("model_calls", 0)) + meter.model_calls,
-        "estimated": bool(before.get("estimated", False)) or meter.usage.estimated,
-    }

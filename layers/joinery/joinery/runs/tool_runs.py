@@ -17,12 +17,14 @@ from joinery.errors import (
     PermanentChildDepth,
     PermanentChildInput,
     PermanentInternal,
+    RunSuspended,
 )
 from joinery.runs.child_end import cancel_run_tree
 from joinery.runs.children import start_child
 from joinery.runs.ids import tool_run_id
 from joinery.runs.invocation import Invocation
 from joinery.runs.model import Parent, RunRecord
+from joinery.runs.suspend import AROUND
 from joinery.tools.base import ToolResult, ToolUse
 
 LOOK_S: Final = 0.25
@@ -45,7 +47,12 @@ class ToolRuns:
                 f"the limit is {limits.CHILD_DEPTH_MAX}"
             )
         child = self._created(ref, name, given, use)
-        if not (child.execution_arn or child.closed or child.status == "paused"):
+        if self._is_held(child):
+            from joinery.runs.control import reopen
+
+            child = reopen(deps, child)
+        begun = child.execution_arn or child.status in ("paused", "suspended")
+        if not (begun or child.closed):
             left = max(0.0, use.deadline - time.monotonic())
             # In this process a run takes until its end, and a cancel must be seen meanwhile.
             threading.Thread(
@@ -55,14 +62,23 @@ class ToolRuns:
         while not child.closed:
             if use.cancelled() or time.monotonic() >= use.deadline:
                 cancel_run_tree(deps, deps.store.get_run(child.run_id))
-                return ToolResult(f"The run {child.run_id} did not end in time.", is_error=True)
+                used = deps.store.get_run(child.run_id).usage
+                late = f"The run {child.run_id} did not end in time."
+                return ToolResult(late, is_error=True, usage=used)
             time.sleep(min(pause, max(0.0, use.deadline - time.monotonic())))
             pause = min(pause * 1.5, LOOK_MAX_S)
             child = deps.store.get_run(child.run_id)
+            if self._is_held(child):
+                raise RunSuspended(f"the run {child.run_id} is suspended with this one")
         return self._told(child)
+
+    def _is_held(self, child: RunRecord) -> bool:
+        """Whether a run stands still since the run around it was suspended."""
+        return child.status == "suspended" and (child.error or {}).get("code") == AROUND
 
     def _created(self, ref: str, name: str, given: Mapping[str, Any], use: ToolUse) -> RunRecord:
         from joinery.runs.start import create_run
+        from joinery.runs.terms import for_child
 
         inv, run = self._inv, self._inv.run
         workflow_id, _, version = ref.rpartition("/")
@@ -81,7 +97,7 @@ class ToolRuns:
                 version=int(version),
                 given=given,
                 session_id=run.session_id,
-                extra=inv.deps.store.extra(run.run_id),
+                extra=for_child(inv.plan, run, inv.deps.store.extra(run.run_id)),
                 run_id=tool_run_id(use.key),
                 parent=Parent(run.run_id, inv.node.id, inv.node.ord, inv.path, run.depth + 1),
             )
@@ -93,6 +109,8 @@ class ToolRuns:
 
     def _told(self, child: RunRecord) -> ToolResult:
         if child.status == "completed":
-            return ToolResult(data=dict(self._inv.deps.store.outputs(child.run_id) or {}))
+            outputs = dict(self._inv.deps.store.outputs(child.run_id) or {})
+            return ToolResult(data=outputs, usage=child.usage)
         why = str((child.error or {}).get("message", "")) or f"it was {child.status}"
-        return ToolResult(f"The run {child.run_id} gave nothing: {why}", is_error=True)
+        told = f"The run {child.run_id} gave nothing: {why}"
+        return ToolResult(told, is_error=True, usage=child.usage)

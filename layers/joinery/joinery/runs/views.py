@@ -9,6 +9,8 @@ from joinery.events.make import timestamp
 from joinery.runs.model import NodeRecord, RunRecord
 from joinery.runs.ports import RunStore
 from joinery.runs.start import parent_shown
+from joinery.runs.terms import shown_limit
+from joinery.runs.usage import total_usage
 
 
 def run_summary(run: RunRecord, status: str = "") -> dict[str, Any]:
@@ -58,7 +60,23 @@ def run_view(store: RunStore, run: RunRecord, *, results: bool = True) -> dict[s
     view = {**run_summary(run, status), "head": store.control(run.run_id).head}
     if results:
         view["outputs"] = store.outputs(run.run_id)
+    if not run.closed:
+        view["usage"] = total_usage(records)
+    view |= terms_view(store, run)
     view["nodes"] = [node_view(store, run, record, results) for record in records]
+    return view
+
+
+def terms_view(store: RunStore, run: RunRecord) -> dict[str, Any]:
+    """Returns `{estimate?, budget?}`: what a run was expected to use, and what it may."""
+    extra = store.extra(run.run_id)
+    view: dict[str, Any] = {}
+    if extra.get("estimate"):
+        view["estimate"] = dict(extra["estimate"])
+    budget = dict(extra.get("budget") or {})
+    if budget:
+        ledger = store.ledgers.get(run.run_id, run.incarnation)
+        view["budget"] = shown_limit(ledger.limit) if ledger else budget
     return view
 
 

@@ -117,7 +117,19 @@ def _resume(request: Request) -> Event:
 
     services = request.services
     launch = launcher(services.catalog, services.executions)
-    run = resume(services.deps, request.own_run(), launch)
+    run = resume(services.deps, request.own_run(), launch, budget=request.command.budget)
+    return request.ack(status=run.status)
+
+
+def _unlock(request: Request) -> Event:
+    from joinery.catalog.launch import launcher
+    from joinery.runs.control import unlock
+
+    services, command = request.services, request.command
+    launch = launcher(services.catalog, services.executions)
+    run = unlock(
+        services.deps, request.own_run(), launch, because=command.because, checks=command.checks
+    )
     return request.ack(status=run.status)
 
 
@@ -163,6 +175,7 @@ _DOES: Final[Mapping[str, Callable[[Request], Event]]] = {
     "cancel": _cancel,
     "pause": _pause,
     "resume": _resume,
+    "unlock": _unlock,
     "input": _input,
 }
 """By action, as the event schema lists them."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery import limits
-from joinery.catalog.launch import Order, read_order
+from joinery.catalog.launch import BECAUSE_CHARS, Order, read_order
 from joinery.errors import InvalidRequest, JoineryError, TooLarge
 from joinery.events.make import PROTOCOL_VERSION, Event, timestamp
 from joinery.events.types import ACTIONS
+from joinery.runs.terms import CHECKS, checked_budget
 from joinery.strictjson import parse_json
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class Command:
             by `<node_id>|<path>|<attempt>|<stream>`.
         order: With `start`: what to start.
         subscribe: With `start`: whether to watch the run from its first event on.
+        budget: With `resume`: what the run may use from now on.
+        because: With `unlock`: why it may go on.
+        checks: With `unlock`: what was checked.
         given: With `input`: what is said, and to which node.
     """
 
@@ -53,6 +57,9 @@ class Command:
     offsets: Mapping[str, int] = field(default_factory=dict)
     order: Order | None = None
     subscribe: bool = True
+    budget: Mapping[str, Any] | None = None
+    because: str = ""
+    checks: tuple[str, ...] = ()
     given: Given | None = None
 
 
@@ -103,6 +110,10 @@ def read_command(message: Mapping[str, Any]) -> Command:
         return Command(action, request_id)
     if not isinstance(run_id, str):
         raise InvalidRequest("run_id is needed: a text")
+    if action == "resume" and message.get("budget") is not None:
+        return Command(action, request_id, run_id, budget=checked_budget(message["budget"]))
+    if action == "unlock":
+        return _unlock(message, request_id, run_id)
     if action == "input":
         return Command(action, request_id, run_id, given=_given(message, request_id))
     if action != "subscribe":
@@ -124,6 +135,15 @@ def _start(message: Mapping[str, Any], request_id: str) -> Command:
     if not isinstance(watch, bool):
         raise InvalidRequest("subscribe must be true or false")
     return Command("start", request_id, order=read_order(message), subscribe=watch)
+
+
+def _unlock(message: Mapping[str, Any], request_id: str, run_id: str) -> Command:
+    because, checks = message.get("because", ""), message.get("checks", [])
+    if not isinstance(because, str) or len(because) > BECAUSE_CHARS:
+        raise InvalidRequest(f"because must be a text of at most {BECAUSE_CHARS} characters")
+    if not isinstance(checks, list) or not all(check in CHECKS for check in checks):
+        raise InvalidRequest(f"checks must be a list of {', '.join(CHECKS)}")
+    return Command("unlock", request_id, run_id, because=because, checks=tuple(checks))
 
 
 def _given(message: Mapping[str, Any], request_id: str) -> Given:

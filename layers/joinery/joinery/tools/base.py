@@ -54,11 +54,13 @@ class ToolResult:
         content: What the model is told, as text; ignored where there is `data`.
         data: The same as JSON-ready data: told as JSON, with long lists shortened.
         is_error: Whether the call failed: the model is told so, and the loop goes on.
+        usage: What runs that it began used of models, as a run's `usage` has it.
     """
 
     content: str = ""
     data: Any = None
     is_error: bool = False
+    usage: Mapping[str, Any] | None = None
 
 
 class Tool(Protocol):

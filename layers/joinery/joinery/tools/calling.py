@@ -12,12 +12,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from joinery.errors import NodeError, Permanent, RunCancelled, Transient
 from joinery.tools.base import Tool, ToolResult, ToolUse
+from joinery.tracing import ToolSpan
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ class Pending:
     timeout_s: float
     left: threading.Event = field(default_factory=threading.Event)
     began: float = 0.0
+    span: ExitStack = field(default_factory=ExitStack)
+    failed: Callable[[str], None] = field(default=lambda _: None)
 
     @property
     def alone(self) -> bool:
@@ -87,6 +91,7 @@ class Caller:
         session_id: Its session, where it has one.
         cancelled: Whether the run was cancelled meanwhile.
         begins: Told of each call right before it is made.
+        spans: Opens the span of a call.
         deadline: `time.monotonic()` by which all of them must have ended.
     """
 
@@ -95,6 +100,7 @@ class Caller:
     session_id: str | None
     cancelled: Callable[[], bool]
     begins: Callable[[Pending], None]
+    spans: Callable[[Pending], AbstractContextManager[ToolSpan]]
     deadline: float
 
 
@@ -132,6 +138,7 @@ def _make(caller: Caller, batch: Sequence[Pending]) -> Iterator[Made]:
                 call.began = time.monotonic()
                 call.timeout_s = max(0.0, min(call.timeout_s, caller.deadline - call.began))
                 running[call.index] = call
+                call.failed = call.span.enter_context(caller.spans(call)).failed
                 threading.Thread(target=_call, args=(caller, call, ended), daemon=True).start()
             try:
                 made = ended.get(timeout=POLL_S)
@@ -140,15 +147,24 @@ def _make(caller: Caller, batch: Sequence[Pending]) -> Iterator[Made]:
                     raise RunCancelled("the run was cancelled while tools worked") from None
                 for call in [c for c in running.values() if _overdue(c)]:
                     call.left.set()
-                    yield _timed_out(running.pop(call.index))
+                    yield _ended(_timed_out(running.pop(call.index)))
                 continue
             if isinstance(made, NodeError):
                 raise made
             if running.pop(made.pending.index, None) is not None:
-                yield made
+                yield _ended(made)
     finally:
         for call in running.values():
             call.left.set()
+            call.span.close()
+
+
+def _ended(made: Made) -> Made:
+    """Ends the span of a call."""
+    if made.code:
+        made.pending.failed(made.code)
+    made.pending.span.close()
+    return made
 
 
 def _overdue(call: Pending) -> bool:

@@ -17,18 +17,16 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from joinery.errors import NodeError
 from joinery.llm.types import ToolSpec
 from joinery.tool_errors import (
     PermanentToolAnswer,
-    PermanentToolSecret,
     PermanentToolUnknown,
     TransientToolTimeout,
-    TransientToolUnreachable,
 )
 from joinery.tools.addresses import pinned
 from joinery.tools.base import Tool, ToolResult, ToolUse
-from joinery.tools.outbound import BUSY, CONNECT_S
+from joinery.tools.mcp_errors import known_error
+from joinery.tools.outbound import CONNECT_S
 
 if TYPE_CHECKING:
     import httpx2
@@ -131,7 +129,7 @@ class Server:
             future = portal.start_task_soon(lambda: getattr(client, method)(**arguments))
             return _awaited(future, until, cancelled, self.name)
         except Exception as error:
-            known = _known(error, self.name, self._said[-1] if self._said else None)
+            known = known_error(error, self.name, self._said[-1] if self._said else None)
             if known is None or not isinstance(known, PermanentToolUnknown | TransientToolTimeout):
                 with self._lock:
                     self._drop()
@@ -240,71 +238,6 @@ def _awaited(future: Future[Any], until: float, cancelled: Any, name: str) -> An
         except FutureTimeout:
             if future.done():
                 raise
-
-
-def _known(error: BaseException, name: str, said: int | BaseException | None) -> NodeError | None:
-    """Returns our error for what the SDK raised; None for what is a bug of ours."""
-    import httpx2
-    import pydantic
-    from mcp.shared.exceptions import MCPError
-
-    causes = [*_causes(error), *(_causes(said) if isinstance(said, BaseException) else ())]
-    for cause in causes:
-        if isinstance(cause, NodeError):
-            return cause
-    if isinstance(said, int) and said >= 400:
-        return _by_status(said, name)
-    for cause in causes:
-        if isinstance(cause, TimeoutError):
-            return TransientToolUnreachable(f"the MCP server '{name}' does not answer", server=name)
-        if isinstance(cause, httpx2.TransportError | ConnectionError):
-            return TransientToolUnreachable(
-                f"the MCP server '{name}' was not reached: {cause}", server=name
-            )
-        if isinstance(cause, pydantic.ValidationError):
-            return PermanentToolAnswer(
-                f"the MCP server '{name}' answered what is no MCP", server=name
-            )
-    for cause in causes:
-        if isinstance(cause, MCPError):
-            return _by_code(cause, name)
-    return None
-
-
-def _by_status(status: int, name: str) -> NodeError:
-    if status in {401, 403}:
-        return PermanentToolSecret(
-            f"the MCP server '{name}' answered {status}: see its `secret_headers`",
-            server=name,
-            status=status,
-        )
-    kind = TransientToolUnreachable if status in BUSY or status >= 500 else PermanentToolAnswer
-    return kind(f"the MCP server '{name}' answered {status}", server=name, status=status)
-
-
-def _by_code(error: Any, name: str) -> NodeError:
-    from mcp.types import CONNECTION_CLOSED, INVALID_PARAMS, METHOD_NOT_FOUND
-
-    said = f"the MCP server '{name}' says: {error.message}"
-    if error.code in {METHOD_NOT_FOUND, INVALID_PARAMS}:
-        return PermanentToolUnknown(said, server=name)
-    if error.code == CONNECTION_CLOSED:
-        return TransientToolUnreachable(said, server=name)
-    return PermanentToolAnswer(said, server=name)
-
-
-def _causes(error: BaseException | None) -> Sequence[BaseException]:
-    """Returns an error, what it groups, and what it came from."""
-    found: list[BaseException] = []
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        each = waiting.pop(0)
-        if each is None or each in found:
-            continue
-        found.append(each)
-        # ExceptionGroup is built in from 3.11 on.
-        waiting += [*getattr(each, "exceptions", ()), each.__cause__, each.__context__]
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from joinery.workflow.builder_handles import (
 )
 from joinery.workflow.builder_nodes import Nodes, Text
 from joinery.workflow.builder_options import (
+    BreakerOptions,
     DefaultOptions,
     Duration,
     ModelOptions,
@@ -245,6 +246,19 @@ class WorkflowBuilder:
         known = self._draft.known(options, DefaultOptions.__optional_keys__, "/defaults")
         for key, value in node_data(known, asks_model=True).items():
             self._draft.put("defaults", key, value)
+
+    def budget(self, *, tokens: int | None = None, usd: float | None = None) -> None:
+        """Says what a run may use at most: tokens, US dollars or both."""
+        said = {"tokens": tokens, "usd": usd}
+        for unit, most in said.items():
+            if most is not None:
+                self._draft.put("budget", unit, most)
+
+    def breaker(self, **rules: Unpack[BreakerOptions]) -> None:
+        """Says when a run is stopped until somebody unlocks it; each rule has a default."""
+        known = self._draft.known(rules, BreakerOptions.__optional_keys__, "/breaker")
+        for rule, most in node_data(known).items():
+            self._draft.put("breaker", rule, most)
 
     def edge(self, source: Step | Sequence[Step], target: Step | Sequence[Step],
              *more: Step | Sequence[Step], when: Text | None = None) -> None:  # fmt: skip

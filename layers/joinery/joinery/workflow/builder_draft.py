@@ -24,7 +24,7 @@ from joinery.workflow.yaml_text import dump
 from joinery.workflow.yaml_tree import DEPTH_MAX, escape_pointer
 
 _ORDER: Final = ("version", "name", "description", "inputs", "models", "defaults", "agents",
-                 "tools", "nodes", "edges", "outputs", "run_on")  # fmt: skip
+                 "tools", "nodes", "edges", "outputs", "run_on", "budget", "breaker")  # fmt: skip
 
 _REFUSALS: Final = frozenset({"builder.foreign_handle", "builder.value"})
 

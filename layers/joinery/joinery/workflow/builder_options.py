@@ -23,10 +23,13 @@ class ModelOptions(TypedDict, total=False):
     max_tokens: int
     stop: list[str]
     seed: int
+    price: Mapping[str, float]
     tools_by: Literal["native", "prompt"]
     use: str
     reasoning: Literal["none", "low", "medium", "high"]
     schema_by: Literal["native", "tool", "json"]
+    timeouts: Mapping[str, Duration]
+    limit: Mapping[str, int]
     fallback: list[str | Mapping[str, Any]]
 
 
@@ -79,6 +82,16 @@ class DefaultOptions(ModelOptions, total=False):
     fit: Literal["fail", "cut"]
 
 
+class BreakerOptions(TypedDict, total=False):
+    """When the breaker stops a run; `off` switches a rule off."""
+
+    token_surge: float | Literal["off"]
+    novelty: float | Literal["off"]
+    wall_time: Duration
+    velocity: float | Literal["off"]
+    depth: int | Literal["off"]
+
+
 class Range(TypedDict, total=False):
     """A case of a switch that matches a number: `min` included, `max` not."""
 
@@ -97,7 +110,7 @@ _TYPES: Final[Mapping[object, str]] = {
 
 _MODEL_KEYS: Final = (
     "provider", "model", "temperature", "top_p", "max_tokens", "stop", "seed", "use", "reasoning",
-    "schema_by", "fallback", "tools_by",
+    "schema_by", "fallback", "tools_by", "timeouts", "limit", "price",
 )  # fmt: skip
 
 _UNITS: Final = (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000))
@@ -114,6 +127,8 @@ def type_name(kind: object) -> object:
 def model_data(options: dict[str, Any]) -> dict[str, Any]:
     """Takes the model's options out of `options` and returns them as a file's `model`."""
     found = {key: options.pop(key) for key in _MODEL_KEYS if key in options}
+    if isinstance(found.get("timeouts"), Mapping):
+        found["timeouts"] = {name: _duration(value) for name, value in found["timeouts"].items()}
     return {("name" if key == "model" else key): value for key, value in found.items()}
 
 
@@ -126,8 +141,9 @@ def node_data(options: dict[str, Any], *, asks_model: bool = False) -> dict[str,
         keys["join"] = {"at_least": keys["join"]}
     if "retry" in keys:
         keys["retry"] = _retry(keys["retry"])
-    if "timeout" in keys:
-        keys["timeout"] = _duration(keys["timeout"])
+    for name in ("timeout", "wall_time"):
+        if name in keys:
+            keys[name] = _duration(keys[name])
     if isinstance(keys.get("output"), Mapping):
         keys["output"] = {
             name: {"type": type_name(schema)} if isinstance(schema, type) else schema

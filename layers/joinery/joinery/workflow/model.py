@@ -15,6 +15,7 @@ from pydantic import Field, StringConstraints
 from joinery import limits
 from joinery.workflow.durations import Seconds
 from joinery.workflow.model_refs import Model, ModelAlias, ModelRef, ModelTarget
+from joinery.workflow.money import Breaker, Budget
 from joinery.workflow.parts import (
     NODE_ID,
     Code,
@@ -306,6 +307,8 @@ class Workflow(Strict):
     edges: Annotated[list[Edge | str], Field(min_length=1)]
     outputs: dict[NodeId, Any] = {}
     run_on: Literal["standard", "inline", "auto"] = "standard"
+    budget: Budget | None = None
+    breaker: Breaker | Literal["off"] = Breaker()
 
     def expanded_edges(self) -> list[Edge]:
         """Returns every edge on its own, in the order of the file.

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from joinery.workflow.money import PriceSpec
 from joinery.workflow.parts import NodeId, Strict
+from joinery.workflow.patience import ModelLimit, ModelTimeouts
 
 
 class ModelTarget(Strict):
@@ -23,6 +25,9 @@ class ModelTarget(Strict):
     tools_by: Literal["native", "prompt"] | None = None
     reasoning: Literal["none", "low", "medium", "high"] | None = None
     schema_by: Literal["native", "tool", "json"] | None = None
+    price: PriceSpec | None = None
+    timeouts: ModelTimeouts | None = None
+    limit: ModelLimit | None = None
 
 
 class ModelRef(ModelTarget):

@@ -21,6 +21,7 @@ from joinery.workflow.checks.words import (
     value_hint,
     what,
 )
+from joinery.workflow.patience import ModelLimit, ModelTimeouts
 from joinery.workflow.report import Collector, closest, did_you_mean
 from joinery.workflow.tool_model import TOOL_CLASSES, kind_of
 from joinery.workflow.yaml_tree import escape_pointer
@@ -86,6 +87,11 @@ _PARTS: Final[Mapping[Location, type[BaseModel]]] = {
     ("defaults", "retry"): m.Retry,
     ("nodes", "*", "retry"): m.Retry,
     **{place: part for place, (_, part) in _CHOICES.items() if part is not None},
+    **{
+        (*place, key): part
+        for place in (("models", "*"), *(p for p, (said, _) in _CHOICES.items() if said == _MODEL))
+        for key, part in (("timeouts", ModelTimeouts), ("limit", ModelLimit))
+    },
 }
 
 _NEEDED: Final[Mapping[str, str]] = {
@@ -165,9 +171,15 @@ def _locate(data: Any, loc: Location, kind: str) -> tuple[Location, Location]:
     place: list[str | int] = []
     value = data
     while parts:
+        here = general(tuple(place))
+        if here in _CHOICES:
+            chosen = _CHOICES[here][1]
+            if not isinstance(value, dict) or chosen is None or parts[0] != chosen.__name__:
+                return tuple(place), ("[choice]", *parts)
+            parts.pop(0)
+            if len(parts) == 1 and kind not in ("missing", "model_type"):
+                return (*place, parts[0]), ()
         part = parts[0]
-        if general(tuple(place)) in _CHOICES:
-            return _in_choice(tuple(place), value, tuple(parts), kind)
         known = isinstance(value, dict) and part in value
         if isinstance(value, list) and isinstance(part, int):
             known = part < len(value)
@@ -177,16 +189,6 @@ def _locate(data: Any, loc: Location, kind: str) -> tuple[Location, Location]:
         place.append(part)
         parts.pop(0)
     return tuple(place), tuple(parts)
-
-
-def _in_choice(place: Location, value: Any, rest: Location, kind: str) -> tuple[Location, Location]:
-    """Finds the place inside a union: only a mapping is looked into."""
-    part = _CHOICES[general(place)][1]
-    if not isinstance(value, dict) or part is None or rest[0] != part.__name__:
-        return place, ("[choice]", *rest)
-    if len(rest) == 2 and kind not in ("missing", "model_type"):
-        return (*place, rest[1]), ()
-    return place, rest[1:]
 
 
 def to_pointer(place: Location) -> str:
