@@ -88,7 +88,9 @@ def test_every_task_is_invoked_again_beside_the_machine(lab: Lab) -> None:
     done = {"port": "", "path": ""}
     assert [answer for answer in answers if answer not in (done, {"error": CLAIMED})] == []
     ended = lab.ended(run_id).judge(truth, scene.seen)
-    assert not ended.voids
+    # Only who came to close the run while another did so has drawn numbers in vain.
+    last = max(event["seq"] for event in ended.log if "node_id" in event)
+    assert all(void > last for void in ended.voids)
 
 
 @pytest.mark.faults
