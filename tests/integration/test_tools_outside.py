@@ -32,7 +32,7 @@ def run(
                              "max_rounds": 3}},
         "tools": tools,
         "nodes": {"ask": {"type": "agent", "agent": "clerk", "prompt": "What does tea cost?",
-                          "model": {"max_tokens": 60}}},
+                          "model": {"temperature": 0, "max_tokens": 60}}},
         "edges": ["start -> ask -> end"],
         "outputs": {"answer": "{{ nodes.ask.text }}"},
     }  # fmt: skip
