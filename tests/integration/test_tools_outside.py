@@ -28,10 +28,10 @@ def run(
     flow = {
         "version": 1,
         "name": "outside",
-        "agents": {"clerk": {"persona": "You sell tea and cake.", "tools": list(tools),
+        "agents": {"clerk": {"persona": "You look.", "tools": list(tools),
                              "max_rounds": 3}},
         "tools": tools,
-        "nodes": {"ask": {"type": "agent", "agent": "clerk", "prompt": "What does tea cost?",
+        "nodes": {"ask": {"type": "agent", "agent": "clerk", "prompt": "What is the price of tea?",
                           "model": {"temperature": 0, "max_tokens": 60}}},
         "edges": ["start -> ask -> end"],
         "outputs": {"answer": "{{ nodes.ask.text }}"},
