@@ -18,7 +18,7 @@ def async_routes(root: Path) -> str:
     """Returns the module's text, not yet formatted."""
     text = (root / SOURCE).read_text(encoding="utf-8")
     _, _, body = text.split('"""', 2)
-    body = body.replace("class Routes:", "class AsyncRoutes:")
+    body = body.replace("class Routes(", "class AsyncRoutes(")
     body = body.replace("    def ", "    async def ")
     # What calls a route, or sends a request, waits for it.
     return HEADER + re.sub(r"(?<![\w.])self\.(\w+)\(", r"await self.\1(", body)

@@ -74,7 +74,7 @@ def test_three_agents_that_add_tokens_at_once_trip_it_once(backend: Backend) -> 
         deps, run = begin(backend)
         guards = [guard(deps, run, branch) for branch in range(3)]
         begun = [one.before(CallEstimate("scripted", "m", 1_000, 1_000)) for one in guards]
-        together(3, lambda n, g=guards, b=begun: g[n].after(b[n], Usage(2_500, 1_000)))  # type: ignore[misc]
+        together(3, lambda n, g=guards, b=begun: g[n].after(b[n], Usage(2_500, 1_000)))  # type: ignore[misc]  # mypy has no types for a lambda with defaults
         (event,) = told(deps, run, "breaker.tripped")
         assert event["reason"] == "token_surge"
         assert deps.store.get_run(run.run_id).status == "suspended"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from joinery.llm.anthropic import MAX_TOKENS, add_thinking, thinks
@@ -19,6 +19,7 @@ from joinery.llm.tool_calls import (
     opaque_of,
     system_text,
 )
+from joinery.llm.turns import turns_of
 from joinery.llm.types import Media, Message, ModelRequest
 
 KIND: Final = "bedrock"
@@ -56,7 +57,7 @@ def converse(provider: str, request: ModelRequest) -> dict[str, Any]:
     refuse_media(provider, request, IMAGES_AND_FILES, frozenset(FORMATS))
     asked: dict[str, Any] = {
         "modelId": request.model,
-        "messages": conversation(request.messages),
+        "messages": turns_of(request.messages, _blocks),
     }
     if system := system_text(request.messages):
         asked["system"] = [{"text": system}]
@@ -116,21 +117,6 @@ def _tool(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, A
 
 
 # -- messages --------------------------------------------------------------------------
-
-
-def conversation(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """Returns messages as the API takes them: results of calls are part of a user's turn."""
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        if message.role == "system":
-            continue
-        role = "assistant" if message.role == "assistant" else "user"
-        blocks = _blocks(message)
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"].extend(blocks)
-        elif blocks:
-            turns.append({"role": role, "content": blocks})
-    return turns
 
 
 def _blocks(message: Message) -> list[dict[str, Any]]:

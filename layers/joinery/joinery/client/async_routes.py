@@ -6,6 +6,7 @@ Run `python -m tools.generate` after a change of it.
 from __future__ import annotations
 
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,12 +16,12 @@ from joinery.events.make import Event
 _EVENTS_PAGE: Final = 500
 
 
-class AsyncRoutes:
+class AsyncRoutes(ABC):
     """What a client can ask. Every request may be repeated without harm, and is."""
 
+    @abstractmethod
     async def _ask(self, call: Call) -> dict[str, Any]:
         """Sends a request, again where that may help; returns the answer."""
-        raise NotImplementedError
 
     async def request(
         self,

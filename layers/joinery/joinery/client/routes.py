@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,12 +16,12 @@ from joinery.events.make import Event
 _EVENTS_PAGE: Final = 500
 
 
-class Routes:
+class Routes(ABC):
     """What a client can ask. Every request may be repeated without harm, and is."""
 
+    @abstractmethod
     def _ask(self, call: Call) -> dict[str, Any]:
         """Sends a request, again where that may help; returns the answer."""
-        raise NotImplementedError
 
     def request(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,7 +50,7 @@ def whole_characters(text: str) -> str:
     return text
 
 
-class AnswerReader:
+class AnswerReader(ABC):
     """Takes the events of one answer and gives its chunks; each protocol has a subclass.
 
     Args:
@@ -113,9 +114,9 @@ class AnswerReader:
             raise self.classifier.in_stream(parse_error(body), started=self.started)
         return self.take(event.name, body)
 
+    @abstractmethod
     def take(self, name: str, body: Mapping[str, Any]) -> list[Chunk]:
         """Takes one event of the protocol; returns its chunks."""
-        raise NotImplementedError
 
     def opaque(self) -> str:
         """Returns what the provider wants back with the first call of the answer."""

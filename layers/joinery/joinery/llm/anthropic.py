@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from joinery.llm.answer import AnswerReader
@@ -21,6 +21,7 @@ from joinery.llm.tool_calls import (
     opaque_of,
     system_text,
 )
+from joinery.llm.turns import turns_of
 from joinery.llm.types import Media, Message, ModelRequest
 from joinery.llm.windows import known_window
 
@@ -53,7 +54,7 @@ class Anthropic(HttpProvider):
         refuse_media(self.name, request, IMAGES_AND_FILES, FILE_TYPES)
         body: dict[str, Any] = {
             "model": request.model,
-            "messages": conversation(request.messages),
+            "messages": turns_of(request.messages, _blocks),
             "max_tokens": request.max_tokens or MAX_TOKENS,
             "stream": True,
         }
@@ -134,21 +135,6 @@ def _tool(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, A
 
 
 # -- messages --------------------------------------------------------------------------
-
-
-def conversation(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """Returns messages as the API takes them: results of calls are part of a user's turn."""
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        if message.role == "system":
-            continue
-        role = "assistant" if message.role == "assistant" else "user"
-        blocks = _blocks(message)
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"].extend(blocks)
-        elif blocks:
-            turns.append({"role": role, "content": blocks})
-    return turns
 
 
 def _blocks(message: Message) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from joinery.llm.tool_calls import (
     system_text,
     unpack_opaque,
 )
+from joinery.llm.turns import turns_of
 from joinery.llm.types import Embeddings, Message, ModelRequest, ToolCall, Usage
 from joinery.llm.window import estimate_tokens
 from joinery.llm.windows import known_window
@@ -147,19 +148,13 @@ def _declaration(name: str, description: str, parameters: Mapping[str, Any]) -> 
 
 
 def conversation(request: ModelRequest) -> list[dict[str, Any]]:
-    """Returns the messages as the API takes them: results of calls are part of a user's turn."""
-    turns: list[dict[str, Any]] = []
+    """Returns the messages as the API takes them: results of calls name their tool."""
     names = {c.id: c.name for m in request.messages for c in m.tool_calls}
-    for message in request.messages:
-        if message.role == "system":
-            continue
-        role = "model" if message.role == "assistant" else "user"
-        parts = list(_parts(message, names, request.model))
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["parts"].extend(parts)
-        elif parts:
-            turns.append({"role": role, "parts": parts})
-    return turns
+
+    def parts(message: Message) -> list[dict[str, Any]]:
+        return list(_parts(message, names, request.model))
+
+    return turns_of(request.messages, parts, assistant="model", key="parts")
 
 
 def _parts(message: Message, names: Mapping[str, str], model: str) -> Iterable[dict[str, Any]]:

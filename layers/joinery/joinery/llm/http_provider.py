@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ Emit = Callable[[Chunk | Exception | None], None]
 _MAX_ERROR_BYTES = 65_536
 
 
-class HttpProvider:
+class HttpProvider(ABC):
     """Streams answers of an HTTP API that speaks server-sent events.
 
     One HTTP client serves all calls and threads. It is made at the first call
@@ -86,21 +87,21 @@ class HttpProvider:
 
     # -- for the subclasses ------------------------------------------------------------
 
+    @abstractmethod
     def chat(self, request: ModelRequest) -> tuple[str, Mapping[str, Any]]:
         """Returns the path, below `base_url`, and the body of a call.
 
         Raises:
             NodeError: The provider cannot take the request.
         """
-        raise NotImplementedError
 
     def headers(self, key: str) -> Mapping[str, str]:
         """Returns the headers that carry the key, which may be empty."""
         return {"authorization": f"Bearer {key}"} if key else {}
 
+    @abstractmethod
     def reader(self, request: ModelRequest, classifier: Classifier) -> AnswerReader:
         """Returns what reads the answer of a call."""
-        raise NotImplementedError
 
     def context_window(self, model: str) -> int | None:
         """See `Provider.context_window`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from joinery.runs.model import NodeKey
 from joinery.runs.ports import JournalEntry
 
 
-class MemoryJournals:
+class MemoryJournals(ABC):
     """What `MemoryStore` does with journals."""
 
     def __init__(self) -> None:
@@ -20,9 +21,9 @@ class MemoryJournals:
         self._journals: dict[str, dict[NodeKey, dict[str, JournalEntry]]] = {}
         self._wholes: dict[str, dict[str, str]] = {}
 
+    @abstractmethod
     def _fence(self, run_id: str, key: NodeKey, attempt: int) -> None:
         """Raises `ClaimLost` where an attempt is not the node's any more."""
-        raise NotImplementedError
 
     def put_journal(
         self, run_id: str, key: NodeKey, entry_id: str, value: Mapping[str, Any], attempt: int
