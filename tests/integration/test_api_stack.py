@@ -10,6 +10,7 @@ import httpx
 import pytest
 from kit.functions import sample
 from kit.people import Person, until
+from kit.texts import Heard
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -144,18 +145,19 @@ def test_cancelling_by_socket_stops_the_execution(ada: Person, stack: LocalStack
 
 def test_a_client_that_comes_back_gets_only_what_it_lacks(ada: Person) -> None:
     run_id = ada.start(SLOW, cassette=TALK)
-    heard: dict[int, str] = {}
+    heard, offsets = Heard(), []
 
     def keep(message: dict[str, Any]) -> bool:
         if message["event"] == "text.delta":
-            heard[message["data"]["offset"]] = message["data"]["text"]
+            heard.add(message["data"])
+            offsets.append(message["data"]["offset"])
         return message["event"] == "run.completed"
 
     with ada.socket() as socket:
         socket.send("subscribe", run_id=run_id)
         for _ in range(3):
             keep(socket.next(lambda m: m["event"] == "text.delta"))
-    known = whole(heard)
+    known = heard.text
     time.sleep(1.5)
     with ada.socket() as socket:
         command = {
@@ -167,17 +169,9 @@ def test_a_client_that_comes_back_gets_only_what_it_lacks(ada: Person) -> None:
         }
         socket.connection.send(json.dumps(command))
         end = socket.next(keep)
-    assert min(offset for offset in heard if offset >= len(known)) == len(known)
-    assert whole(heard) == TALK[0]["text"]
+    assert min(offset for offset in offsets if offset >= len(known)) == len(known)
+    assert heard.text == TALK[0]["text"]
     assert end["seq"] == end["head"]
-
-
-def whole(pieces: dict[int, str]) -> str:
-    text = ""
-    for offset, piece in sorted(pieces.items()):
-        assert offset <= len(text), "a hole"
-        text = text[:offset] + piece + text[offset + len(piece) :]
-    return text
 
 
 # -- the log ---------------------------------------------------------------------------

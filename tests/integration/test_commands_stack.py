@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kit.people import Person, Socket, until
+from kit.texts import Heard
+from kit.texts import heard as text_of
 
 from joinery.events.types import ACTIONS
 
@@ -168,11 +170,7 @@ def test_a_run_is_started_and_seen_from_its_first_event_on(ada: Person, names: A
         assert (again["run_id"], again["data"]["created"]) == (ack["run_id"], False)
     seqs = {m["seq"] for m in heard if "seq" in m}
     assert seqs == set(range(1, max(seqs) + 1))
-    text = ""
-    for delta in (m["data"] for m in heard if m["event"] == "text.delta"):
-        assert delta["offset"] <= len(text)
-        text = text[: delta["offset"]] + delta["text"]
-    assert text == TALK[0]["text"]
+    assert text_of(heard) == TALK[0]["text"]
     over_http = ada.call(
         "POST", "/runs", {"cassette": TALK, **fields}, headers={"Idempotency-Key": key}
     )
@@ -182,7 +180,7 @@ def test_a_run_is_started_and_seen_from_its_first_event_on(ada: Person, names: A
 def test_several_runs_on_one_socket(ada: Person) -> None:
     runs = [ada.start(TALKS, cassette=TALK) for _ in range(3)]
     ended: set[str] = set()
-    texts: dict[str, str] = {}
+    texts = {run_id: Heard() for run_id in runs}
     with ada.socket() as socket:
         for run_id in runs:
             assert socket.send("subscribe", run_id=run_id)["event"] == "ack"
@@ -191,15 +189,13 @@ def test_several_runs_on_one_socket(ada: Person) -> None:
         def over(message: dict[str, Any]) -> bool:
             run_id = message["run_id"]
             if message["event"] == "text.delta":
-                data, held = message["data"], texts.get(run_id, "")
-                if data["offset"] <= len(held):
-                    texts[run_id] = held[: data["offset"]] + data["text"]
+                texts[run_id].add(message["data"])
             if message["event"] == "run.completed":
                 ended.add(run_id)
             return {runs[0], runs[1]} <= ended
 
         socket.next(over)
-    assert texts[runs[0]] == texts[runs[1]] == TALK[0]["text"]
+    assert texts[runs[0]].text == texts[runs[1]].text == TALK[0]["text"]
     assert runs[2] not in ended
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kit.people import Person, Socket
+from kit.texts import heard
 
 from joinery import limits
 
@@ -59,21 +60,10 @@ def test_a_viewer_that_never_reads_does_not_hold_the_run(stack: LocalStack) -> N
             json.dumps({"action": "subscribe", "request_id": "1", "run_id": run_id})
         )
         assert reading.send("subscribe", run_id=run_id)["event"] == "ack"
-        whole = text_of(reading)
-    assert whole == TALK[0]["text"]
+        assert text_of(reading) == TALK[0]["text"]
 
 
 def text_of(socket: Socket) -> str:
-    pieces: dict[int, str] = {}
-
-    def take(message: dict[str, Any]) -> bool:
-        if message["event"] == "text.delta":
-            pieces[message["data"]["offset"]] = message["data"]["text"]
-        return bool(message["event"] == "run.completed")
-
-    socket.next(take)
-    text = ""
-    for offset, piece in sorted(pieces.items()):
-        assert offset <= len(text), "a hole"
-        text = text[:offset] + piece
-    return text
+    messages: list[dict[str, Any]] = []
+    socket.next(lambda m: bool(messages.append(m) or m["event"] == "run.completed"))
+    return heard(messages)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 import websockets.sync.client
 
+from kit.texts import Heard
+
 if TYPE_CHECKING:
     from joinery_cli.local import LocalStack
 
@@ -72,14 +74,9 @@ class Api:
 
 def texts(messages: list[dict[str, Any]]) -> dict[tuple[str, str, int], str]:
     """Rebuilds each stream by offset in code points; a hole fails."""
-    rebuilt: dict[tuple[str, str, int], str] = {}
-    deltas = [m for m in messages if m["event"] == "text.delta"]
-    for delta in sorted(deltas, key=lambda m: m["data"]["offset"]):
+    rebuilt: dict[tuple[str, str, int], Heard] = {}
+    for delta in (m for m in messages if m["event"] == "text.delta"):
         data = delta["data"]
         key = (delta["node_id"], delta["path"], data["attempt"])
-        held = rebuilt.get(key, "")
-        assert data["offset"] <= len(held), f"a hole in {key}"
-        rebuilt[key] = (
-            held[: data["offset"]] + data["text"] + held[data["offset"] + len(data["text"]) :]
-        )
-    return rebuilt
+        rebuilt.setdefault(key, Heard()).add(data)
+    return {key: heard.text for key, heard in rebuilt.items()}
