@@ -29,6 +29,7 @@ from joinery.llm.presets import PRESETS
 from joinery.llm.types import Media, Message, TextChunk, Usage
 from joinery.model_errors import (
     PermanentContextTooLong,
+    PermanentEmbeddingsUnsupported,
     PermanentMediaUnsupported,
     PermanentModelAuth,
     PermanentModelQuota,
@@ -314,10 +315,15 @@ def test_embeddings_come_in_order_and_in_batches() -> None:
     [
         (401, error("no"), PermanentModelAuth),
         (404, error("no model"), PermanentModelUnknown),
+        (501, error("This server does not support embeddings. Start it with `--embeddings`"),
+         PermanentEmbeddingsUnsupported),
         (200, {"data": []}, TransientModelStream),
+        (200, {"data": [{"index": 0, "embedding": "AACAPw=="}]}, TransientModelStream),
+        (200, {"data": [{"index": 0, "embedding": [0.5, None]}]}, TransientModelStream),
+        (200, {"data": [{"index": 0, "embedding": [0.5, float("inf")]}]}, TransientModelStream),
         (200, ["?"], TransientModelStream),
     ],
-)
+)  # fmt: skip
 def test_embeddings_that_fail(status: int, body: Any, kind: type[NodeError]) -> None:
     with at(OpenAICompatible, refuses(status, body)) as (made, _), pytest.raises(kind):
         made.embed("e", ["text"])

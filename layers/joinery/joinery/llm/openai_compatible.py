@@ -122,7 +122,10 @@ class OpenAICompatible(HttpProvider):
             vectors = tuple(vector(self.name, row.get("embedding")) for row in rows)
             if len(vectors) != len(batch):
                 vectors = (vector(self.name, None),)  # raises: some are missing
-            parts.append(Embeddings(vectors, usage_of(told.get("usage")) or Usage(estimated=True)))
+            usage = usage_of(told.get("usage"))
+            if usage is None:
+                usage = Usage(sum(map(estimate_tokens, batch)), 0, estimated=True)
+            parts.append(Embeddings(vectors, usage))
         return joined(parts)
 
     # -- the body ----------------------------------------------------------------------
