@@ -310,6 +310,14 @@ def test_embeddings_come_in_order_and_in_batches() -> None:
         assert [len(r.body["input"]) for r in server.requests] == [10, 10, 3]
 
 
+def test_embeddings_whose_use_is_not_told_are_not_free() -> None:
+    body = {"data": [{"index": 0, "embedding": [0.5]}]}
+    with at(OpenAICompatible, refuses(200, body)) as (made, _):
+        used = made.embed("e", ["some words to be counted"]).usage
+    assert used.estimated
+    assert used.input_tokens > 0
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [

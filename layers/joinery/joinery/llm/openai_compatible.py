@@ -22,6 +22,7 @@ from joinery.llm.schemas import is_strict
 from joinery.llm.timeouts import Timeouts
 from joinery.llm.tool_calls import ANSWER_DESCRIPTION, answer_tool, opaque_of
 from joinery.llm.types import Embeddings, Media, Message, ModelRequest, Usage
+from joinery.llm.window import estimate_tokens
 from joinery.llm.windows import known_window
 
 # A failed question about a window is asked again after this time, not at every call.
