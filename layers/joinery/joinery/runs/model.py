@@ -202,6 +202,7 @@ class Control:
         subs: Grows whenever the subscribers change.
         pause: Whether no further node is to start for now.
         inputs: How many messages its agents were sent so far.
+        ended: The status with which it has ended; empty while it is open.
     """
 
     head: int = 0
@@ -209,16 +210,26 @@ class Control:
     subs: int = 0
     pause: bool = False
     inputs: int = 0
+    ended: str = ""
 
-    def check(self) -> None:
-        """Refuses that a node begins.
+    @property
+    def stopped(self) -> bool:
+        """Whether what still runs is to stop: nobody needs it any more."""
+        return self.cancel or self.ended not in ("", "completed")
+
+    def check(self, *, last: bool = False) -> None:
+        """Refuses that a node begins, or after the `last` event of the run says more.
+
+        What is asked for again after the run has completed finds what is stored.
 
         Raises:
-            RunCancelled: The run was cancelled.
+            RunCancelled: The run was cancelled, or has ended.
             RunSuspended: It is paused.
         """
         if self.cancel:
             raise RunCancelled("the run was cancelled")
+        if self.stopped or (last and self.ended):
+            raise RunCancelled(f"the run has ended: {self.ended}")
         if self.pause:
             raise RunSuspended("the run is paused")
 
