@@ -163,6 +163,8 @@ class Clients:
         from botocore.config import Config
 
         config = Config(
+            # Addresses that are signed for others: S3's own default is an older form.
+            signature_version="s3v4" if tuning.service == "s3" else None,
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=tuning.read_s,
             retries={"mode": "standard", "total_max_attempts": tuning.attempts},
