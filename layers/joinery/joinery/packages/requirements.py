@@ -44,7 +44,7 @@ def normal(requirement: str) -> str:
     from packaging.utils import canonicalize_name
 
     try:
-        found = Requirement(requirement)
+        found = Requirement(requirement.strip())
     except InvalidRequirement as error:
         raise ValueError(str(error).split("\n", 1)[0]) from None
     extras = f"[{','.join(sorted(map(canonicalize_name, found.extras)))}]" if found.extras else ""
