@@ -44,9 +44,7 @@ def _require_files(report: Report) -> None:
             )
 
 
-def publish_children(
-    client: Client, report: Report, send: Send = lambda _: []
-) -> dict[str, Pin]:
+def publish_children(client: Client, report: Report, send: Send = lambda _: []) -> dict[str, Pin]:
     """Publishes the workflows in files that a file runs, the innermost first.
 
     `send` builds the packages of a file and returns what `publish` takes of them.

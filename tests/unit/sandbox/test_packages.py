@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from kit.wheels import greeter, only_from
@@ -101,8 +101,8 @@ def test_a_runner_takes_what_was_built(folder: Path) -> None:
 class Shop(http.server.BaseHTTPRequestHandler):
     """Answers with what `bodies` has, or with the status that the path says."""
 
-    bodies: dict[str, bytes] = {}
-    asked: list[str] = []
+    bodies: ClassVar[dict[str, bytes]] = {}
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]

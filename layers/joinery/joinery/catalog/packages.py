@@ -52,9 +52,11 @@ def pinned_packages(
             for at in needed.pointers
         ]
     modules = {key: package.modules for key, package in pinned.items()}
-    problems += check_provided(report, modules)
     if problems:
         from joinery.compiler.check import placed
 
-        raise InvalidWorkflow(placed(report.source, problems))
+        problems = placed(report.source, problems)
+    problems += check_provided(report, modules)
+    if problems:
+        raise InvalidWorkflow(problems)
     return {key: package.to_dict() for key, package in sorted(pinned.items())}
