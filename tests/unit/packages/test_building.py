@@ -165,6 +165,16 @@ def test_targets_of_macos(monkeypatch: pytest.MonkeyPatch) -> None:
     assert PackageTarget.here().platform == "aarch64-apple-darwin"
 
 
+@pytest.mark.parametrize(
+    "said", [{}, {"python": "3.13"}, {"python": "3.13", "platform": "--x"},
+             {"python": "3.13", "platform": "a/../b"}, {"python": "2.7\n", "platform": "a"}],
+)  # fmt: skip
+def test_a_target_that_is_none(said: dict[str, str]) -> None:
+    with pytest.raises(Unavailable):
+        PackageTarget.from_dict(said)
+    assert PackageTarget.from_dict(ARM.to_dict()) == ARM
+
+
 def test_sending_says_what_is_wrong_without_the_address(tmp_path: Path) -> None:
     file = tmp_path / "a.zip"
     file.write_bytes(b"x")

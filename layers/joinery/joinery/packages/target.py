@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from joinery.errors import Unavailable
+
 _MANYLINUX: Final = ((2, 40), (2, 39), (2, 38), (2, 37), (2, 36), (2, 35), (2, 34), (2, 33),
                      (2, 32), (2, 31), (2, 28), (2, 17))  # fmt: skip
 """What uv knows of: https://docs.astral.sh/uv/reference/cli/#uv-pip-compile--python-platform"""
 
-PYTHON: Final = r"^3\.\d{1,2}$"
-PLATFORM: Final = r"^[a-z0-9_-]{1,64}$"
+_PYTHON: Final = re.compile(r"3\.\d{1,2}")
+_SYSTEM: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,11 @@ class PackageTarget:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> PackageTarget:
-        """Returns what `to_dict` wrote."""
-        return PackageTarget(str(data["python"]), str(data["platform"]))
+        """Returns what `to_dict` wrote, here or elsewhere. Raises: Unavailable, when it did not."""
+        python, system = str(data.get("python")), str(data.get("platform"))
+        if not _PYTHON.fullmatch(python) or not _SYSTEM.fullmatch(system):
+            raise Unavailable("the installation does not say for what packages are built")
+        return PackageTarget(python, system)
 
     def to_dict(self) -> dict[str, str]:
         """Returns `{python, platform}`."""

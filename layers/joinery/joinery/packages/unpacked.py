@@ -110,11 +110,11 @@ class Unpacked:
 
     def _forget(self, *, but: str) -> None:
         """Removes the packages used least recently that nobody uses, down to what is kept."""
-        rows = [
-            (entry.stat().st_mtime, entry, _size(entry))
-            for entry in self._root.iterdir()
-            if entry.is_dir() and not entry.name.startswith(".")
-        ]
+        rows = []
+        for entry in self._root.iterdir():
+            with suppress(OSError):  # another process may be removing it
+                if entry.is_dir() and not entry.name.startswith("."):
+                    rows.append((entry.stat().st_mtime, entry, _size(entry)))
         total = sum(size for _, _, size in rows)
         for _, entry, size in sorted(rows):
             if total <= self._most:
