@@ -550,11 +550,13 @@ class OutputRejectedData(TypedDict):
 
     attempt: int
     problems: list[str]
+    checks: NotRequired[list[dict[str, Any]]]
+    round: NotRequired[int]
     reason: str
 
 
 class OutputRejected(_Event, _EventOfNode):
-    """A model's answer is not what the node's `output` asks for."""
+    """A model's answer cannot be taken."""
 
     event: Literal["output.rejected"]
     data: OutputRejectedData

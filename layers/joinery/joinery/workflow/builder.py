@@ -16,6 +16,7 @@ from joinery.workflow.builder_functions import (
 )
 from joinery.workflow.builder_handles import (
     AgentHandle,
+    AnswerHandle,
     Endpoint,
     ErrorHandle,
     ItemHandle,
@@ -63,6 +64,7 @@ class WorkflowBuilder:
         end: Where every run ends.
         loop: `loop.round`, and `loop.previous.x`: the results of the round before.
         item: `item`, the current item of the iterate node right around.
+        answer: `text` and `output`, the answer that a `check` looks at.
         run: `run.id`.
         session: `session.id`.
     """
@@ -83,6 +85,7 @@ class WorkflowBuilder:
         self.end = Endpoint(owner, END)
         self.loop = ValueHandle(owner, ("loop",))
         self.item = ValueHandle(owner, ("item",))
+        self.answer = AnswerHandle(owner)
         self.run = ValueHandle(owner, ("run",))
         self.session = ValueHandle(owner, ("session",))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, Required, TypedDict
+
+from joinery.workflow.builder_values import Expression
 
 Duration = str | timedelta
 """`"30s"`, `"5m"`, ... or a `timedelta`."""
@@ -59,10 +61,21 @@ class NodeOptions(TypedDict, total=False):
     probabilities: Mapping[str, float]
 
 
+class CheckOptions(TypedDict, total=False):
+    """What must be true of an answer, and what its model is told when it is not."""
+
+    that: Required[str | Expression]
+    say: str
+
+
+Check = str | Expression | CheckOptions
+
+
 class AnswerOptions(NodeOptions, ModelOptions, total=False):
     """What nodes take that ask a model."""
 
     output: Mapping[str, Schema]
+    check: Check | Sequence[Check]
     fit: Literal["fail", "cut"]
     images: Sequence[Any]
     files: Sequence[Any]

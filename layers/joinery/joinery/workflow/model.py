@@ -18,6 +18,8 @@ from joinery.workflow.model_refs import Model, ModelAlias, ModelRef, ModelTarget
 from joinery.workflow.money import Breaker, Budget
 from joinery.workflow.parts import (
     NODE_ID,
+    Check,
+    Checks,
     Code,
     CodeFile,
     NodeId,
@@ -36,8 +38,8 @@ from joinery.workflow.tool_model import (
 )
 
 __all__ = [
-    "NODE_ID", "PLANNED_TOOL_KINDS", "TOOL_KINDS", "CodeFile", "McpTool", "Model", "ModelAlias",
-    "ModelRef", "ModelTarget", "OpenApiTool", "PythonTool", "SearchTool", "Tool",
+    "NODE_ID", "PLANNED_TOOL_KINDS", "TOOL_KINDS", "Check", "CodeFile", "McpTool", "Model",
+    "ModelAlias", "ModelRef", "ModelTarget", "OpenApiTool", "PythonTool", "SearchTool", "Tool",
 ]  # fmt: skip
 
 RESERVED_IDS = frozenset({"start", "end"})
@@ -126,6 +128,7 @@ class AgentNode(_NodeBase):
     images: list[str] = []
     files: list[str] = []
     output: dict[str, dict[str, Any]] | None = None
+    check: Checks | None = None
     model: Model = ModelRef()
     fit: Literal["fail", "cut"] | None = None
 
@@ -139,6 +142,7 @@ class LlmNode(_NodeBase):
     images: list[str] = []
     files: list[str] = []
     output: dict[str, dict[str, Any]] | None = None
+    check: Checks | None = None
     model: Model = ModelRef()
     fit: Literal["fail", "cut"] | None = None
 

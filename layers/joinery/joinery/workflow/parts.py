@@ -29,3 +29,15 @@ class CodeFile(Strict):
 
 
 Code = str | CodeFile
+
+
+class Check(Strict):
+    """What must be true of an answer, and what its model is told when it is not."""
+
+    that: str
+    say: Annotated[str, Field(max_length=limits.CHECK_SAY_CHARS)] = ""
+
+
+Checks = (
+    str | Check | Annotated[list[str | Check], Field(min_length=1, max_length=limits.CHECKS_MAX)]
+)
