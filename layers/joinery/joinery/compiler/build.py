@@ -261,7 +261,7 @@ def _spec(
 
             agent = workflow.agents[node.agent]
             spec = model_spec(node, workflow, agent.persona, agent.model)
-            return {**spec, **agent_tools(agent, workflow, children)}
+            return {**spec, **agent_tools(agent, workflow, children, node.tools)}
         case "llm":
             return model_spec(node, workflow, node.system, None)
         case "template":

@@ -32,6 +32,7 @@ from joinery.workflow.builder_options import (
     model_data,
     node_data,
     tool_data,
+    tool_names,
     type_name,
 )
 from joinery.workflow.builder_values import Expression, ValueHandle
@@ -169,7 +170,7 @@ class WorkflowBuilder:
         if chosen := model_data(options):
             spec["model"] = chosen
         if tools:
-            spec["tools"] = [getattr(tool, "__name__", tool) for tool in tools]
+            spec["tools"] = tool_names(tools)
         for key, bound in (("max_rounds", max_rounds), ("max_calls", max_calls)):
             if bound is not None:
                 spec[key] = bound

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Literal, Required, TypedDict
 
@@ -81,6 +81,12 @@ class AnswerOptions(NodeOptions, ModelOptions, total=False):
     files: Sequence[Any]
 
 
+class AgentNodeOptions(AnswerOptions, total=False):
+    """What an agent's node takes besides: those of its agent's tools that it has here."""
+
+    tools: Sequence[Callable[..., Any] | str]
+
+
 class QuestionOptions(NodeOptions, total=False):
     """What a question takes besides: the answer when nobody answers in time."""
 
@@ -157,12 +163,19 @@ def node_data(options: dict[str, Any], *, asks_model: bool = False) -> dict[str,
     for name in ("timeout", "wall_time"):
         if name in keys:
             keys[name] = _duration(keys[name])
+    if isinstance(keys.get("tools"), list | tuple):
+        keys["tools"] = tool_names(keys["tools"])
     if isinstance(keys.get("output"), Mapping):
         keys["output"] = {
             name: {"type": type_name(schema)} if isinstance(schema, type) else schema
             for name, schema in keys["output"].items()
         }
     return keys
+
+
+def tool_names(tools: Iterable[Any]) -> list[Any]:
+    """Returns the names of tools: of functions that are tools, and names as they are."""
+    return [getattr(tool, "__name__", tool) for tool in tools]
 
 
 def tool_data(

@@ -124,6 +124,7 @@ class AgentNode(_NodeBase):
 
     type: Literal["agent"]
     agent: str
+    tools: Annotated[list[str], Field(max_length=limits.AGENT_TOOLS_MAX)] | None = None
     prompt: Prompt
     images: list[str] = []
     files: list[str] = []

@@ -97,6 +97,9 @@ def json_schema() -> dict[str, Any]:
     cleaned["$defs"]["CodeNode"]["properties"]["inputs"]["description"] = (
         "Arguments of the function, with expressions."
     )
+    cleaned["$defs"]["AgentNode"]["properties"]["tools"]["description"] = (
+        "Those of the agent's tools that it has here; all of them when unset."
+    )
     asks = cleaned["$defs"]["QuestionNode"]["properties"]
     asks["prompt"]["description"] = "The question, with expressions; or a file beside this one."
     asks["schema"]["description"] = "JSON Schema of the answer; text when unset."
