@@ -592,7 +592,8 @@ export const REQUIRED = Object.freeze({
  * @property {string} [node_name]
  * @property {"tool.completed"} event
  * @property {{round: number, index: number, call_id: string, tool: string, ok: boolean,
- *   duration_ms: number, chars: number, cut: boolean, code?: string}} data
+ *   duration_ms: number, chars: number, cut: boolean, result?: any, result_cut?: ("items" |
+ *   "text" | "size")[], code?: string}} data
  */
 
 /**

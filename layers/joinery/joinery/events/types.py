@@ -401,6 +401,8 @@ class ToolCompletedData(TypedDict):
     duration_ms: int
     chars: int
     cut: bool
+    result: NotRequired[Any]
+    result_cut: NotRequired[list[Literal["items", "text", "size"]]]
     code: NotRequired[str]
 
 
