@@ -66,7 +66,9 @@ def leave() -> str:
 async def who(context: Context[Any, Any]) -> str:
     """Says what it was told by headers."""
     request = context.request_context.request
-    return str(request.headers.get("authorization")) if request else ""
+    told = str(request.headers.get("authorization")) if request else ""
+    note(f"who {told}")
+    return told
 
 
 @server.tool(structured_output=False)
