@@ -1,6 +1,6 @@
 """One agent whose tool gives a big result, as a program: its peak memory is that of one run.
 
-`big_results.py KIND URL`; writes what became of it as JSON.
+`big_results.py KIND URL CALLS`; writes what became of it as JSON.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def tools_of(kind: str, url: str) -> tuple[dict[str, Any], str]:
     return {"api": {"kind": "openapi", "document": json.dumps(document)}}, "api_big"
 
 
-def main(kind: str, url: str) -> dict[str, Any]:
+def main(kind: str, url: str, calls: int) -> dict[str, Any]:
     """Runs the agent inline; returns what its model was told, and how much memory it took."""
     tools, name = tools_of(kind, url)
     flow = {
@@ -55,7 +55,7 @@ def main(kind: str, url: str) -> dict[str, Any]:
 
     def script(place: int, request: ModelRequest) -> Step:
         if place == 1:
-            return [call(name, {"megabytes": 50})]
+            return [call(name, {"megabytes": 50}, f"c{number}") for number in range(calls)]
         if place == 2 and any(tool.name == "read_result" for tool in request.tools):
             return [call("read_result", {"result": "1.0", "start": 40_000_000, "length": 30})]
         return "done"
@@ -89,4 +89,4 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(main(*sys.argv[1:3])))
+    sys.stdout.write(json.dumps(main(sys.argv[1], sys.argv[2], int(sys.argv[3]))))

@@ -18,9 +18,9 @@ MEMORY: int = 400 * 1024 * 1024
 """A function has 512 MB, and needs some of it for what is not in this test."""
 
 
-def ran(kind: str, url: str = "") -> dict[str, Any]:
+def ran(kind: str, url: str = "", calls: int = 1) -> dict[str, Any]:
     """Returns what became of a run in a process of its own."""
-    command = [sys.executable, "-m", "kit.big_results", kind, url]
+    command = [sys.executable, "-m", "kit.big_results", kind, url, str(calls)]
     done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     ended: dict[str, Any] = json.loads(done.stdout)
@@ -46,6 +46,14 @@ def test_an_api_that_answers_50_mb(form: str) -> None:
     told = f"{body[40_000_000:40_000_030]}\n[characters 40000000 to 40000030 of {len(body)}]"
     assert ended["told"][1] == told
     assert part["ok"]
+
+
+def test_four_answers_of_50_mb_at_once() -> None:
+    data = b"x" * 50_000_000
+    with tool_server(lambda asked: Told(data, media="text/plain")) as server:
+        ended = ran("openapi", server.url, calls=4)
+    assert [call["ok"] for call in ended["completed"]] == [True] * 5
+    assert ended["lengths"][:4] == [20_160] * 4
 
 
 def test_an_mcp_server_that_answers_50_mb(tmp_path: Path) -> None:
