@@ -51,10 +51,10 @@ from joinery.runs.quorum import (
     not_reached,
     open_join,
     over_by,
-    pauses,
     raise_decided,
     refresh,
     stand_down,
+    tries,
     visible,
     votes,
 )
@@ -253,8 +253,7 @@ class _Runner(Invocation):
         return record
 
     def _store_skip(self, record: NodeRecord, now: float) -> list[Event]:
-        for pause in pauses():
-            time.sleep(pause)
+        for _ in tries():
             dead = after_skip(self.plan, self.node, self.path, self.find, self._blamed)
             skipped = self.skipped(dead, now)
             event = self.skip_event([record, *skipped])
