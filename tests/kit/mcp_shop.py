@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import uvicorn
 from mcp.server.mcpserver import Context, Image, MCPServer
+from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, TextContent
 from pydantic import Field
 
@@ -69,6 +70,15 @@ async def who(context: Context[Any, Any]) -> str:
     told = str(request.headers.get("authorization")) if request else ""
     note(f"who {told}")
     return told
+
+
+@server.tool()
+async def complain(context: Context[Any, Any]) -> str:
+    """Fails, and says what it was told by headers."""
+    request = context.request_context.request
+    raise MCPError(
+        code=-32050, message=str(request.headers.get("authorization") if request else "")
+    )
 
 
 @server.tool(structured_output=False)

@@ -82,7 +82,7 @@ def test_only_what_is_named_and_in_that_order(shop: tuple[str, Path]) -> None:
     assert list(tools) == ["shop_who", "shop_price"]
     close(tools)
     before = set(threading.enumerate())
-    with pytest.raises(PermanentToolUnknown, match="no tool 'prices'; it has big, leave, order"):
+    with pytest.raises(PermanentToolUnknown, match="no tool 'prices'; it has big, complain, leave"):
         opened(shop[0], names=("prices",))
     assert not left_over(before)
 
@@ -101,10 +101,12 @@ def test_calls_carry_their_key_and_say_for_whom_only_when_told_to(shop: tuple[st
 
 def test_secrets_go_as_headers(shop: tuple[str, Path]) -> None:
     tools = opened(
-        shop[0], services(shop="Bearer s3"), names=("who",),
+        shop[0], services(shop="Bearer s3"), names=("who", "complain"),
         secret_headers={"Authorization": "shop"},
     )  # fmt: skip
     told = tools["shop_who"].call(use())
+    with pytest.raises(PermanentToolAnswer, match=r"says: \[secret\]"):
+        tools["shop_complain"].call(use())
     close(tools)
     assert "who Bearer s3" in shop[1].read_text().splitlines()
     assert told.data == {"result": "[secret]"}  # what is sent back is not stored and shown

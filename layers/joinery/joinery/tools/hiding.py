@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
+from joinery.errors import NodeError
+
 INSTEAD: Final = "[secret]"
 
 LEAST_CHARS: Final = 8
@@ -46,3 +48,12 @@ def hide(value: Any, parts: Iterable[str]) -> Any:
     if isinstance(value, list):
         return [hide(item, parts) for item in value]
     return value
+
+
+def without_secrets(error: NodeError, parts: Iterable[str]) -> NodeError:
+    """Returns an error without the parts of secrets; the same where there are none in it."""
+    parts = tuple(parts)
+    message, details = hide(error.message, parts), hide(dict(error.details), parts)
+    if (message, details) == (error.message, dict(error.details)):
+        return error
+    return type(error)(message, **details)

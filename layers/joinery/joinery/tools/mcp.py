@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from joinery.errors import NodeError
 from joinery.llm.types import ToolSpec
 from joinery.tool_errors import (
     PermanentToolAnswer,
@@ -25,7 +26,7 @@ from joinery.tool_errors import (
 )
 from joinery.tools.addresses import pinned
 from joinery.tools.base import Tool, ToolResult, ToolUse
-from joinery.tools.hiding import hide, parts_of
+from joinery.tools.hiding import hide, parts_of, without_secrets
 from joinery.tools.mcp_errors import known_error
 from joinery.tools.outbound import CONNECT_S
 
@@ -303,7 +304,10 @@ class McpTool:
 
     def call(self, use: ToolUse) -> ToolResult:
         """See `Tool.call`."""
-        answer = self.server.call(self.remote, use, self.timeout_s, identity=self.identity)
+        try:
+            answer = self.server.call(self.remote, use, self.timeout_s, identity=self.identity)
+        except NodeError as error:  # it may say what the server says
+            raise without_secrets(error, self.server.secrets) from error
         result, secrets = _result(answer), self.server.secrets
         return replace(
             result, content=hide(result.content, secrets), data=hide(result.data, secrets)
