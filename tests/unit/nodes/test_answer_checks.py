@@ -14,6 +14,7 @@ from kit.workflows import workflow
 
 from joinery.compiler.compile import compile_workflow
 from joinery.nodes import agent as agents
+from joinery.nodes import answers
 
 SCORE = {"score": {"type": "integer"}, "why": {"type": "array"}}
 IN_BOUNDS = "{{ output.score <= inputs.most }}"
@@ -265,3 +266,15 @@ def test_what_is_said_before_more_calls_is_not_checked(monkeypatch: pytest.Monke
     steps: list[Step] = [("Let me see.", [call("look")]), "good"]
     ended, _ = run(monkeypatch, steps, {"check": "{{ text = 'good' }}"})
     assert (ended.outputs, rejections(ended)) == ({"text": "good"}, [])
+
+
+def test_an_answer_that_was_noted_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def holds_once(text: str, scope: Any) -> bool:
+        calls.append(text)
+        return len(calls) == 1
+
+    monkeypatch.setattr(answers, "holds", holds_once)
+    ended, model = run(monkeypatch, ["good"], {"check": "{{ $millis() > 0 }}"})
+    assert (ended.status, len(model.requests), len(calls)) == ("completed", 1, 1)

@@ -306,7 +306,8 @@ class Agent:
     # -- the end -----------------------------------------------------------------------
 
     def _result(self, answer: Answer, last: str) -> NodeResult:
-        return NodeResult(result_of(self._context, answer), reason=last)
+        # Each answer is checked before it is noted.
+        return NodeResult(result_of(self._context, answer, checked=True), reason=last)
 
     # -- the journal -------------------------------------------------------------------
 
