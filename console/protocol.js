@@ -592,7 +592,8 @@ export const REQUIRED = Object.freeze({
  * @property {string} [node_name]
  * @property {"tool.completed"} event
  * @property {{round: number, index: number, call_id: string, tool: string, ok: boolean,
- *   duration_ms: number, chars: number, cut: boolean, code?: string}} data
+ *   duration_ms: number, chars: number, cut: boolean, result?: any, result_cut?: ("items" |
+ *   "text" | "size")[], code?: string}} data
  */
 
 /**
@@ -737,7 +738,7 @@ export const REQUIRED = Object.freeze({
  */
 
 /**
- * A model's answer is not what the node's `output` asks for.
+ * A model's answer cannot be taken.
  *
  * @typedef {Object} OutputRejected
  * @property {1} v
@@ -750,7 +751,8 @@ export const REQUIRED = Object.freeze({
  * @property {string} path
  * @property {string} [node_name]
  * @property {"output.rejected"} event
- * @property {{attempt: number, problems: (string)[], reason: string}} data
+ * @property {{attempt: number, problems: (string)[], checks?: ({check: number, that: string,
+ *   say: string})[], round?: number, reason: string}} data
  */
 
 /**

@@ -35,16 +35,20 @@ TOOLS = {
         "description": "Says very much.",
         "code": "def long():\n    return ''.join(f'line {i:06d}\\n' for i in range(200_000))",
     },
+    "rows": {
+        "description": "Has many rows.",
+        "code": "def rows():\n    return {'rows': [{'id': i} for i in range(200)], 'next': 'p2'}",
+    },
 }
 
 
-def agent(api: Api) -> str:
+def agent(api: Api, **node: Any) -> str:
     source = {
         "version": 1,
         "name": f"agent-{uuid.uuid4().hex[:8]}",
         "agents": {"one": {"persona": "You look.", "tools": list(TOOLS)}},
         "tools": TOOLS,
-        "nodes": {"a": {"type": "agent", "agent": "one", "prompt": "Go.", "timeout": "2m"}},
+        "nodes": {"a": {"type": "agent", "agent": "one", "prompt": "Go.", "timeout": "2m", **node}},
         "edges": ["start -> a -> end"],
         "outputs": {"text": "{{ nodes.a.text }}"},
     }
@@ -147,6 +151,39 @@ def test_the_rest_of_a_long_result_is_there_for_a_later_attempt(api: Api) -> Non
     assert (whole["chars"], whole["cut"]) == (12 * 200_000, True)
     assert part["ok"]
     assert part["chars"] == 10_000 + len("\n[characters 1800000 to 1810000 of 2400000]")
+
+
+def test_a_check_that_stays_untrue_ends_with_all_that_was_wrong(api: Api) -> None:
+    check = {"that": "{{ $contains(text, 'row 150') }}", "say": "Name row 150."}
+    page = {"result": "1.0", "list": "rows", "item": 150, "items": 1}
+    calls = [
+        {"tool_calls": [{"name": "rows"}, {"name": "long"}]},
+        {"tool_calls": [{"name": "read_result", "arguments": page}]},
+        *({"text": f"It is row {number}."} for number in range(6)),
+    ]
+    run_id = api.start(
+        agent(api, check=check, tools=["rows"], retry={"attempts": 2, "backoff": "100ms"}),
+        cassette=[{"node": "a", "call": n, **said} for n, said in enumerate(calls, 1)],
+    )
+    run = until(lambda: ended(api, run_id))
+    assert run["status"] == "failed", run
+    failed = {"check": 1, "that": "$contains(text, 'row 150')", "say": "Name row 150."}
+    rejected = events(api, run_id, "output.rejected")
+    assert [(e["attempt"], e["round"], e["checks"]) for e in rejected] == [
+        (attempt, 3, [failed]) for attempt in (1, 1, 1, 2, 2, 2)
+    ]
+    [last] = events(api, run_id, "node.failed")
+    for error in (last["error"], run["error"]):
+        cause = error["details"]["cause"]
+        assert cause["code"] == "output_invalid"
+        assert cause["details"]["checks"] == [failed]
+        assert cause["details"]["problems"] == ["Name row 150."]
+    long, rows, part = events(api, run_id, "tool.completed")
+    assert rows["result"] == {"rows": [{"id": i} for i in range(200)], "next": "p2"}
+    assert (rows["cut"], "result_cut" in rows) == (True, False)
+    # The node leaves its agent one of its tools.
+    assert (long["ok"], long["code"]) == (False, "agent.unknown_tool")
+    assert part["result"] == '[{"id": 150}]\n[items 150 to 150 of 200]'
 
 
 def test_a_pause_stops_an_agent_between_two_rounds(api: Api) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import uvicorn
 from mcp.server.mcpserver import Context, Image, MCPServer
+from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, TextContent
 from pydantic import Field
 
@@ -66,7 +67,18 @@ def leave() -> str:
 async def who(context: Context[Any, Any]) -> str:
     """Says what it was told by headers."""
     request = context.request_context.request
-    return str(request.headers.get("authorization")) if request else ""
+    told = str(request.headers.get("authorization")) if request else ""
+    note(f"who {told}")
+    return told
+
+
+@server.tool()
+async def complain(context: Context[Any, Any]) -> str:
+    """Fails, and says what it was told by headers."""
+    request = context.request_context.request
+    raise MCPError(
+        code=-32050, message=str(request.headers.get("authorization") if request else "")
+    )
 
 
 @server.tool(structured_output=False)

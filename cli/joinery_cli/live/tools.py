@@ -61,11 +61,10 @@ class Rounds:
             before, after = data["before_tokens"], data["after_tokens"]
             what = f"{data['exchanges']} exchanges summed up" if data["exchanges"] else "shortened"
             return f"{what}: about {before:,} tokens became {after:,}"
-        tool = " ".join(clean(str(data["tool"])).split())
+        tool = _line(str(data["tool"]))
         call = self.calls.setdefault((data["round"], data["index"]), Called(tool))
         if name == "tool.called":
-            shown = " ".join(clean(str(data["arguments"])).split())
-            call.arguments = shown[:ARGUMENTS_SHOWN]
+            call.arguments = _line(str(data["arguments"]))[:ARGUMENTS_SHOWN]
             call.status = "running"
             return f"calls {call.line}"
         took = seconds(data["duration_ms"] / 1000)
@@ -73,8 +72,16 @@ class Rounds:
             cut = ", of which a part is told" if data["cut"] else ""
             call.status, call.told = "completed", f"{data['chars']:,} characters in {took}{cut}"
             return f"{tool} gave {call.told}"
-        call.status, call.told = "failed", f"{clean(str(data.get('code', 'failed')))} in {took}"
+        said = data.get("result")
+        reason = f": {_line(said)[:ARGUMENTS_SHOWN]}" if isinstance(said, str) else ""
+        call.status = "failed"
+        call.told = f"{clean(str(data.get('code', 'failed')))} in {took}{reason}"
         return f"{tool} failed: {call.told}"
+
+
+def _line(text: str) -> str:
+    """Returns a text on one line, without what a terminal would obey."""
+    return " ".join(clean(text).split())
 
 
 AGENT_EVENTS: Final = frozenset(

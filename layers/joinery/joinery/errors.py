@@ -257,6 +257,12 @@ class PermanentOutputInvalid(Permanent):
     code = "output_invalid"
 
 
+class PermanentOutputCheck(Permanent):
+    """A check of an answer cannot be evaluated; `details` has the node and the check's number."""
+
+    code = "output_check"
+
+
 class PermanentExpression(Permanent):
     """An expression could not be evaluated, or a value it needs is missing."""
 

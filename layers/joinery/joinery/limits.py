@@ -100,6 +100,12 @@ AGENT_CALLS_MAX: Final = 1_000
 AGENT_TOOLS_MAX: Final = 100
 """Most tools of one agent: what models still tell apart, and below all providers' limits."""
 
+CHECKS_MAX: Final = 20
+"""Most checks of a node's answer: all that are not true are told, stored and sent at once."""
+
+CHECK_SAY_CHARS: Final = 1_000
+"""Longest text that a check tells the model, as written and with its values put in."""
+
 TOOL_TIMEOUT_S: Final = 60.0
 """Longest time of a call that an agent makes, where the tool says nothing itself."""
 

@@ -28,6 +28,7 @@ def heard():
         log.event(
             "tool.completed", "finder", **call, index=1, tool="read", ok=False,
             duration_ms=60012, chars=30, cut=False, code="agent.tool_timeout",
+            result="It did\n not \x1b[31mend.",
         ),
         log.event(
             "context.compacted", "finder", round=2, exchanges=4, before_tokens=7120,
@@ -46,7 +47,7 @@ def test_plain_lines(capsys):
         'finder: calls search({"words": "tea[31m"})',
         "finder: calls read({})",
         "finder: search gave 51,893 characters in 0.4 s, of which a part is told",
-        "finder: read failed: agent.tool_timeout in 1:00 min",
+        "finder: read failed: agent.tool_timeout in 1:00 min: It did not [31mend.",
         "finder: 4 exchanges summed up: about 7,120 tokens became 3,055",
         "finder: round 2 of 6 (no more tools: time)",
     ]

@@ -95,6 +95,32 @@ def test_each_agent_sees_its_own_tools_only() -> None:
     assert [[t.name for t in r.tools] for r in model.requests] == [["one", "three"], ["two"], []]
 
 
+def test_a_node_leaves_its_agent_some_of_its_tools() -> None:
+    tools = {name: python_tool(name) for name in ("one", "two", "three")}
+    data = agent_workflow(tools).model_dump(by_alias=True, exclude_unset=True)
+    kept = {"a": ["three", "one"], "b": [], "c": None}
+    data["nodes"] = {
+        name: {"type": "agent", "agent": "one", "prompt": name, "tools": names}
+        for name, names in kept.items()
+    }
+    data["edges"] = ["start -> a -> b -> c -> end"]
+    flow = type(agent_workflow(tools))(**data)
+    # The first answer of `a` calls a tool that the agent has and the node left out.
+    steps: list[Step] = [[call("two")], "done", "done", "done"]
+    for compiles in (False, True):
+        model = Caller(steps)
+        compiled = compile_workflow(flow)
+        if compiles:
+            ended = compiled_run(compiled, {}, model)
+        else:
+            ended = interpreted(compiled.plan, {}, model)
+        assert ended.status == "completed"
+        seen = [[tool.name for tool in request.tools] for request in model.requests]
+        assert seen == [["one", "three"], ["one", "three"], [], ["one", "two", "three"]]
+        [refused] = ended.listener.named("tool.completed")
+        assert refused["data"]["code"] == "agent.unknown_tool"
+
+
 def test_who_never_stops_calling_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     tool = FunctionTool(lambda use: use.arguments["x"])
     ended, model = run(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import time
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kit.agents import Caller, FunctionTool, Step, agent_workflow, call, python_tool
 from kit.bad_days import Clock, patience, play
 from kit.engines import Ended
 
+from joinery.aws.items import dump
 from joinery.compiler.compile import compile_workflow
 from joinery.llm.breaker import Breaker, MemoryBreakers
 from joinery.llm.types import ModelRequest
@@ -18,7 +23,8 @@ from joinery.llm.window import estimate_prompt
 from joinery.model_errors import PermanentContextTooLong, TransientModelUnavailable
 from joinery.nodes import agent as agents
 from joinery.nodes.conversation import limit_of
-from joinery.tools import cutting, reading
+from joinery.tools import cutting, reading, showing
+from joinery.tools.base import ToolResult
 from joinery.workflow.checks.code import READ_RESULT
 
 
@@ -74,6 +80,120 @@ def test_lists_in_lists_and_then_text() -> None:
     assert "characters left out" in told.text
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=5) | st.lists(inner, min_size=33, max_size=45)
+    | st.dictionaries(st.text("aö.0\" ", max_size=2), inner, max_size=4),
+    max_leaves=60,
+)  # fmt: skip
+
+
+@given(JSON)
+@settings(max_examples=int(os.environ.get("JOINERY_EXAMPLES", "60")), deadline=None)
+def test_the_whole_is_the_json_and_places_are_those_of_items(data: Any) -> None:
+    told = cutting.of_data(data)
+    assert told.whole == json.dumps(data, ensure_ascii=False)
+    for one in told.lists:
+        for number, place in enumerate(one.places):
+            item, _ = json.JSONDecoder().raw_decode(told.whole, place)
+            assert item == _at(data, one.path)[number * one.every]
+
+
+def _at(data: Any, path: str) -> Any:
+    steps = re.findall(r'"(?:[^"\\]|\\.)*"|[^."]+', path)
+    for step in steps:
+        if isinstance(data, list):
+            data = data[int(step)]
+        else:
+            data = data[json.loads(step) if step.startswith('"') else step]
+    return data
+
+
+def test_long_texts_in_data_leave_the_rest_of_it_whole() -> None:
+    data = {"text": "a" * 50_000, "more": ["b" * 5_000] * 3, "next_cursor": "c7"}
+    told = cutting.of_data(data)
+    said = json.loads(told.text)
+    assert len(told.text) <= 20_000
+    assert said["next_cursor"] == "c7"
+    assert said["text"].startswith("a" * 2_000 + "\n[… 46,000 characters left out …]")
+    assert said["more"] == [f"{'b' * 2_000}\n[… 1,000 characters left out …]\n{'b' * 2_000}"] * 3
+
+
+# -- what viewers are shown --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("length", "cut"), [(20_000, False), (20_001, True)])
+def test_where_the_text_that_viewers_see_is_cut(length: int, cut: bool) -> None:
+    shown = showing.of_text("x" * length)
+    assert shown.cut == (("text",) if cut else ())
+    middle = "\n[… 1 characters left out …]\n" if cut else ""
+    assert shown.result == "x" * 10_000 + middle + "x" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("length", "page", "ends"),
+    [
+        (128, False, None), (129, False, (48, 16)), (1_000, False, (48, 16)),
+        (500, True, None), (501, True, (180, 60)), (5_000, True, (180, 60)),
+    ],
+)  # fmt: skip
+def test_where_lists_that_viewers_see_are_cut(
+    length: int, page: bool, ends: tuple[int, int] | None
+) -> None:
+    data: Any = {"rows": list(range(length)), **({"next_cursor": "c"} if page else {})}
+    shown = showing.of_data(data, json.dumps(data))
+    if ends is None:
+        assert (shown.result, shown.cut) == (data, ())
+        return
+    head, tail = ends
+    middle = f"… {length - head - tail:,} of {length:,} items left out …"
+    rows = [*range(head), middle, *range(length - tail, length)]
+    assert shown.result == {**data, "rows": rows}
+    assert shown.cut == ("items",)
+
+
+def test_the_model_is_told_less_than_viewers_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = FunctionTool(lambda use: {"rows": list(range(100))})
+    ended, model = run(monkeypatch, [tool], [[call("look")], "done"])
+    [done] = ended.listener.named("tool.completed")
+    assert done["data"]["result"] == {"rows": list(range(100))}
+    assert "result_cut" not in done["data"]
+    assert "… 72 of 100 items left out …" in model.last()[0].content
+
+
+def test_what_is_too_large_in_the_end_is_a_text_for_viewers() -> None:
+    data: Any = {"rows": [{"text": "y" * 1_000}] * 200}
+    shown = showing.of_data(data, json.dumps(data))
+    assert shown.cut == ("items", "text")
+    assert all(len(row["text"]) < 300 for row in shown.result["rows"] if isinstance(row, dict))
+    assert len(shown.result["rows"]) == 48 + 1 + 16
+    data = {"rows": list(range(200)), "names": {f"name {i}": i for i in range(3_000)}}
+    shown = showing.of_data(data, json.dumps(data))
+    assert shown.cut == ("items", "size")
+    assert shown.result.startswith('{"rows": [0, 1, 2')
+    assert len(shown.result) < 20_100
+    long = {"a": "z" * 30_000, "next": 7}
+    shown = showing.of_data(long, json.dumps(long))
+    assert (shown.result["next"], shown.cut) == (7, ("text",))
+    assert len(shown.result["a"]) < 10_100
+
+
+@pytest.mark.parametrize("text", ["語" * 20_000, "\x00" * 20_000, "𝄞" * 30_000, "\ud83d" * 9])
+def test_what_viewers_see_fits_into_a_message(text: str) -> None:
+    for shown in (showing.of_text(text), showing.of_data([text], json.dumps([text]))):
+        assert len(dump({"data": {"result": shown.result}}).encode()) < 32 * 1024
+
+
+def test_why_a_call_failed_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = FunctionTool(lambda use: ToolResult("no such page", is_error=True))
+    steps: list[Step] = [[call("look"), call("lok")], "done"]
+    ended, _ = run(monkeypatch, [tool], steps)
+    shown = {e["data"]["tool"]: e["data"]["result"] for e in ended.listener.named("tool.completed")}
+    assert shown["look"] == "no such page"
+    assert "no tool 'lok'" in shown["lok"]
+
+
 def test_the_name_is_reserved() -> None:
     assert reading.NAME == READ_RESULT
 
@@ -114,6 +234,78 @@ def test_a_result_of_50_mb(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told[5] == "Error: there is no result '../secret'"
     first = ended.listener.named("tool.completed")[0]["data"]
     assert (first["chars"], first["cut"]) == (len(whole), True)
+
+
+ROWS = [{"id": i, "name": f"row {i}", "tags": list(range(i % 3))} for i in range(5_000)]
+
+
+def pages(
+    monkeypatch: pytest.MonkeyPatch, data: Any, asked: list[dict[str, Any]]
+) -> tuple[list[str], str]:
+    """Returns what is read of data, and what the model is told of it at first."""
+    steps: list[Step] = [
+        [call("look")],
+        [call("read_result", {"result": "1.0", **one}) for one in asked],
+        "done",
+    ]
+    _, model = run(monkeypatch, [FunctionTool(lambda use: data)], steps)
+    first, *read = [m.content for m in model.last()]
+    return read, first
+
+
+def test_items_are_read_by_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, first = pages(
+        monkeypatch,
+        {"data": {"rows": ROWS}, "total": 5_000, "small": [1]},
+        [
+            {"list": "data.rows", "item": 20, "items": 3},
+            {"list": "data.rows", "item": 4_998},
+            {"list": "data.rows"},
+            {"list": "data.rows", "item": 777, "items": 128},
+            {"list": "data.rows", "item": 5_000},
+            {"list": "small"},
+            {"item": 3},
+        ],
+    )
+    assert (
+        '{"result": "1.0", "list": "data.rows", "item": 0} reads items of data.rows (5,000 items).'
+        in first
+    )
+
+    def items(text: str) -> tuple[list[Any], str]:
+        body, _, which = text.rpartition("\n")
+        return json.loads(body), which
+
+    assert items(read[0]) == (ROWS[20:23], "[items 20 to 22 of 5000]")
+    assert items(read[1]) == (ROWS[4_998:], "[items 4998 to 4999 of 5000]")
+    assert items(read[2]) == (ROWS[:20], "[items 0 to 19 of 5000]")
+    assert items(read[3]) == (ROWS[777:905], "[items 777 to 904 of 5000]")
+    assert read[4] == "[nothing: the list has 5,000 items]"
+    known = "these are: data.rows (5,000 items)"
+    assert read[5] == f"Error: 'small' is no long list of the result '1.0'; {known}"
+    assert read[6] == f"Error: '' is no long list of the result '1.0'; {known}"
+
+
+def test_a_page_of_items_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = [float(i) if i % 2 else "w" * 3_000 for i in range(200)]
+    data[100] = "v" * 100_000
+    read, first = pages(monkeypatch, data, [{"item": 1}, {"item": 99}, {"item": 100}])
+    assert "reads items of the result (200 items)" in first
+    assert read[0].endswith("[items 1 to 7 of 200]")
+    assert json.loads(read[0].rpartition("\n")[0]) == data[1:8]
+    assert read[1] == "[99.0]\n[items 99 to 99 of 200]"
+    assert "left out" in read[2]
+    assert "[items 100 to 100 of 200]" in read[2]
+    assert "[Item 100 has 100,002 characters: " in read[2]
+    start = json.dumps(data).index('"vvv')
+    assert f'{{"result": "1.0", "start": {start}}}' in read[2]
+
+
+def test_an_item_too_long_to_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = ["u" * 1_100_000] * 40
+    read, _ = pages(monkeypatch, data, [{"item": 39}])
+    place = 1 + 39 * 1_100_004
+    assert read == [f"Error: item 39 is too long to be read as one: it begins at character {place}"]
 
 
 def test_a_short_result_can_be_read_again_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 import time
 from collections.abc import Iterator
@@ -81,7 +82,7 @@ def test_only_what_is_named_and_in_that_order(shop: tuple[str, Path]) -> None:
     assert list(tools) == ["shop_who", "shop_price"]
     close(tools)
     before = set(threading.enumerate())
-    with pytest.raises(PermanentToolUnknown, match="no tool 'prices'; it has big, leave, order"):
+    with pytest.raises(PermanentToolUnknown, match="no tool 'prices'; it has big, complain, leave"):
         opened(shop[0], names=("prices",))
     assert not left_over(before)
 
@@ -100,12 +101,15 @@ def test_calls_carry_their_key_and_say_for_whom_only_when_told_to(shop: tuple[st
 
 def test_secrets_go_as_headers(shop: tuple[str, Path]) -> None:
     tools = opened(
-        shop[0], services(shop="Bearer s3"), names=("who",),
+        shop[0], services(shop="Bearer s3"), names=("who", "complain"),
         secret_headers={"Authorization": "shop"},
     )  # fmt: skip
     told = tools["shop_who"].call(use())
+    with pytest.raises(PermanentToolAnswer, match=r"says: \[secret\]"):
+        tools["shop_complain"].call(use())
     close(tools)
-    assert told.data == {"result": "Bearer s3"}
+    assert "who Bearer s3" in shop[1].read_text().splitlines()
+    assert told.data == {"result": "[secret]"}  # what is sent back is not stored and shown
     with pytest.raises(PermanentToolSecret, match="JOINERY_SECRET_SHOP"):
         opened(shop[0], secret_headers={"Authorization": "shop"})
 
@@ -119,6 +123,25 @@ def test_a_refusal_is_told_and_the_connection_goes_on(shop: tuple[str, Path]) ->
     assert picture.content.startswith("[image image/png")
     assert len(tools["shop_big"].call(use({"megabytes": 20})).content) == 20_000_000
     close(tools)
+
+
+def test_a_longer_answer_than_is_read_is_refused(shop: tuple[str, Path]) -> None:
+    tools = opened(shop[0], names=("big", "price"))
+    with pytest.raises(PermanentToolAnswer, match="more than 25,165,824 bytes") as refused:
+        tools["shop_big"].call(use({"megabytes": 26}))
+    assert refused.value.details["limit"] == 25_165_824
+    assert tools["shop_price"].call(use({"item": "tea"})).data["cents"] == 250
+    close(tools)
+
+
+def test_an_answer_that_is_packed_is_refused() -> None:
+    packed = Told(gzip.compress(b"{}"), headers={"content-encoding": "gzip"})
+    with (
+        tool_server(lambda asked: packed) as server,
+        pytest.raises(PermanentToolAnswer, match="packs its answers"),
+    ):
+        opened(server.url)
+    assert {asked.headers["accept-encoding"] for asked in server.requests} == {"identity"}
 
 
 def test_calls_go_side_by_side_on_one_connection(shop: tuple[str, Path]) -> None:

@@ -18,7 +18,7 @@ from joinery.tool_errors import (
     TransientToolTimeout,
     TransientToolUnreachable,
 )
-from joinery.tools import outbound
+from joinery.tools import openapi, outbound
 from joinery.tools.base import Tool, ToolResult
 from joinery.tools.openapi import open_tools
 from joinery.tools.services import Secret, ToolServices
@@ -137,6 +137,31 @@ def test_who_calls_comes_from_the_run_and_a_secret_from_its_store() -> None:
     assert headers["authorization"] == "Bearer s3cret"
     assert refused.is_error
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("media", ["application/json", "text/plain"])
+def test_a_secret_that_is_sent_back_is_hidden(media: str) -> None:
+    def repeats(asked: Asked) -> Told:
+        value = asked.headers["authorization"]
+        return Told(json.dumps({"whole": value, "token": value.split()[1]}), media=media)
+
+    with tool_server(repeats) as server:
+        made = tools(
+            server.url, services(notes='Bearer s3cret"of-notes'),
+            secret_headers={"Authorization": "notes"},
+        )  # fmt: skip
+        result = made["notes_listNotes"].call(use())
+    said = result.data or json.loads(result.content)
+    assert said == {"whole": "[secret]", "token": "[secret]"}
+
+
+def test_long_json_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openapi, "JSON_BYTES", 10)
+    for body, told in (("[1, 2, 3]", [1, 2, 3]), ("[1, 2, 3, 4]", None)):
+        with tool_server(lambda asked, body=body: Told(body)) as server:  # type: ignore[misc]
+            result = tools(server.url)["notes_listNotes"].call(use())
+        assert result.data == told
+        assert result.content == ("" if told else body)
 
 
 def test_a_secret_goes_to_its_hosts_only() -> None:

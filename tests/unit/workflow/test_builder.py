@@ -105,7 +105,7 @@ def test_the_page_shows_what_handles_become() -> None:
     names |= {"score": names["v"].output.score, "done": names["v"].output.done}
     table = PAGE.split("## Handles")[1].split("## Nodes")[0]
     rows = re.findall(r"^\| `(.*?)`.*? \| (`.*`) \|$", table, flags=re.MULTILINE)
-    assert len(rows) == 11
+    assert len(rows) == 12
     for code, shown in rows:
         first = shown.strip("`").strip().split("`, `")[0]
         assert str(eval(code, dict(names))) == first

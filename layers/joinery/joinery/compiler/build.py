@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import joinery
 from joinery import limits
+from joinery.compiler.asking import aliases_of, model_spec
 from joinery.compiler.iterates import ITEM_READ, iterates_of, with_bodies
 from joinery.compiler.plan import PURE_TYPES, WAITING_TYPES, Plan, PlanLoop, PlanNode
 from joinery.compiler.races import with_races
 from joinery.errors import InvalidWorkflow, Problem
-from joinery.llm.aliases import DEFAULT_STAGE, resolve_layers
 from joinery.workflow.bodies import ITEM, analyse_all
 from joinery.workflow.expressions import references
 from joinery.workflow.graph import END, START, Link, Structure
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 EXPRESSION_FIELDS = (
     "prompt", "template", "value", "if", "cases", "until", "items", "arguments", "inputs",
-    "images", "files",
+    "images", "files", "checks",
 )  # fmt: skip
 """Fields of a node's spec that hold expressions; personas and schemas are taken as they are."""
 
@@ -98,7 +98,7 @@ def build_plan(
         links=forward,
         budget=workflow.budget.model_dump(exclude_none=True) if workflow.budget else {},
         breaker=_breaker(workflow),
-        models=_aliases(workflow),
+        models=aliases_of(workflow),
     )
     plan = with_races(plan)
     whole: tuple[str, ...] = ()
@@ -260,10 +260,10 @@ def _spec(
             from joinery.compiler.tools import agent_tools
 
             agent = workflow.agents[node.agent]
-            spec = _model_spec(node, workflow, agent.persona, agent.model)
-            return {**spec, **agent_tools(agent, workflow, children)}
+            spec = model_spec(node, workflow, agent.persona, agent.model)
+            return {**spec, **agent_tools(agent, workflow, children, node.tools)}
         case "llm":
-            return _model_spec(node, workflow, node.system, None)
+            return model_spec(node, workflow, node.system, None)
         case "template":
             return {"template": node.template}
         case "transform":
@@ -305,42 +305,6 @@ def _case(port: str, case: Any) -> list[Any]:
     if hasattr(case, "min"):
         return [port, "range", [case.min, case.max]]
     return [port, "in", case if isinstance(case, list) else [case]]
-
-
-def _model_spec(
-    node: Any, workflow: m.Workflow, system: str, agent_model: m.Model | None
-) -> dict[str, Any]:
-    layers = [
-        ref if isinstance(ref, str) else ref.model_dump(exclude_none=True)
-        for ref in (workflow.defaults.model, agent_model, node.model)
-        if ref is not None
-    ]
-    aliases = _aliases(workflow)
-    used = any(isinstance(layer, str) or {"use", "fallback"} & layer.keys() for layer in layers)
-    return {
-        "system": system,
-        "prompt": node.prompt,
-        "model": resolve_layers(layers, aliases, DEFAULT_STAGE),
-        **({"model_layers": layers} if used and aliases else {}),
-        "schema": None if node.output is None else output_schema(node.output),
-        "fit": node.fit or workflow.defaults.fit,
-        **({"images": node.images} if node.images else {}),
-        **({"files": node.files} if node.files else {}),
-    }
-
-
-def _aliases(workflow: m.Workflow) -> dict[str, Any]:
-    return {name: alias.model_dump(exclude_none=True) for name, alias in workflow.models.items()}
-
-
-def output_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the JSON Schema of a node's `output`: an object with all properties required."""
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(properties),
-        "additionalProperties": False,
-    }
 
 
 def _reads(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:

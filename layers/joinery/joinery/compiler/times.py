@@ -47,8 +47,8 @@ def seconds_of(node: PlanNode) -> float:
 def model_calls_of(node: PlanNode) -> tuple[int, int, int]:
     """Returns the least, usual and most calls of a model by one attempt of a node.
 
-    Calls that are repeated because they failed, or because the answer was empty or had
-    the wrong form, and those that shorten a conversation are left out.
+    Calls that are repeated because they failed, or because the answer was empty, had the
+    wrong form or failed a check, and those that shorten a conversation are left out.
     """
     if node.type not in MODEL_TYPES:
         return 0, 0, 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.code import package_spec, parameters_schema
@@ -14,15 +14,26 @@ if TYPE_CHECKING:
 
 
 def agent_tools(
-    agent: m.Agent, workflow: m.Workflow, children: Mapping[str, KnownChild]
+    agent: m.Agent,
+    workflow: m.Workflow,
+    children: Mapping[str, KnownChild],
+    kept: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Returns what the spec of an agent's node says of its tools; nothing where it has none."""
-    if not agent.tools:
+    """Returns what the spec of an agent's node says of its tools; nothing where it has none.
+
+    Args:
+        agent: The agent.
+        workflow: Its workflow.
+        children: The child workflows that are known.
+        kept: The agent's tools that the node leaves it; None for all of them.
+    """
+    names = [name for name in agent.tools if kept is None or name in kept]
+    if not names:
         return {}
     return {
         "tools": {
             name: tool_entry(name, workflow.tools[name], children.get(child_of_tool(name)))
-            for name in agent.tools
+            for name in names
         },
         "max_rounds": agent.max_rounds,
         "max_calls": agent.max_calls,

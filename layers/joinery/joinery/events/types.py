@@ -401,6 +401,8 @@ class ToolCompletedData(TypedDict):
     duration_ms: int
     chars: int
     cut: bool
+    result: NotRequired[Any]
+    result_cut: NotRequired[list[Literal["items", "text", "size"]]]
     code: NotRequired[str]
 
 
@@ -550,11 +552,13 @@ class OutputRejectedData(TypedDict):
 
     attempt: int
     problems: list[str]
+    checks: NotRequired[list[dict[str, Any]]]
+    round: NotRequired[int]
     reason: str
 
 
 class OutputRejected(_Event, _EventOfNode):
-    """A model's answer is not what the node's `output` asks for."""
+    """A model's answer cannot be taken."""
 
     event: Literal["output.rejected"]
     data: OutputRejectedData

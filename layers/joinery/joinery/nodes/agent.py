@@ -17,11 +17,11 @@ from joinery import agent_errors as errors
 from joinery.errors import RunCancelled, RunSuspended, TransientOutputInvalid
 from joinery.llm.types import Message, ToolCall, ToolSpec, Usage
 from joinery.model_errors import PermanentContextTooLong
+from joinery.nodes.answers import correction, rejected, result_of
 from joinery.nodes.asking import Answer, Question, ask_model
 from joinery.nodes.base import NodeContext, NodeResult
 from joinery.nodes.compaction import RECOVERIES, Compactor
 from joinery.nodes.conversation import Conversation, Exchange, limit_of
-from joinery.nodes.model import parse_answer
 from joinery.nodes.tool_results import Results, Told
 from joinery.tools.registry import open_tools
 
@@ -180,32 +180,37 @@ class Agent:
         if last and self._talk.tail:
             aside.append(Message("user", f"No more tools can be called: {LAST[last]}. "
                                  "Answer now with what you have."))  # fmt: skip
-        schema = self._spec["schema"]
-        formed, empty, repairs = bool(last), 0, 0
+        formal = self._spec["schema"] is not None
+        final, empty, repairs = bool(last), 0, 0
         while True:
-            answer = self._ask(round_, aside, last=last, form=formed)
+            answer = self._ask(round_, aside, last=last, final=final)
             if not answer.text.strip() and not answer.tool_calls:
                 empty += 1
+                error = _nothing(empty)
+                told = rejected(self._context, answer, error, round=round_)
                 if empty > EMPTY_TOLD:
-                    raise TransientOutputInvalid(f"the model answered nothing, {empty} times")
+                    raise told
                 aside.append(Message("user", "Your answer was empty. Please answer."))
                 continue
-            if schema is None or (answer.tool_calls and not (last and answer.text.strip())):
+            if answer.tool_calls and not (last and answer.text.strip()):
                 return answer
             try:
-                parse_answer(answer, schema)
+                result_of(self._context, answer)
             except TransientOutputInvalid as error:
-                if formed and repairs == REPAIRS:
-                    raise
-                told = "Give your answer as JSON that matches the schema, and nothing else."
-                if formed:
-                    told, repairs = f"This cannot be used: {error.message}. {told}", repairs + 1
-                aside += [Message("assistant", answer.text or "{}"), Message("user", told)]
-                formed = True
+                if formal and not final and "checks" not in error.details:
+                    say = "Give your answer as JSON that matches the schema, and nothing else."
+                else:
+                    told = rejected(self._context, answer, error, round=round_)
+                    if repairs == REPAIRS:
+                        raise told from None
+                    repairs += 1
+                    say = correction(error.details["problems"], formal=formal)
+                aside += [Message("assistant", answer.text or "{}"), Message("user", say)]
+                final = True
             else:
                 return answer
 
-    def _ask(self, round_: int, aside: list[Message], *, last: str, form: bool) -> Answer:
+    def _ask(self, round_: int, aside: list[Message], *, last: str, final: bool) -> Answer:
         tools = self._results.specs()
         self._fit(round_, tools)
         for recovery in range(RECOVERIES + 1):
@@ -213,9 +218,9 @@ class Agent:
                 self._spec["model"],
                 (*self._talk.messages(), *aside),
                 self._spec["fit"],
-                self._spec["schema"] if form else None,
+                self._spec["schema"] if final else None,
                 tools=tools,
-                tool_choice="none" if last or form else "auto",
+                tool_choice="none" if last or final else "auto",
                 round=round_,
             )
             self._context.streams.part("text", PART)
@@ -301,10 +306,8 @@ class Agent:
     # -- the end -----------------------------------------------------------------------
 
     def _result(self, answer: Answer, last: str) -> NodeResult:
-        result: dict[str, Any] = {"text": answer.text}
-        if self._spec["schema"] is not None:
-            result["output"] = parse_answer(answer, self._spec["schema"])
-        return NodeResult(result, reason=last)
+        # Each answer is checked before it is noted.
+        return NodeResult(result_of(self._context, answer, checked=True), reason=last)
 
     # -- the journal -------------------------------------------------------------------
 
@@ -348,6 +351,11 @@ class Agent:
             "model": model,
             **({"price": dict(price)} if price else {}),
         }
+
+
+def _nothing(times: int) -> TransientOutputInvalid:
+    what = "the answer is empty"
+    return TransientOutputInvalid(f"the model answered nothing, {times} times", problems=[what])
 
 
 def _identified(answer: Answer, round_: int, last: str) -> _Turn:

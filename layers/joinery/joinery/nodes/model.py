@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,21 +9,17 @@ from joinery import limits
 from joinery.errors import TransientOutputInvalid
 from joinery.llm.types import Media, Message
 from joinery.model_errors import PermanentContextTooLong, PermanentMediaInvalid
-from joinery.nodes.asking import Answer, Question, ask_model
+from joinery.nodes.answers import correction, rejected, result_of
+from joinery.nodes.asking import Question, ask_model
 from joinery.nodes.base import NodeContext, NodeResult
 from joinery.workflow.expressions import parse_template
 
-PROBLEMS_TOLD = 5
-"""Most problems of an answer that are told."""
-
-PROBLEM_CHARS = 300
-
 
 def ask(context: NodeContext) -> NodeResult:
-    """Sends persona and prompt to the model, streams the answer, parses it by its schema.
+    """Sends persona and prompt to the model, streams the answer, and sees whether it will do.
 
-    Where the attempt before got an answer that does not match, the model is shown it and
-    told what is wrong with it.
+    Where the answer of the attempt before was rejected, the model is shown it and told
+    what is wrong with it.
     """
     spec = context.node.spec
     asked = _messages(spec, context)
@@ -32,7 +27,7 @@ def ask(context: NodeContext) -> NodeResult:
         from joinery.nodes.agent import Agent
 
         return Agent(context, asked).work()  # it tells its model itself what is wrong
-    again = (*asked, *correction(context)) if spec["schema"] is not None else asked
+    again = (*asked, *_correction(context))
     try:
         answer = ask_model(context, Question(spec["model"], again, spec["fit"], spec["schema"]))
     except PermanentContextTooLong:
@@ -40,10 +35,10 @@ def ask(context: NodeContext) -> NodeResult:
             raise
         # The wrong answer takes the room: the model is asked as it was at first.
         answer = ask_model(context, Question(spec["model"], asked, spec["fit"], spec["schema"]))
-    result: dict[str, Any] = {"text": answer.text}
-    if spec["schema"] is not None:
-        result["output"] = parse_output(context, answer, spec["schema"])
-    return NodeResult(result)
+    try:
+        return NodeResult(result_of(context, answer))
+    except TransientOutputInvalid as error:
+        raise rejected(context, answer, error) from None
 
 
 def _messages(spec: Mapping[str, Any], context: NodeContext) -> tuple[Message, ...]:
@@ -75,7 +70,7 @@ def _media(spec: Mapping[str, Any], context: NodeContext) -> tuple[Media, ...]:
     return tuple(found)
 
 
-def correction(context: NodeContext) -> tuple[Message, ...]:
+def _correction(context: NodeContext) -> tuple[Message, ...]:
     """Returns what a model is told after an answer of the attempt before was rejected.
 
     Returns:
@@ -88,55 +83,5 @@ def correction(context: NodeContext) -> tuple[Message, ...]:
     text = before.texts(int(before.details.get("attempt") or 0))
     if not problems or not text.strip():
         return ()
-    listed = "\n".join(f"- {problem}" for problem in problems)
-    told = (
-        f"Your answer was rejected:\n{listed}\n"
-        "Answer again, in full, with nothing but JSON that matches the schema."
-    )
+    told = correction(problems, formal=context.node.spec["schema"] is not None)
     return Message("assistant", text), Message("user", told)
-
-
-def parse_output(context: NodeContext, answer: Answer, schema: Mapping[str, Any]) -> Any:
-    """Returns the data of an answer; an event tells what is wrong with it.
-
-    Raises:
-        TransientOutputInvalid: As `parse_answer` does.
-    """
-    try:
-        return parse_answer(answer, schema)
-    except TransientOutputInvalid as error:
-        problems = error.details["problems"]
-        data = {"attempt": context.attempt, "problems": problems, "reason": answer.reason}
-        context.emit("output.rejected", data)
-        raise type(error)(error.message, **error.details, attempt=context.attempt) from None
-
-
-def parse_answer(answer: Answer, schema: Mapping[str, Any]) -> Any:
-    """Returns the data of an answer that must be JSON and match a schema.
-
-    Raises:
-        TransientOutputInvalid: It is not, or does not: `details.problems`.
-    """
-    problems, value = _problems(answer.text, schema)
-    if not problems:
-        return value
-    hint = " (the answer was cut at max_tokens)" if answer.reason == "length" else ""
-    raise TransientOutputInvalid(
-        f"the answer does not match: {'; '.join(problems)}{hint}", problems=problems
-    )
-
-
-def _problems(text: str, schema: Mapping[str, Any]) -> tuple[list[str], Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return [f"the answer is not JSON: {error}"], None
-    from jsonschema import Draft202012Validator
-
-    wrong = []
-    for one in Draft202012Validator(dict(schema)).iter_errors(value):
-        place = "/".join(str(part) for part in one.absolute_path) or "answer"
-        wrong.append(f"{place}: {one.message}"[:PROBLEM_CHARS])
-        if len(wrong) == PROBLEMS_TOLD:
-            break
-    return wrong, value

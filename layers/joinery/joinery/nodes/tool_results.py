@@ -10,7 +10,7 @@ from typing import Any, Final
 from joinery.llm.types import ToolCall, ToolSpec
 from joinery.nodes.base import NodeContext
 from joinery.runs.journal import Journal
-from joinery.tools import cutting, reading
+from joinery.tools import cutting, reading, showing
 from joinery.tools.base import Tool
 from joinery.tools.calling import Caller, Made, Pending, make_calls
 from joinery.tools.checking import Checker, Refused
@@ -146,11 +146,14 @@ class Results:
         try:
             if result.data is None:
                 told = cutting.of_text(str(result.content) or NOTHING)
+                shown = showing.of_text(told.whole)
             else:
                 told = cutting.of_data(result.data)
+                shown = showing.of_data(result.data, told.whole)
         except (TypeError, ValueError, RecursionError) as error:
             code = code or "agent.result_not_json"
             told = cutting.of_text(f"The result cannot be said in JSON: {error}")
+            shown = showing.of_text(told.whole)
         content = f"Error: {told.text}" if code else told.text
         entry: dict[str, Any] = {
             "content": content,
@@ -160,13 +163,16 @@ class Results:
         }
         if told.cut:
             entry["whole"] = self._journal.put_whole(_entry(round_, index, "result"), told.whole)
-            entry["content"] += reading.hint(f"{round_}.{index}", len(told.whole))
+            lists = told.noted()
+            if lists:
+                entry["lists"] = lists
+            entry["content"] += reading.hint(f"{round_}.{index}", len(told.whole), lists)
         if result.usage:
             entry["below"] = dict(result.usage)
         self._journal.put(_entry(round_, index, "result"), entry)
         if result.usage:
             self._context.meter.below.append(result.usage)
-        self._tell(_named(round_, index, call), entry, code, made.seconds)
+        self._tell(_named(round_, index, call), entry, shown, code, made.seconds)
         return self._as_noted(entry)
 
     def _as_noted(self, entry: Mapping[str, Any]) -> Told:
@@ -180,15 +186,22 @@ class Results:
         )
         entry = {"content": content, "is_error": True, "chars": len(content), "cut": False}
         self._journal.put(_entry(round_, index, "result"), entry)
-        self._tell(_named(round_, index, call), entry, "agent.outcome_unknown")
+        shown = showing.of_text(content.removeprefix("Error: "))
+        self._tell(_named(round_, index, call), entry, shown, "agent.outcome_unknown")
         return self._as_noted(entry)
 
     def _refused(self, round_: int, index: int, call: ToolCall, refused: Refused) -> None:
         entry = {"chars": len(refused.message), "cut": False}
-        self._tell(_named(round_, index, call), entry, refused.code)
+        shown = showing.of_text(refused.message)
+        self._tell(_named(round_, index, call), entry, shown, refused.code)
 
     def _tell(
-        self, named: Mapping[str, Any], entry: Mapping[str, Any], code: str, seconds: float = 0.0
+        self,
+        named: Mapping[str, Any],
+        entry: Mapping[str, Any],
+        shown: showing.Shown,
+        code: str,
+        seconds: float = 0.0,
     ) -> None:
         data = {
             **named,
@@ -196,8 +209,11 @@ class Results:
             "duration_ms": round(seconds * 1000),
             "chars": entry["chars"],
             "cut": entry["cut"],
+            "result": shown.result,
+            **({"result_cut": list(shown.cut)} if shown.cut else {}),
+            **({"code": code} if code else {}),
         }
-        self._context.emit("tool.completed", {**data, "code": code} if code else data)
+        self._context.emit("tool.completed", data)
 
     def _found(self, result_id: str) -> Mapping[str, Any] | None:
         """Returns the entry of a result by what the model calls it."""

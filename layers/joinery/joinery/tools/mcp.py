@@ -10,13 +10,14 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from joinery.errors import NodeError
 from joinery.llm.types import ToolSpec
 from joinery.tool_errors import (
     PermanentToolAnswer,
@@ -25,6 +26,7 @@ from joinery.tool_errors import (
 )
 from joinery.tools.addresses import pinned
 from joinery.tools.base import Tool, ToolResult, ToolUse
+from joinery.tools.hiding import hide, parts_of, without_secrets
 from joinery.tools.mcp_errors import known_error
 from joinery.tools.outbound import CONNECT_S
 
@@ -45,6 +47,9 @@ TOOLS_MAX: Final = 200
 OPEN_S: Final = 15.0
 """Longest time to connect and to list the tools, in seconds."""
 
+ANSWER_BYTES: Final = 24 * 1024 * 1024
+"""Longest answer that is read: the SDK holds it several times, and as data."""
+
 CLOSE_S: Final = 5.0
 """Longest time to say goodbye to a server, in seconds."""
 
@@ -64,6 +69,7 @@ class Server:
         headers: Fixed headers.
         secret_headers: Names of secrets by header.
         services: Secrets and the way out.
+        secrets: What must not come back of the secrets that went out.
     """
 
     name: str
@@ -71,6 +77,7 @@ class Server:
     headers: Mapping[str, str]
     secret_headers: Mapping[str, str]
     services: ToolServices
+    secrets: tuple[str, ...] = ()
     _open: ExitStack | None = None
     _portal: Any = None
     _client: Client | None = None
@@ -167,11 +174,14 @@ class Server:
         try:
             host = httpx2.URL(self.url).host
             secrets = self.services.headers_for(self.secret_headers, host)
+            self.secrets = parts_of(secrets.values())
             transport = _pinning(self._said.append, private=self.services.private_addresses)
             timeout = httpx2.Timeout(None, connect=CONNECT_S)
             async with (
                 httpx2.AsyncClient(
-                    transport=transport, headers={**self.headers, **secrets}, timeout=timeout
+                    transport=transport,
+                    headers={**self.headers, "Accept-Encoding": "identity", **secrets},
+                    timeout=timeout,
                 ) as http,
                 Client(streamable_http_client(self.url, http_client=http), cache=None) as client,
             ):
@@ -207,6 +217,25 @@ def _pinning(
     import anyio.to_thread
     import httpx2
 
+    class Bounded(httpx2.AsyncByteStream):
+        """An answer of the length that is read; what is too long is noted and raised."""
+
+        def __init__(self, inner: httpx2.AsyncByteStream, host: str) -> None:
+            self._inner, self._host = inner, host
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            size = 0
+            async for piece in self._inner:
+                size += len(piece)
+                if size > ANSWER_BYTES:
+                    error = _too_long(self._host)
+                    note(error)
+                    raise error
+                yield piece
+
+        async def aclose(self) -> None:
+            await self._inner.aclose()
+
     class Pinning(httpx2.AsyncHTTPTransport):
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             host, port = request.url.host, request.url.port
@@ -218,6 +247,10 @@ def _pinning(
                 request.url = request.url.copy_with(host=address)
                 request.extensions = {**request.extensions, "sni_hostname": host}
                 response = await super().handle_async_request(request)
+                if response.headers.get("content-encoding", "identity") != "identity":
+                    raise _packed(host)
+                if request.method == "POST" and isinstance(response.stream, httpx2.AsyncByteStream):
+                    response.stream = Bounded(response.stream, host)
             except Exception as error:
                 note(error)
                 raise
@@ -225,6 +258,17 @@ def _pinning(
             return response
 
     return Pinning()
+
+
+def _too_long(host: str) -> PermanentToolAnswer:
+    return PermanentToolAnswer(
+        f"'{host}' answered with more than {ANSWER_BYTES:,} bytes", host=host, limit=ANSWER_BYTES
+    )
+
+
+def _packed(host: str) -> PermanentToolAnswer:
+    # Nobody knows how long it is before it is unpacked.
+    return PermanentToolAnswer(f"'{host}' packs its answers, though it was not asked to", host=host)
 
 
 def _awaited(future: Future[Any], until: float, cancelled: Any, name: str) -> Any:
@@ -260,7 +304,14 @@ class McpTool:
 
     def call(self, use: ToolUse) -> ToolResult:
         """See `Tool.call`."""
-        return _result(self.server.call(self.remote, use, self.timeout_s, identity=self.identity))
+        try:
+            answer = self.server.call(self.remote, use, self.timeout_s, identity=self.identity)
+        except NodeError as error:  # it may say what the server says
+            raise without_secrets(error, self.server.secrets) from error
+        result, secrets = _result(answer), self.server.secrets
+        return replace(
+            result, content=hide(result.content, secrets), data=hide(result.data, secrets)
+        )
 
     def close(self) -> None:
         """Ends the connection; the first tool that is closed ends it for all."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ import httpx
 from joinery.llm.types import ToolSpec
 from joinery.tool_errors import PermanentToolAnswer
 from joinery.tools.base import Tool, ToolResult, ToolUse
+from joinery.tools.hiding import hide_in_body, parts_of
 from joinery.tools.outbound import Answer, send
 from joinery.tools.services import ToolServices
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 KEY_HEADER: Final = "Idempotency-Key"
 """https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/"""
+
+JSON_BYTES: Final = 8 * 1024 * 1024
+"""A longer answer is taken as text: as data it would take up to 20 times its size in memory."""
 
 BODY: Final = "body"
 """The argument that is the body, where the body is no object of its own."""
@@ -79,7 +83,8 @@ class Operation:
         headers |= {**self.headers, KEY_HEADER: use.key, "Accept": "application/json, text/*;q=0.8"}
         if self.identity:
             headers |= identity_of(use)
-        headers |= self.services.headers_for(self.secret_headers, httpx.URL(url).host)
+        secrets = self.services.headers_for(self.secret_headers, httpx.URL(url).host)
+        headers |= secrets
         answer = send(
             self.method,
             url,
@@ -90,7 +95,8 @@ class Operation:
             headers=headers,
             **self._body(use.arguments),
         )
-        return _result(answer)
+        body = hide_in_body(answer.body, parts_of(secrets.values()))
+        return _result(replace(answer, body=body))
 
     def _url(self, values: Mapping[str, Any]) -> str:
         def put(found: re.Match[str]) -> str:
@@ -126,7 +132,7 @@ def _result(answer: Answer) -> ToolResult:
         return ToolResult(f"HTTP {answer.status}: redirects are not followed", is_error=True)
     if not answer.body:
         return ToolResult(f"HTTP {answer.status}, without content", is_error=failed)
-    if answer.is_json:
+    if answer.is_json and len(answer.body) <= JSON_BYTES:
         try:
             data = json.loads(answer.body)
         except (ValueError, RecursionError) as error:
@@ -135,13 +141,16 @@ def _result(answer: Answer) -> ToolResult:
             ) from error
         return ToolResult(data={"status": answer.status, "body": data} if failed else data,
                           is_error=failed)  # fmt: skip
-    if answer.media.startswith("text/") or answer.media in {"", "application/xml"}:
+    if answer.is_json or answer.media.startswith("text/") or answer.media in _TEXTS:
         return ToolResult(f"HTTP {answer.status}: {answer.text}" if failed else answer.text,
                           is_error=failed)  # fmt: skip
     return ToolResult(
         f"HTTP {answer.status}: {len(answer.body):,} bytes of {answer.media}, which is no text",
         is_error=failed,
     )
+
+
+_TEXTS: Final = frozenset({"", "application/xml"})
 
 
 def _query(values: Mapping[str, Any]) -> dict[str, Any]:

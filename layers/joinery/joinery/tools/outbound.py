@@ -35,7 +35,7 @@ class Answer:
 
     status: int
     media: str
-    body: bytes
+    body: bytearray
     charset: str
 
     @property
@@ -144,7 +144,7 @@ def send(
 
 def _read(
     response: httpx.Response, host: str, until: float, cancelled: Callable[[], bool]
-) -> bytes:
+) -> bytearray:
     body = bytearray()
     for piece in response.iter_bytes():
         body += piece
@@ -156,7 +156,7 @@ def _read(
             )
         if time.monotonic() > until or cancelled():
             raise _late(host)
-    return bytes(body)
+    return body  # as it is: a copy would be as large again
 
 
 def _late(host: str) -> TransientToolTimeout:

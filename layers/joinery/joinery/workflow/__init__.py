@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from joinery.workflow.builder_functions import PythonFunction
     from joinery.workflow.builder_handles import (
         AgentHandle,
+        AnswerHandle,
         ConditionHandle,
         IterateHandle,
         LoopHandle,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AgentHandle",
+    "AnswerHandle",
     "ConditionHandle",
     "Expression",
     "IterateHandle",

@@ -16,6 +16,7 @@ from joinery.workflow.builder_functions import (
 )
 from joinery.workflow.builder_handles import (
     AgentHandle,
+    AnswerHandle,
     Endpoint,
     ErrorHandle,
     ItemHandle,
@@ -31,6 +32,7 @@ from joinery.workflow.builder_options import (
     model_data,
     node_data,
     tool_data,
+    tool_names,
     type_name,
 )
 from joinery.workflow.builder_values import Expression, ValueHandle
@@ -63,6 +65,7 @@ class WorkflowBuilder:
         end: Where every run ends.
         loop: `loop.round`, and `loop.previous.x`: the results of the round before.
         item: `item`, the current item of the iterate node right around.
+        answer: `text` and `output`, the answer that a `check` looks at.
         run: `run.id`.
         session: `session.id`.
     """
@@ -83,6 +86,7 @@ class WorkflowBuilder:
         self.end = Endpoint(owner, END)
         self.loop = ValueHandle(owner, ("loop",))
         self.item = ValueHandle(owner, ("item",))
+        self.answer = AnswerHandle(owner)
         self.run = ValueHandle(owner, ("run",))
         self.session = ValueHandle(owner, ("session",))
 
@@ -166,7 +170,7 @@ class WorkflowBuilder:
         if chosen := model_data(options):
             spec["model"] = chosen
         if tools:
-            spec["tools"] = [getattr(tool, "__name__", tool) for tool in tools]
+            spec["tools"] = tool_names(tools)
         for key, bound in (("max_rounds", max_rounds), ("max_calls", max_calls)):
             if bound is not None:
                 spec[key] = bound

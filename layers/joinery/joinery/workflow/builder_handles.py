@@ -29,6 +29,28 @@ class ItemHandle(ValueHandle):
         self.id = node_id
 
 
+class AnswerHandle:
+    """The answer that a check looks at."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+
+    def __repr__(self) -> str:
+        return "<AnswerHandle>"
+
+    @property
+    def text(self) -> ValueHandle:
+        """It as text."""
+        return ValueHandle(self._owner, ("text",))
+
+    @property
+    def output(self) -> ValueHandle:
+        """It as data, where the node declares an output."""
+        return ValueHandle(self._owner, ("output",))
+
+
 class Port:
     """One way out of a node; the source of an edge."""
 

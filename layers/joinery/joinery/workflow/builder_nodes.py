@@ -16,6 +16,7 @@ from joinery.workflow.builder_handles import (
     SwitchHandle,
 )
 from joinery.workflow.builder_options import (
+    AgentNodeOptions,
     AnswerOptions,
     NodeOptions,
     QuestionOptions,
@@ -33,7 +34,7 @@ Case = str | int | float | bool | None | Expression | Range | Sequence[str | int
 
 
 _OPTIONS: Final[Mapping[str, Any]] = {
-    "agent": AnswerOptions,
+    "agent": AgentNodeOptions,
     "llm": AnswerOptions,
     "question": QuestionOptions,
 }
@@ -66,7 +67,7 @@ class Nodes:
         return own
 
     def agent(
-        self, node_id: str, *, agent: AgentHandle, prompt: Text, **options: Unpack[AnswerOptions]
+        self, node_id: str, *, agent: AgentHandle, prompt: Text, **options: Unpack[AgentNodeOptions]
     ) -> NodeHandle:
         """Adds a node in which an agent answers a prompt, the whole user message."""
         name: Any = agent

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, Required, TypedDict
+
+from joinery.workflow.builder_values import Expression
 
 Duration = str | timedelta
 """`"30s"`, `"5m"`, ... or a `timedelta`."""
@@ -59,13 +61,30 @@ class NodeOptions(TypedDict, total=False):
     probabilities: Mapping[str, float]
 
 
+class CheckOptions(TypedDict, total=False):
+    """What must be true of an answer, and what its model is told when it is not."""
+
+    that: Required[str | Expression]
+    say: str
+
+
+Check = str | Expression | CheckOptions
+
+
 class AnswerOptions(NodeOptions, ModelOptions, total=False):
     """What nodes take that ask a model."""
 
     output: Mapping[str, Schema]
+    check: Check | Sequence[Check]
     fit: Literal["fail", "cut"]
     images: Sequence[Any]
     files: Sequence[Any]
+
+
+class AgentNodeOptions(AnswerOptions, total=False):
+    """What an agent's node takes besides: those of its agent's tools that it has here."""
+
+    tools: Sequence[Callable[..., Any] | str]
 
 
 class QuestionOptions(NodeOptions, total=False):
@@ -144,12 +163,19 @@ def node_data(options: dict[str, Any], *, asks_model: bool = False) -> dict[str,
     for name in ("timeout", "wall_time"):
         if name in keys:
             keys[name] = _duration(keys[name])
+    if isinstance(keys.get("tools"), list | tuple):
+        keys["tools"] = tool_names(keys["tools"])
     if isinstance(keys.get("output"), Mapping):
         keys["output"] = {
             name: {"type": type_name(schema)} if isinstance(schema, type) else schema
             for name, schema in keys["output"].items()
         }
     return keys
+
+
+def tool_names(tools: Iterable[Any]) -> list[Any]:
+    """Returns the names of tools: of functions that are tools, and names as they are."""
+    return [getattr(tool, "__name__", tool) for tool in tools]
 
 
 def tool_data(

@@ -27,7 +27,7 @@ from joinery.workflow.jsonata_rules import (
     tame,
     unknown_root,
 )
-from joinery.workflow.paths import ROOTS, Path, PathStep, Reference
+from joinery.workflow.paths import ANSWER_ROOTS, ROOTS, Path, PathStep, Reference
 from joinery.workflow.syntax import ExpressionSyntax
 
 
@@ -190,7 +190,7 @@ class _Walker:
 
     def _note(self, path: Path, context: _Context) -> None:
         root = str(path[0])
-        if root not in ROOTS:
+        if root not in (*ROOTS, *ANSWER_ROOTS):
             raise unknown_root(root)
         names = tuple(step for step in path[:3])
         literal = 3 if names[:2] == ("loop", "previous") else 2 if root in ("nodes", "loop") else 1

@@ -18,6 +18,8 @@ from joinery.workflow.model_refs import Model, ModelAlias, ModelRef, ModelTarget
 from joinery.workflow.money import Breaker, Budget
 from joinery.workflow.parts import (
     NODE_ID,
+    Check,
+    Checks,
     Code,
     CodeFile,
     NodeId,
@@ -37,8 +39,8 @@ from joinery.workflow.tool_model import (
 )
 
 __all__ = [
-    "NODE_ID", "PLANNED_TOOL_KINDS", "TOOL_KINDS", "CodeFile", "McpTool", "Model", "ModelAlias",
-    "ModelRef", "ModelTarget", "OpenApiTool", "PythonTool", "SearchTool", "Tool",
+    "NODE_ID", "PLANNED_TOOL_KINDS", "TOOL_KINDS", "Check", "CodeFile", "McpTool", "Model",
+    "ModelAlias", "ModelRef", "ModelTarget", "OpenApiTool", "PythonTool", "SearchTool", "Tool",
 ]  # fmt: skip
 
 RESERVED_IDS = frozenset({"start", "end"})
@@ -123,10 +125,12 @@ class AgentNode(_NodeBase):
 
     type: Literal["agent"]
     agent: str
+    tools: Annotated[list[str], Field(max_length=limits.AGENT_TOOLS_MAX)] | None = None
     prompt: Prompt
     images: list[str] = []
     files: list[str] = []
     output: dict[str, dict[str, Any]] | None = None
+    check: Checks | None = None
     model: Model = ModelRef()
     fit: Literal["fail", "cut"] | None = None
 
@@ -140,6 +144,7 @@ class LlmNode(_NodeBase):
     images: list[str] = []
     files: list[str] = []
     output: dict[str, dict[str, Any]] | None = None
+    check: Checks | None = None
     model: Model = ModelRef()
     fit: Literal["fail", "cut"] | None = None
 

@@ -32,3 +32,14 @@ Code = str | CodeFile
 
 Requirements = list[str]
 """What code imports besides the standard library, as PEP 508 has it."""
+
+class Check(Strict):
+    """What must be true of an answer, and what its model is told when it is not."""
+
+    that: str
+    say: Annotated[str, Field(max_length=limits.CHECK_SAY_CHARS)] = ""
+
+
+Checks = (
+    str | Check | Annotated[list[str | Check], Field(min_length=1, max_length=limits.CHECKS_MAX)]
+)

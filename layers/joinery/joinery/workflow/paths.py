@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 ROOTS: Final = ("inputs", "nodes", "loop", "item", "run", "session")
-"""Everything an expression can begin with."""
+"""What an expression can begin with, wherever it stands."""
+
+ANSWER_ROOTS: Final = ("output", "text")
+"""What a check of an answer can begin with besides: the answer that it looks at."""
 
 NODE_FIELDS: Final = ("text", "output", "usage", "status", "error")
 """What a node's result holds."""
@@ -24,7 +27,7 @@ NODE_FIELDS: Final = ("text", "output", "usage", "status", "error")
 PathStep = str | int
 Path = tuple[PathStep, ...]
 
-_ROOT = "|".join(ROOTS)
+_ROOT = "|".join((*ROOTS, *ANSWER_ROOTS))
 _STEP: Final = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[(-?\d{1,9})\]")
 PATH: Final = re.compile(rf"(?:{_ROOT})(?:\.[A-Za-z_][A-Za-z0-9_]*|\[-?\d{{1,9}}\])*")
 
@@ -46,7 +49,7 @@ class Reference:
     """Something that an expression reads.
 
     Attributes:
-        root: One of `ROOTS`.
+        root: One of `ROOTS`, in a check also of `ANSWER_ROOTS`.
         path: Names and indexes below it, as far as they are known before a run. For
             `nodes` the first is the node id, for `loop.previous` the second.
         optional: Whether the expression says what to do when there is no value.

@@ -54,6 +54,9 @@ _DESCRIPTIONS: Final = {
     "persona": "The system message, word for word.",
     "system": "The system message, word for word.",
     "output": "Properties of the answer, each a JSON Schema; read with nodes.x.output.y.",
+    "check": "What must be true of the answer: a condition, {that, say}, or a list of these.",
+    "that": "One expression that gives true or false; it reads the answer as output and text.",
+    "say": "What the model is told when it is not true, with expressions.",
     "code": "Python with the function to call; or a file beside this one.",
     "function": "The function of the code that is called.",
     "requirements": "What it imports besides the standard library: humanize==4.12.0, …",
@@ -94,6 +97,9 @@ def json_schema() -> dict[str, Any]:
     cleaned = _clean(Workflow.model_json_schema(by_alias=True))
     cleaned["$defs"]["CodeNode"]["properties"]["inputs"]["description"] = (
         "Arguments of the function, with expressions."
+    )
+    cleaned["$defs"]["AgentNode"]["properties"]["tools"]["description"] = (
+        "Those of the agent's tools that it has here; all of them when unset."
     )
     asks = cleaned["$defs"]["QuestionNode"]["properties"]
     asks["prompt"]["description"] = "The question, with expressions; or a file beside this one."

@@ -33,6 +33,8 @@ def check_code(data: Mapping[str, Any], graph: RawGraph, codes: Codes, out: Coll
     for node in graph.nodes.values():
         if node.type == "code":
             _check_node(node, codes, out)
+        elif node.type == "agent":
+            _check_kept(node, data, known, out)
         elif node.type == "tool" and isinstance(name := node.data.get("tool"), str):
             used.add(name)
             if name in known:
@@ -74,6 +76,33 @@ def _check_agents(data: Mapping[str, Any], known: Mapping[str, Any], out: Collec
             own.add(name)
         used |= own
     return used
+
+
+def _check_kept(
+    node: RawNode, data: Mapping[str, Any], known: Mapping[str, Any], out: Collector
+) -> None:
+    """Reports what is wrong with the tools that a node leaves its agent."""
+    agents, name, kept = data.get("agents"), node.data.get("agent"), node.data.get("tools")
+    spec = agents.get(name) if isinstance(agents, dict) and isinstance(name, str) else None
+    has = spec.get("tools", []) if isinstance(spec, dict) else None
+    seen: set[str] = set()
+    for place, tool in enumerate(kept if isinstance(kept, list) else []):
+        pointer = f"{node.pointer}/tools/{place}"
+        if not isinstance(tool, str):
+            continue
+        if tool in seen:
+            out.add("tool.duplicate", f"node '{node.id}' has the tool '{tool}' twice", pointer,
+                    hint="remove one of them")  # fmt: skip
+        elif isinstance(has, list) and tool not in has:
+            if tool not in known:
+                _unknown(tool, known, pointer, out)
+            else:
+                names = ", ".join([*(one for one in has if isinstance(one, str)), tool])
+                out.add("tool.not_of_agent",
+                        f"node '{node.id}': its agent '{name}' does not have the tool '{tool}'",
+                        pointer, hint="a node can only leave tools out; give it to the agent: "
+                        f"agents: {{{name}: {{tools: [{names}]}}}}")  # fmt: skip
+        seen.add(tool)
 
 
 def _unknown(name: str, known: Mapping[str, Any], pointer: str, out: Collector) -> None:

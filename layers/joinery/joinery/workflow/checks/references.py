@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from joinery.workflow.checks import guarantees
+from joinery.workflow.checks.answers import answer_problems
 from joinery.workflow.checks.edges import RawGraph, RawNode
 from joinery.workflow.checks.quorums import races
 from joinery.workflow.checks.sites import Site, sites
 from joinery.workflow.checks.unsure import unsure
 from joinery.workflow.expressions import Reference, Template, parse_template, syntax_errors
 from joinery.workflow.graph import END, START, Structure
-from joinery.workflow.paths import NODE_FIELDS
+from joinery.workflow.paths import NODE_FIELDS, path_text
 from joinery.workflow.report import Collector, did_you_mean
 from joinery.workflow.syntax import ExpressionSyntax
 
@@ -123,6 +124,9 @@ class _Checker:
                 self._item(site, ref)
             case "run":
                 self._fixed(site, ref, RUN_FIELDS)
+            case "output" | "text":
+                for problem in answer_problems(site, ref, self.graph):
+                    self._add(*problem)
             case _:
                 self._fixed(site, ref, SESSION_FIELDS)
                 if not ref.optional:
@@ -331,6 +335,9 @@ class _Checker:
         around = self._around(site.node)
         if around and name in self.bodies[around[-1]]:
             return f"for the round before write {{{{ loop.previous.{rest} ?? '' }}}}"
+        if site.node == name and site.answer:
+            rest = path_text(ref.path[1:]) or "output"
+            return f"a check reads the answer that it looks at with {{{{ {rest} }}}}"
         if site.node in (name, END):
             return ""
         return f"add the edge '{name} -> {site.node}' if it is to run first"

@@ -23,6 +23,7 @@ class Site:
             ended; None when it is evaluated to run `node`.
         condition: Whether it must be exactly one expression, giving true or false.
         single: Whether it must be exactly one expression.
+        answer: Whether it may read the node's own answer, as checks of it do.
     """
 
     text: str
@@ -31,6 +32,7 @@ class Site:
     after: str | None = None
     condition: bool = False
     single: bool = False
+    answer: bool = False
 
 
 def sites(data: Mapping[str, Any], graph: RawGraph, prompts: Mapping[str, str]) -> Iterator[Site]:
@@ -59,12 +61,7 @@ def _node_sites(node: RawNode, prompts: Mapping[str, str]) -> Iterator[Site]:
     pointer = node.pointer
     match node.type:
         case "agent" | "llm" | "question":
-            if node.id in prompts:
-                yield Site(prompts[node.id], f"{pointer}/prompt", node.id)
-            else:
-                yield from _text(node, "prompt")
-            for key in ("images", "files"):
-                yield from _nested(node.data.get(key), f"{pointer}/{key}", node.id)
+            yield from _asking(node, prompts)
         case "template":
             yield from _text(node, "template")
         case "transform":
@@ -85,6 +82,18 @@ def _node_sites(node: RawNode, prompts: Mapping[str, str]) -> Iterator[Site]:
             yield from _cases(node)
 
 
+def _asking(node: RawNode, prompts: Mapping[str, str]) -> Iterator[Site]:
+    """What a model, or a person, is asked."""
+    if node.id in prompts:
+        yield Site(prompts[node.id], f"{node.pointer}/prompt", node.id)
+    else:
+        yield from _text(node, "prompt")
+    for key in ("images", "files"):
+        yield from _nested(node.data.get(key), f"{node.pointer}/{key}", node.id)
+    if node.type != "question":
+        yield from _checks(node)
+
+
 def _cases(node: RawNode) -> Iterator[Site]:
     """The conditions of a switch without a value."""
     cases = node.data.get("cases")
@@ -93,6 +102,20 @@ def _cases(node: RawNode) -> Iterator[Site]:
             if isinstance(case, str):
                 place = f"{node.pointer}/cases/{escape_pointer(port)}"
                 yield Site(case, place, node.id, condition=True)
+
+
+def _checks(node: RawNode) -> Iterator[Site]:
+    """The checks of an answer, and what they tell the model."""
+    said, pointer = node.data.get("check"), f"{node.pointer}/check"
+    places = [(said, pointer)]
+    if isinstance(said, list):
+        places = [(one, f"{pointer}/{index}") for index, one in enumerate(said)]
+    for one, place in places:
+        parts = one if isinstance(one, dict) else {"": one}
+        for key in ("", "that", "say"):
+            if isinstance(text := parts.get(key), str):
+                where = f"{place}/{key}" if key else place
+                yield Site(text, where, node.id, condition=key != "say", answer=True)
 
 
 def _items(node: RawNode) -> Iterator[Site]:

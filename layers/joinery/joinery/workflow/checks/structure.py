@@ -21,6 +21,7 @@ from joinery.workflow.checks.words import (
     value_hint,
     what,
 )
+from joinery.workflow.parts import Check
 from joinery.workflow.patience import ModelLimit, ModelTimeouts
 from joinery.workflow.report import Collector, closest, did_you_mean
 from joinery.workflow.tool_model import TOOL_CLASSES, kind_of
@@ -42,6 +43,8 @@ NODE_CLASSES: Final[Mapping[str, type[BaseModel]]] = {
 }
 
 _MODEL: Final = "the name of one of the models, or {provider, name, …}"
+
+_CHECK: Final = "an expression that gives true or false, or {that, say}"
 
 _BRANCHES: Final[Mapping[str, Mapping[str, type[BaseModel]]]] = {
     "nodes": NODE_CLASSES,
@@ -74,6 +77,8 @@ _CHOICES: Final[Mapping[Location, tuple[str, type[BaseModel] | None]]] = {
         m.Range,
     ),
     ("nodes", "*", "items"): ("an expression or a list", None),
+    ("nodes", "*", "check"): (_CHECK + ", or a list of these", Check),
+    ("nodes", "*", "check", "*"): (_CHECK, Check),
     ("nodes", "*", "options"): ("a list of names, or {name: text}", None),
     ("edges", "*"): ("text such as 'a -> b', or {from, to, port, when}", m.Edge),
 }
@@ -105,6 +110,7 @@ _NEEDED: Final[Mapping[str, str]] = {
     "tool": "add 'tool:' with the name of one of the tools",
     "agent": "add 'agent:' with the name of one of the agents",
     "if": "add 'if: \"{{ nodes.x.output.y > 3 }}\"'",
+    "that": "add 'that: \"{{ output.x > 3 }}\"'",
     "cases": "add 'cases:' with a name and a value for each way out",
     "workflow": "add 'workflow:' with the name of a published workflow, or './file.yaml'",
     "items": "add 'items: \"{{ inputs.x }}\"', or a list",
@@ -174,11 +180,15 @@ def _locate(data: Any, loc: Location, kind: str) -> tuple[Location, Location]:
         here = general(tuple(place))
         if here in _CHOICES:
             chosen = _CHOICES[here][1]
-            if not isinstance(value, dict) or chosen is None or parts[0] != chosen.__name__:
+            listed = isinstance(value, list) and (*here, "*") in _CHOICES
+            branch = "list[" if listed else chosen.__name__ if chosen else ""
+            if not (listed or isinstance(value, dict)) or not _names(parts[0], branch):
                 return tuple(place), ("[choice]", *parts)
             parts.pop(0)
-            if len(parts) == 1 and kind not in ("missing", "model_type"):
+            if not listed and len(parts) == 1 and kind not in ("missing", "model_type"):
                 return (*place, parts[0]), ()
+        if not parts:
+            break
         part = parts[0]
         known = isinstance(value, dict) and part in value
         if isinstance(value, list) and isinstance(part, int):
@@ -189,6 +199,12 @@ def _locate(data: Any, loc: Location, kind: str) -> tuple[Location, Location]:
         place.append(part)
         parts.pop(0)
     return tuple(place), tuple(parts)
+
+
+def _names(part: str | int, branch: str) -> bool:
+    """Whether a part of a location stands for a branch; `list[` is a list of anything."""
+    said = str(part)
+    return bool(branch) and (said.startswith(branch) if branch == "list[" else said == branch)
 
 
 def to_pointer(place: Location) -> str:

@@ -38,6 +38,8 @@ def general(place: Location) -> Location:
             shown[shown.index(key) + 1] = "*"
     if place[0] == "nodes" and len(place) > 3 and place[2] in ("cases", "output", "probabilities"):
         shown[3] = "*"
+    if place[0] == "nodes" and place[2:3] == ("check",):
+        shown[3:] = ["*" if isinstance(part, int) else part for part in place[3:]]
     return tuple(shown)
 
 
@@ -57,6 +59,8 @@ def rule(kind: str, context: Mapping[str, Any]) -> str:
             return f"must be less than {context['lt']}"
         case "too_short":
             return "must not be empty"
+        case "too_long":
+            return f"must have at most {context['max_length']} entries"
         case "string_pattern_mismatch":
             return "must be small letters, digits, - and _"
         case "string_too_long":
