@@ -33,6 +33,7 @@ Code = str | CodeFile
 Requirements = list[str]
 """What code imports besides the standard library, as PEP 508 has it."""
 
+
 class Check(Strict):
     """What must be true of an answer, and what its model is told when it is not."""
 
