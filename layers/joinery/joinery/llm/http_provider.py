@@ -18,13 +18,7 @@ from joinery.llm.http_errors import Classifier, parse_error_text, server_address
 from joinery.llm.keys import NO_KEY, ProviderKey
 from joinery.llm.sse import SseEvent, SseParser
 from joinery.llm.timeouts import CANCEL_POLL_S, KEEPALIVE_S, Timeouts, TokenClock
-from joinery.llm.types import (
-    CallContext,
-    Chunk,
-    Embeddings,
-    Finished,
-    ModelRequest,
-)
+from joinery.llm.types import CallContext, Chunk, Embeddings, Finished, ModelRequest
 from joinery.model_errors import (
     PermanentEmbeddingsUnsupported,
     PermanentModelAuth,
