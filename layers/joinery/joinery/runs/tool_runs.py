@@ -60,7 +60,10 @@ class ToolRuns:
             ).start()
         pause = LOOK_S
         while not child.closed:
-            if use.cancelled() or time.monotonic() >= use.deadline:
+            over = use.cancelled() or time.monotonic() >= use.deadline
+            if use.held():
+                raise RunSuspended(f"the run around {child.run_id} is suspended")
+            if over:
                 cancel_run_tree(deps, deps.store.get_run(child.run_id))
                 used = deps.store.get_run(child.run_id).usage
                 late = f"The run {child.run_id} did not end in time."
