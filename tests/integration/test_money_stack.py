@@ -142,6 +142,14 @@ LONG = "word " * 150
 """What the first call below says: the second one does not fit beside it."""
 
 
+TAPE = [
+    {"node": "a", "call": 1, "tool_calls": [{"name": "below", "arguments": {}}]},
+    {"node": "a", "call": 2, "text": "They say yes."},
+    {"node": "first", "text": LONG},
+    {"node": "second", "text": "yes"},
+]
+
+
 def below(person: Person, run_id: str) -> Any:
     rows = person.call("GET", "/runs?limit=100").json()["runs"]
     (row,) = [row for row in rows if row.get("parent", {}).get("run_id") == run_id]
@@ -153,13 +161,7 @@ def held_below(person: Person) -> str:
     name = f"asked-{uuid.uuid4().hex[:8]}"
     published = person.call("POST", "/workflows", {"source": ASKED.format(name=name)})
     assert published.status_code in (200, 201), published.text
-    tape = [
-        {"node": "a", "call": 1, "tool_calls": [{"name": "below", "arguments": {}}]},
-        {"node": "a", "call": 2, "text": "They say yes."},
-        {"node": "first", "text": LONG},
-        {"node": "second", "text": "yes"},
-    ]
-    run_id = person.start(ASKS.format(name=name), cassette=tape)
+    run_id = person.start(ASKS.format(name=name), cassette=TAPE)
     run = person.wait(run_id, "suspended", "failed", "completed")
     assert (run["status"], run["error"]["code"]) == ("suspended", "budget_exceeded")
     until(lambda: below(person, run_id)["status"] == "suspended")
@@ -187,3 +189,64 @@ def test_cancelling_a_suspended_run_ends_the_run_of_its_tool(ada: Person) -> Non
     assert child["status"] == "cancelled"
     for one in (run_id, child["run_id"]):
         assert len(told(ada, one, "run.cancelled")) == 1
+
+
+AGENT = """\
+version: 1
+name: {name}-agent
+agents: {{one: {{persona: You ask., tools: [below], max_rounds: 3, model: {{max_tokens: 50}}}}}}
+tools: {{below: {{kind: workflow, workflow: {name}-middle, description: Asks.}}}}
+nodes: {{a: {{type: agent, agent: one, prompt: Ask.}}}}
+edges: [start -> a -> end]
+outputs: {{text: "{{{{ nodes.a.text }}}}"}}
+"""
+
+MIDDLE = """\
+version: 1
+name: {name}-middle
+nodes:
+  first: {{type: llm, prompt: "Well?", model: {{max_tokens: 200}}}}
+  then: {{type: workflow, workflow: {name}-last}}
+edges: [start -> first -> then -> end]
+outputs: {{said: "{{{{ nodes.then.text }}}}"}}
+"""
+
+LAST = """\
+version: 1
+name: {name}-last
+nodes:
+  second: {{type: llm, prompt: "And?", model: {{max_tokens: 200}}}}
+edges: [start -> second -> end]
+outputs: {{said: "{{{{ nodes.second.text }}}}"}}
+"""
+
+ROOT = """\
+version: 1
+name: {name}-root
+budget: {{tokens: 320}}
+nodes: {{go: {{type: workflow, workflow: {name}-agent}}}}
+edges: [start -> go -> end]
+outputs: {{text: "{{{{ nodes.go.text }}}}"}}
+"""
+
+
+def test_a_run_of_a_tool_between_two_child_runs_goes_on_too(ada: Person) -> None:
+    name = f"deep-{uuid.uuid4().hex[:8]}"
+    for source in (LAST, MIDDLE, AGENT):
+        published = ada.call("POST", "/workflows", {"source": source.format(name=name)})
+        assert published.status_code in (200, 201), published.text
+    root = ada.start(ROOT.format(name=name), cassette=TAPE)
+    run = ada.wait(root, "suspended", "failed", "completed")
+    assert (run["status"], run["error"]["code"]) == ("suspended", "budget_exceeded")
+    # The agent's own run asks nothing meanwhile: it stands still since what is below it does.
+    agent = below(ada, root)["run_id"]
+    assert ada.wait(agent, "suspended", "failed", "completed")["status"] == "suspended"
+    until(lambda: at_rest(ada, agent))
+    more = ada.call("POST", f"/runs/{root}/resume", {"budget": {"tokens": 5_000}})
+    assert more.status_code == 200, more.text
+    run = ada.wait(root, "suspended", "failed", "completed")
+    assert (run["status"], run["outputs"]) == ("completed", {"text": "They say yes."})
+    assert run["usage"]["model_calls"] == 4  # nothing was asked again
+    last = below(ada, below(ada, agent)["run_id"])
+    assert (last["status"], last["incarnation"]) == ("completed", 2)
+    assert told(ada, agent, "tool.completed")[0]["ok"]

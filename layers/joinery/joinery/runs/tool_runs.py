@@ -6,6 +6,7 @@ Unlike a `workflow` node, which waits at no cost, the agent's invocation stays a
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any, Final
 from joinery import limits
 from joinery.errors import (
     InvalidRequest,
+    JoineryError,
     NotFound,
     PermanentChildDepth,
     PermanentChildInput,
@@ -26,8 +28,11 @@ from joinery.runs.children import start_child
 from joinery.runs.ids import tool_run_id
 from joinery.runs.invocation import Invocation
 from joinery.runs.model import Address, Parent, RunRecord
-from joinery.runs.suspend import AROUND
+from joinery.runs.ports import ChildRuns
+from joinery.runs.suspend import AROUND, suspend_below
 from joinery.tools.base import ToolResult, ToolUse
+
+log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.25
 LOOK_MAX_S: Final = 2.0
@@ -64,9 +69,24 @@ class ToolRuns:
             time.sleep(min(pause, max(0.0, use.deadline - time.monotonic())))
             pause = min(pause * 1.5, LOOK_MAX_S)
             child = deps.store.get_run(child.run_id)
-            if self._is_held(child):
-                raise RunSuspended(f"the run {child.run_id} is suspended with this one")
+            if not child.closed:
+                child = self._not_held(child, use)
         return self._told(child)
+
+    def _not_held(self, child: RunRecord, use: ToolUse) -> RunRecord:
+        """Returns a run that may go on. Raises: RunSuspended."""
+        deps, run = self._inv.deps, self._inv.run
+        around = deps.store.extra(run.run_id).get("around") or {"ledger": run.run_id}
+        try:
+            root = deps.store.get_run(around["ledger"])
+        except NotFound:  # it was deleted: this run is alone now
+            root = deps.store.get_run(run.run_id)
+        if root.status == "suspended":
+            if root.run_id != run.run_id:
+                suspend_below(deps, run, root)
+            raise RunSuspended(f"the run {root.run_id} is suspended")
+        # What was late to stand still, after the run around it went on.
+        return self._going_on(child, use) if self._is_held(child) and not root.closed else child
 
     def _is_held(self, child: RunRecord) -> bool:
         """Whether a run stands still since the run around it was suspended."""
@@ -130,30 +150,39 @@ class ToolRuns:
 
     def _going_on(self, child: RunRecord, use: ToolUse) -> RunRecord:
         """Starts a run that was not started, or that was suspended with the one around it."""
-        inv, held = self._inv, self._is_held(child)
-        if held:
+        inv = self._inv
+        if self._is_held(child):
             from joinery.runs.control import reopen
 
             child = reopen(inv.deps, child)
-        begun = child.execution_arn or child.status in ("paused", "suspended")
-        if not (begun or child.closed):
+        if not child.closed and child.status not in ("paused", "suspended"):
             left = max(0.0, use.deadline - time.monotonic())
             # In this process a run takes until its end, and a cancel must be seen meanwhile.
-            threading.Thread(target=self._start, args=(child, left, held), daemon=True).start()
+            threading.Thread(target=self._start, args=(child, left), daemon=True).start()
         return child
 
-    def _start(self, child: RunRecord, within_s: float, held: bool) -> None:
-        deps, ports = self._inv.deps, self._inv.deps.children
+    def _start(self, child: RunRecord, within_s: float) -> None:
+        ports = self._inv.deps.children
         assert ports is not None
-        if held:
-            from joinery.runs.control import resume_below
+        if self._inv.run.incarnation > 1:
+            self._resume_below(child, ports, within_s)
+        if not child.execution_arn:
+            start_child(self._inv, ports, child, within_s)
 
-            def launch(run: RunRecord) -> str:
-                ports.start(deps, run, within_s=within_s)
-                return deps.store.get_run(run.run_id).execution_arn
+    def _resume_below(self, child: RunRecord, ports: ChildRuns, within_s: float) -> None:
+        """Goes on with child runs of a tool's run that were suspended with this run."""
+        from joinery.runs.control import resume_below
 
+        deps = self._inv.deps
+
+        def launch(run: RunRecord) -> str:
+            ports.start(deps, run, within_s=within_s)
+            return deps.store.get_run(run.run_id).execution_arn
+
+        try:
             resume_below(deps, child, launch)
-        start_child(self._inv, ports, child, within_s)
+        except JoineryError as error:
+            log.error("what is below run %s was not resumed", child.run_id, exc_info=error)
 
     # -- ending ------------------------------------------------------------------------
 
