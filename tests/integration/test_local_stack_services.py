@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,8 +15,11 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from joinery_cli import local
+from joinery_cli.local.emulator import REGION
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from joinery_cli.local import LocalStack
 
 pytestmark = pytest.mark.stack
@@ -38,6 +42,51 @@ def test_a_role_may_do_what_its_policy_says_and_nothing_else(probe: Probe) -> No
     ):
         assert refused["error"] == "ClientError"
         assert "AccessDenied" in refused["cause"]
+
+
+def somebody(stack: LocalStack, action: str, resource: str) -> Callable[[str], Any]:
+    """Returns what makes clients of a user who may do this alone."""
+    import boto3
+
+    iam, name = stack.client("iam"), f"user-{uuid.uuid4().hex[:8]}"
+    iam.create_user(UserName=name)
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": action, "Resource": resource}],
+    }
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps(policy))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    session: Any = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION)
+    return lambda service: session.client(service, endpoint_url=stack.endpoint)
+
+
+def test_the_right_to_a_path_of_parameters_is_one_to_that_path(stack: LocalStack) -> None:
+    arn = f"arn:aws:ssm:{REGION}:000000000000:parameter/services/mine"
+    for path in ("mine", "theirs"):
+        stack.client("ssm").put_parameter(
+            Name=f"/services/{path}/key", Value=f"of {path}", Type="SecureString"
+        )
+    ssm = somebody(stack, "ssm:GetParametersByPath", arn)("ssm")
+    found = ssm.get_parameters_by_path(Path="/services/mine", WithDecryption=True)
+    assert [row["Value"] for row in found["Parameters"]] == ["of mine"]
+    for path in ("/services/theirs", "/services", "/"):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            ssm.get_parameters_by_path(Path=path)
+
+
+def test_a_model_is_a_resource_and_one_that_cannot_be_is_refused(stack: LocalStack) -> None:
+    arn = f"arn:aws:bedrock:{REGION}::foundation-model/amazon.nova-micro-v1:0"
+    bedrock = somebody(stack, "bedrock:InvokeModelWithResponseStream", arn)("bedrock-runtime")
+
+    def ask(client: Any, model: str) -> list[Any]:
+        said: list[Any] = [{"role": "user", "content": [{"text": "hi"}]}]
+        return list(client.converse_stream(modelId=model, messages=said)["stream"])
+
+    assert len(ask(bedrock, "amazon.nova-micro-v1:0")) > 3
+    with pytest.raises(ClientError, match="AccessDenied"):
+        ask(bedrock, "amazon.nova-pro-v1:0")
+    with pytest.raises(ClientError, match="model identifier is invalid"):
+        ask(stack.client("bedrock-runtime"), "nova-of-nobody")
 
 
 # -- tables -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from kit.workflows import workflow
 from joinery.compiler.compile import compile_workflow
 from joinery.compiler.plan import Plan
 from joinery.llm.calls import Calls
+from joinery.llm.prices import prices_from
 from joinery.llm.registry import ModelSettings, Registry
 from joinery.runs.interpreter import run_inline
 
@@ -145,3 +146,36 @@ def test_a_refused_key_is_not_tried_again() -> None:
         assert len([r for r in server.requests if r.body]) == 1
     assert ended.run.error is not None
     assert ended.run.error["code"] == "model_auth"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, {"message": "You exceeded your current quota, please check your plan and billing "
+                          "details.", "type": "insufficient_quota", "code": "insufficient_quota"}),
+        (402, {"message": "Insufficient Balance"}),
+    ],
+)  # fmt: skip
+def test_an_account_that_is_empty_is_told_and_not_tried_again(status: int, body: Any) -> None:
+    with model_server(only_posts(lambda a: a.send(status, {"error": body}))) as server:
+        ended = run(server.url, plan("30s", attempts=5))
+        assert len([r for r in server.requests if r.body]) == 1
+    error = ended.run.error
+    assert error is not None
+    assert (error["code"], error["retryable"]) == ("model_quota", False)
+    assert "no quota or no money left" in error["message"]
+
+
+def test_prices_that_are_wrong_are_told_before_a_model_costs_something() -> None:
+    with model_server(only_posts(fine)) as server:
+        models, made = Registry(ModelSettings(server.url)), plan()
+        ended = begin(made, {}, models)
+        holed = {"JOINERY_PRICES": '{"local:m": {"input": 1}}'}
+        deps = replace(ended.deps, calls=patience(Clock()), prices=lambda: prices_from(holed))
+        run_inline(deps, made, ended.run)
+        models.close()
+        assert server.requests == []
+    error = ended.store.get_run(ended.run.run_id).error
+    assert error is not None
+    assert (error["code"], error["node_id"]) == ("prices_invalid", "a")
+    assert "local:m: 'output' is no price" in error["message"]

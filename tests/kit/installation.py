@@ -21,6 +21,8 @@ from joinery.catalog.ports import Version
 from joinery.compiler.plan import Plan
 from joinery.errors import Conflict, JoineryError, NotFound
 from joinery.events.make import Event, make_event
+from joinery.packages.model import object_key
+from joinery.packages.ports import Download, Upload
 from joinery.runs.deps import Deps
 from joinery.runs.memory_store import MemoryStore
 from joinery.runs.model import Control, RunRecord
@@ -158,6 +160,23 @@ class Woken:
         self.sent.append((token, error, cause))
 
 
+@dataclass
+class Packages:
+    """Implements `PackageStore` for who publishes."""
+
+    stored: dict[str, int] = field(default_factory=dict)
+
+    def size(self, owner: str, sha256: str) -> int | None:
+        return self.stored.get(object_key(owner, sha256))
+
+    def upload(self, owner: str, sha256: str, size: int) -> Upload:
+        url = f"https://bucket.test/{object_key(owner, sha256)}"
+        return Upload(url, {"content-length": str(size)}, time.time() + 300)
+
+    def download(self, owner: str, sha256: str) -> Download:
+        return Download(f"https://bucket.test/{object_key(owner, sha256)}")
+
+
 class Installation:
     """Implements `joinery.api.services.Services`."""
 
@@ -166,6 +185,7 @@ class Installation:
         self.workflows, self.makes, self.runs = Catalog(), Machines(), Executions()
         self.issued = Tickets(self.clock)
         self.passed = Passes(self.clock)
+        self.kept = Packages()
         self.plans: dict[str, Plan] = {}
         self.woken = Woken()
         self.calls: dict[str, int] = {}
@@ -186,6 +206,9 @@ class Installation:
 
     def catalog(self) -> Catalog:
         return self.workflows
+
+    def packages(self) -> Packages:
+        return self.kept
 
     def machines(self) -> Machines:
         return self.makes

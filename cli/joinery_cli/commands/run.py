@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from joinery_cli.inputs import read_inputs
 from joinery_cli.interrupts import interruptible
 from joinery_cli.live.views import View, choose_view
 from joinery_cli.output import print_json, say
+from joinery_cli.packages import LocalPackages, needed_of
 from joinery_cli.session import Session
 from joinery_cli.workflow_file import publishable, read_workflow
 
@@ -54,6 +55,7 @@ class Request:
         opt: Optimisation level that the local stack compiles it at; None for its default.
         detach: Whether to start it and return.
         budget: What the run may use; takes the place of the workflow's.
+        upgrade_packages: Whether to look for newer packages that meet the requirements.
     """
 
     file: Path
@@ -66,6 +68,12 @@ class Request:
     opt: int | None = None
     detach: bool = False
     budget: Mapping[str, Any] | None = None
+    upgrade_packages: bool = False
+
+    @property
+    def tell(self) -> Callable[[str], None]:
+        """Where lines go that say what takes its time."""
+        return (lambda _: None) if self.json else say
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +185,7 @@ def _start(request: Request, ready: _Ready) -> int:
     """Starts a run on the local stack and says how to follow it; returns the exit code."""
     stack = required_stack()
     with ExitStack() as held:
-        engine = _local_engine(stack, ready, held, opt=request.opt)
+        engine = _local_engine(stack, ready, held, request)
     started = {"run_id": engine.run_id, "status": engine.status}
     return tell(started, json=request.json, hint=follow_hint(engine.run_id))
 
@@ -188,26 +196,30 @@ def _engine(request: Request, ready: _Ready, held: ExitStack) -> Engine:
     if request.engine == "local" and stack is None:
         stack = required_stack()
     if stack is not None:
-        return _local_engine(stack, ready, held, opt=request.opt)
+        return _local_engine(stack, ready, held, request)
     from joinery.sandbox.run import SandboxCodeRunner
     from joinery_cli.engines.inline import InlineEngine
     from joinery_cli.engines.models import inline_models
 
-    code = SandboxCodeRunner(allow=request.allow_local_code)
+    packages = LocalPackages(ready.report, request.tell, upgrade=request.upgrade_packages)
+    folder = packages.builder.folder if packages.builder else None
+    code = SandboxCodeRunner(allow=request.allow_local_code, packages=folder)
     if any(node.type in CODE_TYPES for node in ready.plan.nodes):
         code.require()
-    tell = (lambda _: None) if request.json else say
     stage = os.environ.get("JOINERY_STAGE", LOCAL_STAGE)
-    plan = ready.plan.for_stage(stage)
-    children = {ref: each.for_stage(stage) for ref, each in inline_plans(ready.report).items()}
+    plan = packages.pinned(ready.plan.for_stage(stage))
+    children = {
+        ref: packages.pinned(each.for_stage(stage))
+        for ref, each in inline_plans(ready.report).items()
+    }
     models = inline_models(
-        plan, ready.cassette, ready.model, held, children=children.values(), tell=tell
+        plan, ready.cassette, ready.model, held, children=children.values(), tell=request.tell
     )
     return InlineEngine(plan, ready.inputs, models, code, children, budget=ready.budget)
 
 
 def _local_engine(
-    stack: LocalStack, ready: _Ready, held: ExitStack, *, opt: int | None
+    stack: LocalStack, ready: _Ready, held: ExitStack, request: Request
 ) -> LocalEngine:
     from joinery_cli.engines.local import LocalEngine, client_of
 
@@ -217,13 +229,22 @@ def _local_engine(
             raise InvalidRequest("--model: on the local stack it is written provider:name")
         model = f"{ready.model.provider}:{ready.model.name}"
     client = held.enter_context(client_of(stack))
+
+    def send(report: Report) -> list[dict[str, Any]]:
+        if not (needed := needed_of(report)):
+            return []
+        from joinery.packages.publishing import send_packages
+
+        return send_packages(client, needed, upgrade=request.upgrade_packages, tell=request.tell)
+
     return LocalEngine.start(
         client,
-        publishable(ready.report, publish_children(client, ready.report)),
+        publishable(ready.report, publish_children(client, ready.report, send)),
         ready.inputs,
         node_ids=tuple(node.id for node in ready.plan.nodes),
         cassette=ready.cassette.to_dict() if ready.cassette else None,
         model=model,
-        opt=opt,
+        opt=request.opt,
         budget=ready.budget,
+        packages=send(ready.report),
     )

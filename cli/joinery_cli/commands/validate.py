@@ -7,6 +7,7 @@ from pathlib import Path
 from joinery.errors import InvalidRequest, Problem
 from joinery_cli import exits
 from joinery_cli.output import clean, print_json, show
+from joinery_cli.packages import needed_of
 from joinery_cli.workflow_file import problem_text, read_report
 
 
@@ -25,8 +26,11 @@ def validate_command(file: Path, *, json: bool) -> int:
         print_json({"valid": False, "errors": [problem.to_dict()]})
         return exits.INVALID
     valid = report.workflow is not None
+    packages = needed_of(report) if valid else []
     if json:
-        print_json({"valid": valid, "errors": [p.to_dict() for p in report.problems]})
+        shown = {"valid": valid, "errors": [p.to_dict() for p in report.problems]}
+        built = [{"requirements": list(n.requirements), "for": list(n.pointers)} for n in packages]
+        print_json(shown | ({"packages": built} if built else {}))
         return exits.OK if valid else exits.INVALID
     for problem in report.problems:
         show(problem_text(file, report.source.text, problem))
@@ -36,6 +40,9 @@ def validate_command(file: Path, *, json: bool) -> int:
     if report.workflow is not None:
         nodes = _count(len(report.workflow.nodes), "node")
         show(clean(f"{file} is valid: {', '.join([nodes, *counts])}"))
+        for needed in packages:
+            places = ", ".join(pointer.removeprefix("/") for pointer in needed.pointers)
+            show(clean(f"packages for {places}: {', '.join(needed.requirements)}"))
         return exits.OK
     show(clean(f"{file} is invalid: {', '.join(counts)}"))
     return exits.INVALID

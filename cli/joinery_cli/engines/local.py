@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from joinery.client import Client
@@ -57,6 +57,7 @@ class LocalEngine:
         model: str | None = None,
         opt: int | None = None,
         budget: Mapping[str, Any] | None = None,
+        packages: Sequence[Mapping[str, Any]] = (),
     ) -> LocalEngine:
         """Publishes a workflow and starts a run of it.
 
@@ -65,7 +66,7 @@ class LocalEngine:
             InvalidInput: All that is wrong with the inputs.
             Unavailable: The stack does not answer.
         """
-        workflow_id = client.publish(source, opt=opt)["workflow_id"]
+        workflow_id = client.publish(source, opt=opt, packages=packages)["workflow_id"]
         run = client.start(workflow_id, inputs, cassette=cassette, model=model, budget=budget)
         return LocalEngine(client, run["run_id"], node_ids, status=run["status"])
 

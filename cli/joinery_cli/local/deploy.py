@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from joinery.llm.prices import prices_from
 from joinery_cli.local.errors import LocalStackFailed
 from joinery_cli.local.state import save
 from joinery_cli.packaging import FUNCTIONS, Bundle, Target, build
@@ -60,6 +61,11 @@ class Release:
 
 
 _FROM_ENVIRONMENT: Final = {
+    "ModelBaseUrls": "JOINERY_MODEL_BASE_URLS",
+    "ModelPrices": "JOINERY_PRICES",
+    "ModelKeysSecret": "JOINERY_MODEL_KEYS_SECRET",
+    "ModelKeysPath": "JOINERY_MODEL_KEYS_PATH",
+    "BedrockModels": "JOINERY_BEDROCK_MODELS",
     "ModelLimits": "JOINERY_MODEL_LIMITS",
     "ModelBreakerFailures": "JOINERY_BREAKER_FAILURES",
     "OtlpEndpoint": "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -88,30 +94,35 @@ def prepare(
     model_api_key: str,
     *,
     allow_local_code: bool = False,
-    model_base_urls: str = "",
 ) -> Release:
-    """Puts together what `deploy` deploys: the template, the bundles, this stack's parameters."""
+    """Puts together what `deploy` deploys: the template, the bundles, this stack's parameters.
+
+    Raises:
+        PermanentPricesInvalid: The environment has prices that are none.
+    """
+    prices_from(os.environ)
     processor = "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
+    parameters = {
+        "Stage": STAGE,
+        "FunctionRuntime": "provided.al2023",
+        "Architecture": processor,
+        "LocalAddress": stack.address,
+        "CodeIsolation": "allowed" if allow_local_code else "sandbox",
+        "ModelBaseUrl": stack.model_base_url,
+        "ModelName": stack.model_name,
+        "ModelApiKey": model_api_key,
+        "BedrockModels": "arn:aws:bedrock:*",  # the emulator's own, which cost nothing
+        **{
+            parameter: os.environ[variable]
+            for parameter, variable in _FROM_ENVIRONMENT.items()
+            if os.environ.get(variable)
+        },
+    }
+    release = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
     return Release(
         template=(project / "template.yaml").read_text(),
         bundles=bundles,
-        parameters={
-            "Stage": STAGE,
-            "FunctionRuntime": "provided.al2023",
-            "Architecture": processor,
-            "LocalAddress": stack.address,
-            "CodeIsolation": "allowed" if allow_local_code else "sandbox",
-            "ModelBaseUrl": stack.model_base_url,
-            "ModelName": stack.model_name,
-            "ModelApiKey": model_api_key,
-            "ModelBaseUrls": model_base_urls,
-            "BedrockModels": "arn:aws:bedrock:*",  # the emulator's own, which cost nothing
-            **{
-                parameter: os.environ[variable]
-                for parameter, variable in _FROM_ENVIRONMENT.items()
-                if os.environ.get(variable)
-            },
-        },
+        parameters={**parameters, "Release": release},
     )
 
 

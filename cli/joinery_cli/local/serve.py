@@ -4,8 +4,8 @@
 
 The changes reach into the version of ministack that requirements/dev.lock names;
 each has a test in tests/integration/test_local_stack.py; task tokens are mended in
-`callbacks`, distributed Maps in `map_runs`, cold starts in `starts`. Nothing imports
-this module.
+`callbacks`, distributed Maps in `map_runs`, cold starts in `starts`, keys and models in
+`providers`. Nothing imports this module.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from joinery_cli.local.callbacks import mend_task_tokens
 from joinery_cli.local.map_runs import mend_map_runs
+from joinery_cli.local.providers import mend_providers
 from joinery_cli.local.starts import start_few_at_once
 
 
@@ -31,6 +32,7 @@ def main() -> None:
     _know_repeated_transactions()
     mend_map_runs()
     start_few_at_once()
+    mend_providers()
 
     from ministack.app import main as serve
 

@@ -142,7 +142,6 @@ def _bring_up_to_date(
         bundles,
         os.environ.get("JOINERY_MODEL_API_KEY", ""),
         allow_local_code=allow_local_code,
-        model_base_urls=os.environ.get("JOINERY_MODEL_BASE_URLS", ""),
     )
     changed = release.digest != stack.deployed
     if changed:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from joinery.llm.keys import Keys
     from joinery.llm.prices import Prices
     from joinery.nodes.base import Models
+    from joinery.packages.ports import PackageStore
     from joinery.runs.deps import Deps
     from joinery.sandbox.types import CodeRunner
     from joinery.sockets.ports import SocketServices
@@ -70,6 +71,14 @@ def documents() -> Documents:
     from joinery.aws.documents import Documents
 
     return Documents(clients().s3, settings().bucket)
+
+
+@cache
+def packages() -> PackageStore:
+    """Returns where the packages of users' code are."""
+    from joinery.aws.packages import S3Packages
+
+    return S3Packages(clients().s3, settings().bucket)
 
 
 @cache
@@ -187,6 +196,7 @@ def code_runner() -> CodeRunner:
         clients().code,
         lambda: settings().require("run_code_arn").run_code_arn,
         clients().counter.add,
+        packages(),
     )
 
 

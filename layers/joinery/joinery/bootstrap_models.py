@@ -79,17 +79,24 @@ def model_keys(settings: Settings, clients: Clients) -> Keys:
     """Returns where the keys of providers are; nothing is read yet."""
     from joinery.llm.keys import EnvironmentKeys, StoredKeys
 
-    keys: Keys = EnvironmentKeys(os.environ)
+    hint = "on a laptop set {names} before `joinery local up`"
+    if not (settings.model_keys_path or settings.model_keys_secret):
+        hint = (
+            f"name its place by the template's parameter ModelKeysSecret or ModelKeysPath; {hint}"
+        )
+    keys: Keys = EnvironmentKeys(os.environ, hint=hint)
     if settings.model_keys_path:
         from joinery.aws.model_keys import parameter_reader
 
         path = settings.model_keys_path
-        where = f"the parameters below {path}"
+        where = f"put it as the parameter {path}/{{provider}}"
         keys = StoredKeys(parameter_reader(clients.ssm, path), where=where, fallback=keys)
     if settings.model_keys_secret:
         from joinery.aws.model_keys import secret_reader
 
         secret = settings.model_keys_secret
-        where = "the secret of the template's parameter ModelKeysSecret"
+        where = (
+            "put it under '{provider}' into the secret of the template's parameter ModelKeysSecret"
+        )
         keys = StoredKeys(secret_reader(clients.secrets, secret), where=where, fallback=keys)
     return keys

@@ -62,6 +62,12 @@ class PermanentCodeArguments(PermanentCode):
     code = "code.arguments"
 
 
+class PermanentCodePackage(PermanentCode):
+    """The packages that the code needs are not there, or are not what they should be."""
+
+    code = "code.package"
+
+
 class PermanentCodeNoSandbox(PermanentCode):
     """There is nothing on this machine that could shut code off."""
 

@@ -121,6 +121,33 @@ CODE_STDOUT_BYTES: Final = 4_096
 CODE_MEMORY_BYTES: Final = 256 * 1_048_576
 """Address space of a call: half of what `run_code` has, the other half is the handler's."""
 
+REQUIREMENTS_MAX: Final = 20
+"""Most requirements of a tool or a code node; what they need in turn does not count."""
+
+REQUIREMENT_CHARS: Final = 200
+"""Longest requirement."""
+
+PACKAGES_RESOLVED_MAX: Final = 200
+"""Most projects that requirements may come to, with what they need."""
+
+# `run_code` keeps a package, packed and unpacked, in /tmp, which has 512 MB:
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-ephemeral-storage.html
+
+PACKAGE_ZIP_BYTES: Final = 50 * 1_048_576
+"""Largest package."""
+
+PACKAGE_BYTES: Final = 200 * 1_048_576
+"""Largest package, unpacked."""
+
+PACKAGE_FILES: Final = 20_000
+"""Most files of a package."""
+
+PACKAGES_KEPT_BYTES: Final = 1_024 * 1_048_576
+"""Unpacked packages that a laptop keeps; those used least recently go first."""
+
+PACKAGE_URL_S: Final = 300
+"""How long an address is good from which a package is fetched, or to which it is sent."""
+
 # -- Step Functions --------------------------------------------------------------------
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 

@@ -84,3 +84,10 @@ class PermanentModelUnpriced(Permanent):
     """A budget in dollars cannot hold a model whose price nobody knows; `details` names it."""
 
     code = "model_unpriced"
+
+
+class PermanentPricesInvalid(Permanent):
+    """The table of prices, or those of the installation, are not what they must be."""
+
+    code = "prices_invalid"
+    http_status = 503  # whoever starts a run has done nothing wrong

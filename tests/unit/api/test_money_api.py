@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from kit.installation import Api
 from kit.models import Says
 
 from joinery.compiler.plan import Plan
+from joinery.llm.prices import prices_from
 from joinery.runs.interpreter import run_inline
 from joinery.runs.suspend import suspend
 
@@ -50,6 +52,19 @@ def test_a_run_shows_what_it_may_use_and_was_expected_to(server: Api) -> None:
     }  # fmt: skip
     view = server.get(f"/runs/{start(server, budget={'tokens': 9, 'usd': 2})}").body
     assert view["budget"] == {"tokens": 9, "usd": 2}
+
+
+def test_prices_with_a_hole_are_told_when_a_run_is_to_start(
+    server: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow_id = server.post("/workflows", {"source": SOURCE}).body["workflow_id"]
+    installation, holed = server.installation, {"JOINERY_PRICES": '{"openai:gpt-4o": {"input": 1}}'}
+    deps = replace(installation.run_deps(), prices=lambda: prices_from(holed))
+    monkeypatch.setattr(installation, "run_deps", lambda: deps)
+    reply = server.post("/runs", {"workflow_id": workflow_id, "inputs": {"q": "Well?"}})
+    assert (reply.status, reply.body["error"]["code"]) == (503, "prices_invalid")
+    assert "openai:gpt-4o: 'output' is no price" in reply.body["error"]["message"]
+    assert reply.body["error"]["retryable"] is False
 
 
 @pytest.mark.parametrize(

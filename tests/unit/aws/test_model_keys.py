@@ -10,7 +10,9 @@ from moto import mock_aws
 
 from joinery.aws.clients import Clients
 from joinery.aws.model_keys import parameter_reader, secret_reader
+from joinery.bootstrap_models import model_keys
 from joinery.model_errors import PermanentModelAuth, TransientModelUnavailable
+from joinery.settings import Settings
 
 
 @pytest.fixture
@@ -56,6 +58,32 @@ def test_parameters_hold_a_key_each_on_all_pages(clients: Clients) -> None:
     found = parameter_reader(clients.ssm, "/joinery/dev/models/")()
     assert found == {name: f"sk-{name}" for name in names}
     assert parameter_reader(clients.ssm, "/nothing")() == {}
+
+
+def test_places_that_cannot_be_read_are_named(clients: Clients) -> None:
+    with pytest.raises(PermanentModelAuth, match="template's parameter ModelKeysSecret cannot be"):
+        secret_reader(clients.secrets, "none")()
+
+
+@pytest.mark.parametrize(
+    ("stores", "places"),
+    [
+        ({}, ["ModelKeysSecret or ModelKeysPath"]),
+        ({"model_keys_path": "/k"}, ["as the parameter /k/openai"]),
+        ({"model_keys_secret": "arn"}, ["under 'openai' into the secret"]),
+        (
+            {"model_keys_path": "/k", "model_keys_secret": "arn"},
+            ["under 'openai' into the secret", "as the parameter /k/openai"],
+        ),
+    ],
+)
+def test_each_place_of_a_key_is_told_in_the_order_in_which_they_count(
+    clients: Clients, stores: dict[str, str], places: list[str]
+) -> None:
+    settings = Settings("s", "t", "c", "w", "b", "e", **stores)
+    hint = model_keys(settings, clients).hint("openai")
+    found = [hint.index(place) for place in [*places, "on a laptop set OPENAI_API_KEY"]]
+    assert found == sorted(found)
 
 
 def test_a_store_that_does_not_answer_is_tried_again_later() -> None:

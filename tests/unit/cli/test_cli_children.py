@@ -84,7 +84,7 @@ class Published(Client):
     def __init__(self):
         self.sources = []
 
-    def publish(self, source, *, opt=None):
+    def publish(self, source, *, opt=None, packages=()):
         self.sources.append(source)
         name = "leaf" if "name: leaf" in source else "middle"
         return {"workflow_id": "wf", "name": name, "version": len(self.sources) + 4}

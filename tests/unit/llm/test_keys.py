@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from kit.model_server import Answer, model_server
 
 from joinery.llm.anthropic import Anthropic
+from joinery.llm.gemini import Gemini
 from joinery.llm.keys import (
     KEPT_S,
     VARIABLES,
@@ -36,9 +41,11 @@ class Store:
 
     def as_keys(self, **environ: str) -> StoredKeys:
         return StoredKeys(
-            self.read, where="the secret s", fallback=EnvironmentKeys(environ),
+            self.read,
+            where="put it under '{provider}' into the secret s",
+            fallback=EnvironmentKeys(environ),
             clock=lambda: self.now,
-        )  # fmt: skip
+        )
 
 
 def call() -> CallContext:
@@ -67,7 +74,9 @@ def test_a_store_that_cannot_be_read_stops_only_those_that_need_a_key() -> None:
     def read() -> dict[str, str]:
         raise PermanentModelAuth("the secret cannot be read")
 
-    keys = StoredKeys(read, where="the secret s", fallback=EnvironmentKeys({}))
+    keys = StoredKeys(
+        read, where="put it under '{provider}' into the secret s", fallback=EnvironmentKeys({})
+    )
     assert ProviderKey(keys, "local").read() == ""
     with pytest.raises(PermanentModelAuth, match="cannot be read"):
         ProviderKey(keys, "openai", needed=True).read()
@@ -114,11 +123,55 @@ def test_nothing_is_sent_without_a_key_that_is_needed() -> None:
         made.close()
 
 
-@pytest.mark.parametrize("bad", ["sk-\u00fc", "sk-a\nb"])
+@pytest.mark.parametrize(
+    "bad", ["sk-\u00fc", "sk-a\nb", "sk-a\r\nx-evil: 1", "sk-\x00", "sk-\u2028b"]
+)
 def test_a_key_that_no_header_can_carry_is_refused_unshown(bad: str) -> None:
     with pytest.raises(PermanentModelAuth) as refused:
         ProviderKey(FixedKey(bad), "openai").read()
     assert bad not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", [OpenAICompatible, Anthropic, Gemini])
+def test_a_key_goes_without_the_space_around_it_and_never_with_a_line_break(kind: Any) -> None:
+    store = Store(test=" \tsk-padded\r\n")
+    with model_server(lambda answer: answer.send(401, {})) as server:
+        key = ProviderKey(store.as_keys(), "test", needed=True)
+        made = kind(name="test", base_url=server.url, key=key)
+        with pytest.raises(PermanentModelAuth):
+            list(made.stream(REQUEST, call()))
+        (asked,) = server.requests
+        sent = [value for value in asked.headers.values() if "sk-padded" in value]
+        assert [value.removeprefix("Bearer ") for value in sent] == ["sk-padded"]
+        store.keys["test"], store.now = "sk-a\r\nx-evil: 1", store.now + KEPT_S
+        with pytest.raises(PermanentModelAuth, match="the secret s") as refused:
+            list(made.stream(REQUEST, call()))
+        assert "evil" not in f"{refused.value.message} {refused.value.details}"
+        assert len(server.requests) == 1
+        made.close()
+
+
+def test_many_calls_that_are_refused_together_read_the_store_twice_at_most() -> None:
+    looks, all_refused, reads = itertools.count(1), threading.Event(), []
+
+    def clock() -> float:
+        # The first key looks at it three times, each refusal once, who reads again twice.
+        if next(looks) >= 3 + 20 + 2:
+            all_refused.set()
+        return time.monotonic()
+
+    def read() -> Mapping[str, str]:
+        reads.append(1)
+        assert len(reads) == 1 or all_refused.wait(10)
+        return {"test": "old"}
+
+    fallback = EnvironmentKeys({})
+    keys = StoredKeys(read, where="put it into the secret s", fallback=fallback, clock=clock)
+    key = ProviderKey(keys, "test", needed=True)
+    assert key.read() == "old"
+    with ThreadPoolExecutor(20) as pool:
+        assert {each.result() for each in [pool.submit(key.renew) for _ in range(20)]} == {"old"}
+    assert len(reads) <= 1 + 2
 
 
 def test_keys_do_not_show() -> None:

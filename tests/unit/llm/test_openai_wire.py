@@ -29,6 +29,7 @@ from joinery.llm.presets import PRESETS
 from joinery.llm.types import Media, Message, TextChunk, Usage
 from joinery.model_errors import (
     PermanentContextTooLong,
+    PermanentEmbeddingsUnsupported,
     PermanentMediaUnsupported,
     PermanentModelAuth,
     PermanentModelQuota,
@@ -309,15 +310,28 @@ def test_embeddings_come_in_order_and_in_batches() -> None:
         assert [len(r.body["input"]) for r in server.requests] == [10, 10, 3]
 
 
+def test_embeddings_whose_use_is_not_told_are_not_free() -> None:
+    body = {"data": [{"index": 0, "embedding": [0.5]}]}
+    with at(OpenAICompatible, refuses(200, body)) as (made, _):
+        used = made.embed("e", ["some words to be counted"]).usage
+    assert used.estimated
+    assert used.input_tokens > 0
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
         (401, error("no"), PermanentModelAuth),
         (404, error("no model"), PermanentModelUnknown),
+        (501, error("This server does not support embeddings. Start it with `--embeddings`"),
+         PermanentEmbeddingsUnsupported),
         (200, {"data": []}, TransientModelStream),
+        (200, {"data": [{"index": 0, "embedding": "AACAPw=="}]}, TransientModelStream),
+        (200, {"data": [{"index": 0, "embedding": [0.5, None]}]}, TransientModelStream),
+        (200, {"data": [{"index": 0, "embedding": [0.5, float("inf")]}]}, TransientModelStream),
         (200, ["?"], TransientModelStream),
     ],
-)
+)  # fmt: skip
 def test_embeddings_that_fail(status: int, body: Any, kind: type[NodeError]) -> None:
     with at(OpenAICompatible, refuses(status, body)) as (made, _), pytest.raises(kind):
         made.embed("e", ["text"])

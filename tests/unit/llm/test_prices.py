@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from joinery.errors import InvalidRequest
-from joinery.llm.prices import FILE, known_prices, prices_from, table_problems
+from joinery.llm.prices import FILE, known_prices, parse_table, prices_from, table_problems
 from joinery.llm.types import Usage
+from joinery.model_errors import PermanentPricesInvalid
 from joinery.nodes.base import Meter
 from joinery.runs.usage import added, spent, total
 
@@ -51,6 +51,47 @@ def test_a_field_that_is_left_out_and_a_row_that_repeats_are_named() -> None:
     assert len(found) == 2
     assert "'cached_input' is missing" in found[0]
     assert found[1].endswith("it stands twice")
+
+
+@pytest.mark.parametrize(
+    ("long", "said"),
+    [
+        ({"above": 200_000, "input": 2.5}, "'long' is not {above, input, output}"),
+        ({"above": 1e5, "input": 1, "output": 1}, "'long' has no whole number"),
+        ({"above": 100, "input": 1, "output": None}, "or no prices"),
+    ],
+)
+def test_a_hole_in_the_prices_of_long_prompts_is_named(long: Any, said: str) -> None:
+    table = copy.deepcopy(TABLE)
+    table["rows"][0]["long"] = long
+    (problem,) = table_problems(table)
+    assert said in problem
+
+
+def test_a_table_with_a_hole_prices_nothing_and_says_which() -> None:
+    table = copy.deepcopy(TABLE)
+    row = table["rows"][7]
+    row["output"] = None
+    with pytest.raises(PermanentPricesInvalid) as refused:
+        parse_table(json.dumps(table))
+    assert f"row 8 ({row['provider']}:{row['model']}): 'output' is no price" in str(refused.value)
+    assert refused.value.code == "prices_invalid"
+    assert parse_table(json.dumps(TABLE)).find("openai", "gpt-4o") is not None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"rows": {}}', '{"rows": [1], "free_providers": []}'])
+def test_a_file_that_is_no_table_is_refused(text: str) -> None:
+    with pytest.raises(PermanentPricesInvalid, match=r"prices\.json"):
+        parse_table(text)
+
+
+def test_many_holes_are_counted_and_not_all_recited() -> None:
+    table = copy.deepcopy(TABLE)
+    for row in table["rows"]:
+        del row["input"]
+    with pytest.raises(PermanentPricesInvalid, match=r"; and \d+ more$") as refused:
+        parse_table(json.dumps(table))
+    assert len(refused.value.message) < 1_000
 
 
 def test_what_nobody_knows_has_no_price_and_what_runs_here_is_free() -> None:
@@ -111,10 +152,12 @@ def test_an_installation_adds_prices_and_changes_them() -> None:
         ('{"a:b": {"input": 1}}', "a:b: 'output' is no price: None"),
         ('{"a:b": {"input": 1, "output": 1, "euro": 1}}', "a:b: there is no 'euro'"),
         ('{"a:b": 5}', "a:b: it is no object"),
+        ('{"a:b": {"input": NaN, "output": 1}}', "a:b: 'input' is no price: nan"),
+        ('{"a:b": {"input": "0", "output": 1}}', "a:b: 'input' is no price: '0'"),
     ],
 )
 def test_a_hole_in_them_is_an_error_that_names_it(text: str, said: str) -> None:
-    with pytest.raises(InvalidRequest, match="JOINERY_PRICES") as refused:
+    with pytest.raises(PermanentPricesInvalid, match="JOINERY_PRICES") as refused:
         prices_from({"JOINERY_PRICES": text})
     assert said in refused.value.message
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from kit.agents import Caller, FunctionTool, Step, agent_workflow, call, python_tool
-from kit.engines import Ended, interpreted
+from kit.bad_days import Clock, patience, play
+from kit.engines import Ended
 
 from joinery.compiler.compile import compile_workflow
+from joinery.llm.breaker import Breaker, MemoryBreakers
 from joinery.llm.types import ModelRequest
 from joinery.llm.window import estimate_prompt
 from joinery.model_errors import PermanentContextTooLong, TransientModelUnavailable
@@ -33,7 +35,10 @@ def run(
     monkeypatch.setattr(agents, "open_tools", lambda entries, context: made)
     flow = agent_workflow({name: python_tool(name) for name in made}, {"fit": fit}, **agent)
     model = Caller(script, window)
-    return interpreted(compile_workflow(flow).plan, {}, model), model
+    clock = Clock()
+    # A model that fails at nothing but summaries is no model that is down.
+    calls = patience(clock, breaker=Breaker(MemoryBreakers(), failures=0, clock=clock))
+    return play(compile_workflow(flow).plan, model, calls), model
 
 
 # -- cutting -----------------------------------------------------------------------------------

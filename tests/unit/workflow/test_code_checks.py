@@ -102,13 +102,6 @@ def test_any_text_is_code_or_a_problem(source: str) -> None:
     read_source(source, "main")
 
 
-def test_a_requirement_is_refused_by_name() -> None:
-    tool = "tools: {t: {requirements: [numpy], code: 'def t(): return 1'}}\n"
-    [problem] = problems(tool + "nodes: {a: {type: tool, tool: t}}\n")
-    assert (problem.code, problem.pointer) == ("schema.unknown_key", "/tools/t/requirements")
-    assert "packages are planned" in problem.hint
-
-
 def test_wrong_forms_are_told_in_words_of_the_file() -> None:
     for text, pointer, message in (
         ("nodes: {a: {type: code, code: 5}}\n", "/nodes/a/code", "Python source, or {file: path}"),

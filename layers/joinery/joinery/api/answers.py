@@ -100,11 +100,47 @@ class WorkflowPublished(WorkflowShown):
     problems: list[ProblemRow]
 
 
+class PackagePinned(_Exact):
+    """The packages that some code of a version runs with."""
+
+    requirements: list[str]
+    sha256: str
+    bytes: int
+    resolved: list[str]
+    modules: list[str]
+
+
 class WorkflowDetail(WorkflowShown):
     """A version with its file and the inputs that its runs take."""
 
     source: str
     inputs: dict[str, dict[str, Any]]
+    packages: list[PackagePinned]
+
+
+class PackageTarget(_Exact):
+    """The Python and the system that code runs on."""
+
+    python: str
+    platform: str
+
+
+class PackageUpload(_Exact):
+    """Where to send a package, and what with it."""
+
+    url: str
+    method: Literal["PUT"]
+    headers: dict[str, str]
+    expires_at: str
+
+
+class PackageOffered(_Exact):
+    """Whether a package is stored, and where to send it if not."""
+
+    sha256: str
+    bytes: int
+    stored: bool
+    upload: PackageUpload | None
 
 
 class WorkflowList(_Exact):

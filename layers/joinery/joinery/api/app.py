@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Depends, FastAPI
 
 from joinery import __version__
-from joinery.api import control, errors, events, health, logs, runs, tickets, workflows
+from joinery.api import control, errors, events, health, logs, packages, runs, tickets, workflows
 from joinery.api.answers import ErrorAnswer
 from joinery.api.services import Services, bearer
 
@@ -65,6 +65,6 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     errors.install(app)
     app.include_router(health.router)
-    for module in (workflows, runs, control, events, logs, tickets):
+    for module in (workflows, packages, runs, control, events, logs, tickets):
         app.include_router(module.router, dependencies=[Depends(bearer)])
     return app

@@ -6,7 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from joinery import limits
 from joinery.catalog.launch import BECAUSE_CHARS, MODEL, SESSION_ID, VERSION_MAX, WORKFLOW_ID_CHARS
+from joinery.packages.model import SHA256
+
+PACKAGES_MAX = 100
+MODULES_MAX = 2_000
 
 PATH = r"^(\d{1,5}(\.\d{1,5})*)?$"
 """Loop rounds and item indexes of a node."""
@@ -14,6 +19,47 @@ PATH = r"^(\d{1,5}(\.\d{1,5})*)?$"
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Sha256 = Annotated[
+    str, Field(pattern=SHA256, description="SHA-256 of the zip, in hexadecimal; its name.")
+]
+ZipBytes = Annotated[int, Field(ge=1, le=limits.PACKAGE_ZIP_BYTES, description="Bytes of the zip.")]
+_Line = Annotated[str, Field(max_length=limits.REQUIREMENT_CHARS)]
+
+
+class PackageBody(_Body):
+    """A package that is to be stored."""
+
+    sha256: Sha256
+    bytes: ZipBytes
+
+
+class BuiltPackageBody(PackageBody):
+    """A package that was built for some requirements of a workflow."""
+
+    requirements: Annotated[
+        list[_Line],
+        Field(
+            min_length=1,
+            max_length=limits.REQUIREMENTS_MAX,
+            description="The requirements of the tools and nodes that it is for.",
+        ),
+    ]
+    resolved: Annotated[
+        list[_Line],
+        Field(
+            max_length=limits.PACKAGES_RESOLVED_MAX,
+            description="Everything in it, as `name==version`.",
+        ),
+    ] = []
+    modules: Annotated[
+        list[_Line],
+        Field(
+            max_length=MODULES_MAX,
+            description="What can be imported from it; imports are checked where it is said.",
+        ),
+    ] = []
 
 
 class PublishBody(_Body):
@@ -26,6 +72,13 @@ class PublishBody(_Body):
     opt: Annotated[
         Literal[0, 1, 2] | None, Field(description="Optimisation level; 1 when unset.")
     ] = None
+    packages: Annotated[
+        list[BuiltPackageBody],
+        Field(
+            max_length=PACKAGES_MAX,
+            description="What was built and stored for the requirements of its code.",
+        ),
+    ] = []
 
 
 class BudgetBody(_Body):

@@ -14,6 +14,7 @@ from joinery.compiler.plan import Plan
 from joinery.errors import Unauthorized
 from joinery.identity.passes import Passes
 from joinery.identity.tickets import Tickets
+from joinery.packages.ports import PackageStore
 from joinery.runs.deps import Deps
 from joinery.runs.model import RunRecord
 from joinery.runs.stream import Source
@@ -58,6 +59,10 @@ class Services(Protocol):
 
     def catalog(self) -> CatalogStore:
         """Returns the published workflows."""
+        ...
+
+    def packages(self) -> PackageStore:
+        """Returns where the packages of users' code are kept."""
         ...
 
     def machines(self) -> Machines:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query
 
 from joinery.api import answers
-from joinery.api.bodies import PublishBody
-from joinery.api.services import Caller, Needs
+from joinery.api.bodies import BuiltPackageBody, PublishBody
+from joinery.api.services import Caller, Needs, Services
 from joinery.api.wire import Answer, StrictRoute
 from joinery.catalog import lookup
 from joinery.catalog.ports import Version
+from joinery.errors import InvalidRequest
 from joinery.events.make import timestamp
+
+if TYPE_CHECKING:
+    from joinery.workflow.report import Report
 
 router = APIRouter(route_class=StrictRoute, tags=["workflows"])
 
@@ -45,6 +50,7 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
     opt = DEFAULT_OPT if body.opt is None else body.opt
     known = CatalogChildren(services.catalog(), owner)
     checked = check(load(text), opt=opt, children=known)
+    packages = _pinned(checked, body.packages, owner, services)
     version, compiled, new = publish_workflow(
         services.catalog(),
         services.machines(),
@@ -56,6 +62,7 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
         clock=services.run_deps().clock,
         opt=opt,
         children=checked.children,
+        packages=packages,
     )
     shown = {
         **_shown(version),
@@ -98,8 +105,27 @@ def get_workflow(
         **_shown(found),
         "source": found.source,
         "inputs": dict(found.plan.get("inputs", {})),
+        "packages": list(found.plan.get("packages", {}).values()),
     }
     return Answer(shown)
+
+
+def _pinned(
+    checked: Report, given: list[BuiltPackageBody], owner: str, services: Services
+) -> Mapping[str, Mapping[str, Any]]:
+    """Returns the packages of a workflow's code. Raises: InvalidWorkflow, InvalidRequest."""
+    workflow = checked.require()
+    if not any(getattr(p, "requirements", ()) for p in (*workflow.nodes.values(),
+                                                        *workflow.tools.values())):  # fmt: skip
+        return {}
+    from joinery.catalog.packages import pinned_packages
+    from joinery.packages.model import Package
+
+    packages = [Package.from_dict(package.model_dump()) for package in given]
+    try:
+        return pinned_packages(checked, packages, services.packages(), owner)
+    except ValueError as error:
+        raise InvalidRequest(f"packages: {error}") from None
 
 
 def owned_version(services: Needs, owner: str, workflow_id: str, version: int | None) -> Version:

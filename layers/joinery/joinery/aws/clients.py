@@ -50,6 +50,13 @@ _BEDROCK = _Tuning("bedrock-runtime", FIRST_TOKEN_TIMEOUT_S + 5.0, attempts=1, p
 _SECRETS = _Tuning("secretsmanager", 3.0)
 _SSM = _Tuning("ssm", 3.0)
 
+_SIGNS: Final[dict[str, Any]] = {
+    "signature_version": "s3v4",
+    "s3": {"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
+}
+"""Addresses that are signed for others are the region's own; by default they are of an older
+form and of no region, and the network of users' code leads to this region alone."""
+
 _SHOWN: Final = {"stepfunctions": "states"}
 """Names of services in the counts, where boto3's are not the ones that people know."""
 
@@ -163,6 +170,7 @@ class Clients:
         from botocore.config import Config
 
         config = Config(
+            **(_SIGNS if tuning.service == "s3" else {}),
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=tuning.read_s,
             retries={"mode": "standard", "total_max_attempts": tuning.attempts},

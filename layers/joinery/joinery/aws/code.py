@@ -11,15 +11,21 @@ from joinery.code_errors import (
     PermanentCode,
     PermanentCodeEnded,
     PermanentCodeMemory,
+    PermanentCodePackage,
     PermanentCodeTimeout,
     TransientCodeRunner,
 )
 from joinery.errors import PermanentInternal
+from joinery.packages.ports import PackageStore
 from joinery.runs.cost import RUN_CODE
-from joinery.sandbox.types import Cancelled, CodeOutcome, CodeRequest
+from joinery.sandbox.types import Cancelled, CodeOutcome, CodeRequest, PackageRef
 from joinery.strictjson import to_json
 
-_ALL: Final[tuple[type[PermanentCode], ...]] = (PermanentCode, *PermanentCode.__subclasses__())
+_ALL: Final[tuple[type[PermanentCode | TransientCodeRunner], ...]] = (
+    PermanentCode,
+    *PermanentCode.__subclasses__(),
+    TransientCodeRunner,
+)
 _KINDS: Final = {kind.code: kind for kind in _ALL}
 
 
@@ -30,12 +36,18 @@ class LambdaCodeRunner:
         client: Lambda client that waits as long as a node may take.
         function: Returns the function's ARN; asked when there is code to run.
         count: Is told of each call.
+        packages: Where the packages of code are.
     """
 
     def __init__(
-        self, client: Any, function: Callable[[], str], count: Callable[[str], None]
+        self,
+        client: Any,
+        function: Callable[[], str],
+        count: Callable[[str], None],
+        packages: PackageStore | None = None,
     ) -> None:
         self._client, self._function, self._count = client, function, count
+        self._packages = packages
 
     def run(self, request: CodeRequest, cancelled: Cancelled) -> CodeOutcome:
         """See `CodeRunner.run`; a call that is under way is not cut short."""
@@ -44,6 +56,7 @@ class LambdaCodeRunner:
             "function": request.function,
             "arguments": dict(request.arguments),
             "timeout_s": round(request.timeout_s, 3),
+            **self._package(request.package),
         }
         payload = to_json(event)
         self._count(RUN_CODE)
@@ -56,6 +69,21 @@ class LambdaCodeRunner:
         if "error" in shown:
             raise _error(shown["error"])
         return CodeOutcome(shown["output"], str(shown.get("stdout", "")))
+
+    def _package(self, ref: PackageRef | None) -> dict[str, Any]:
+        """Returns what the function needs to fetch a package: it has no rights of its own."""
+        if ref is None:
+            return {}
+        if self._packages is None:
+            raise PermanentCodePackage("nothing here keeps packages")
+        place = self._packages.download(ref.owner, ref.sha256)
+        package = {
+            "sha256": ref.sha256,
+            "bytes": ref.bytes,
+            "url": place.url,
+            "addresses": list(place.addresses),
+        }
+        return {"package": package}
 
 
 def _crash(shown: Mapping[str, Any], request: CodeRequest) -> Exception:

@@ -26,6 +26,7 @@ def _statuses(statuses: frozenset[str]) -> dict[str, Attribute]:
 
 ABSENT: Final = "attribute_not_exists(pk)"
 PRESENT: Final = "attribute_exists(pk)"
+_UNENDED: Final = f"{PRESENT} AND attribute_not_exists(ended)"
 NOT_TERMINAL: Final = f"(NOT {_in(NODE_TERMINAL)})"
 UNCLAIMED: Final = "claim_until <= :now"
 OWN_ATTEMPT: Final = "attempt = :attempt"
@@ -131,12 +132,17 @@ def present() -> Parameters:
     return {"ConditionExpression": PRESENT}
 
 
+def unended() -> Parameters:
+    """The control item of a run that has not ended."""
+    return {"ConditionExpression": _UNENDED}
+
+
 def goes_on() -> Parameters:
-    """The control item of a run that is neither cancelled nor paused."""
+    """The control item of a run that has not ended and is neither cancelled nor paused."""
     down = "(attribute_not_exists({0}) OR {0} = :down)"
     flags = " AND ".join(down.format(flag) for flag in ("cancel", "pause"))
     return {
-        "ConditionExpression": f"{PRESENT} AND {flags}",
+        "ConditionExpression": f"{_UNENDED} AND {flags}",
         "ExpressionAttributeValues": {":down": boolean(False)},
     }
 

@@ -96,7 +96,7 @@ class ControlTable:
                 ":resumed_at": number(at),
                 **values(**due_item(OPEN, run.run_id, self._clock() + FIRST_LOOK_S)),
             },
-            flags="SET pause = :no, cancel = :no",
+            flags="SET pause = :no, cancel = :no REMOVE ended",
             flag_values={":no": boolean(False)},
             names={"#e": "error"},
         )
@@ -132,7 +132,7 @@ class ControlTable:
             "ExpressionAttributeValues": dict(flag_values),
         }
         for _ in range(TRIES):
-            seqs = self._log.draw(run.run_id, len(events))
+            seqs = self._log.draw(run.run_id, len(events), of_run=True)
             stored = stamped(events, seqs)
             puts = self._log.puts(run.run_id, stored)
             updates = [{"Update": fields} for fields in (meta, control, *besides)]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice, takewhile
 from typing import Any, Final
 
-from joinery.aws.conditions import absent, goes_on, present, updating
+from joinery.aws.conditions import Parameters, absent, goes_on, present, unended, updating
 from joinery.aws.documents import Documents
 from joinery.aws.errors import ConditionFailed, Reason
 from joinery.aws.items import (
@@ -110,33 +110,43 @@ class EventLog:
         return self._change(run_id, "ADD subs :one", one=number(1)).subs
 
     def _change(
-        self, run_id: str, update: str, *, going_on: bool = False, **values: Attribute
+        self, run_id: str, update: str, *, only: Parameters | None = None, **values: Attribute
     ) -> Control:
         try:
             # ALL_NEW costs nothing more and brings the subscribers' version with it.
             item = self._table.update(
                 key(run_pk(run_id), CTRL),
-                **updating(goes_on() if going_on else present(), update, **values),
+                **updating(only or present(), update, **values),
                 ReturnValues="ALL_NEW",
             )
         except ConditionFailed as failed:
             if failed.item is not None:
-                self.note(run_id, failed.item).check()
+                self.note(run_id, failed.item).check(last=True)
             raise NotFound(f"no run {run_id}") from None
         return self.note(run_id, item)
 
-    def draw(self, run_id: str, count: int, *, going_on: bool = False) -> list[int]:
-        """Takes the next numbers of a log; with `going_on` only where the run is to go on.
+    def draw(
+        self, run_id: str, count: int, *, going_on: bool = False, of_run: bool = False
+    ) -> list[int]:
+        """Takes the next numbers of a log.
 
         The SDK may repeat a call that was done: that leaves a hole, no double number.
 
+        Args:
+            run_id: The run.
+            count: How many.
+            going_on: Only where the run is to go on.
+            of_run: For what ends a run or begins it again, which may follow its end:
+                what nodes say may not.
+
         Raises:
             NotFound: There is no such run.
-            RunCancelled, RunSuspended: It is not to go on.
+            RunCancelled, RunSuspended: It has ended, or is not to go on.
         """
         if not count:
             return []
-        change = self._change(run_id, "ADD seq :count", going_on=going_on, count=number(count))
+        only = present() if of_run else goes_on() if going_on else unended()
+        change = self._change(run_id, "ADD seq :count", only=only, count=number(count))
         return list(range(change.head - count + 1, change.head + 1))
 
     # -- writing -----------------------------------------------------------------------

@@ -15,7 +15,7 @@ from joinery.aws.items import Item, key, node_sk, number, run_pk
 from joinery.aws.joins import join_put
 from joinery.aws.records import node_item, node_record
 from joinery.aws.table import Table
-from joinery.errors import TransientStore
+from joinery.errors import RunCancelled, TransientStore
 from joinery.events.make import Event, without_skips
 from joinery.runs.joins import JoinState
 from joinery.runs.model import NodeKey, NodeRecord
@@ -87,7 +87,13 @@ class Finisher:
             list(events), list(others.values()), list(joins),
         )  # fmt: skip
         self._store_excess(end)
-        end.seqs = self._events.draw(run_id, len(events))
+        try:
+            end.seqs = self._events.draw(run_id, len(events))
+        except RunCancelled:
+            held = self._held(end)
+            if held is not None and held.terminal:
+                raise AlreadyTerminal(held) from None
+            raise
         for _ in range(TRIES):
             stored = self._try(end)
             if stored is not None:
@@ -161,8 +167,12 @@ class Finisher:
         end.events = [without_skips(event, gone) for event in end.events]
 
     def _was_stored(self, end: _End) -> bool:
+        held = self._held(end)
+        return held is not None and end.is_mine(held)
+
+    def _held(self, end: _End) -> NodeRecord | None:
         item = self._table.get(key(run_pk(end.run_id), node_sk(end.record.key)))
-        return item is not None and end.is_mine(node_record(item))
+        return node_record(item) if item is not None else None
 
     # -- more than one transaction holds -------------------------------------------------
 

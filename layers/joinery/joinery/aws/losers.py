@@ -11,7 +11,7 @@ from joinery.aws.errors import TransactionCancelled
 from joinery.aws.event_log import EventLog, stamped, went_through
 from joinery.aws.items import document, key, node_sk, number, run_pk, string
 from joinery.aws.table import Table
-from joinery.errors import TransientStore
+from joinery.errors import RunCancelled, TransientStore
 from joinery.events.make import Event, with_nodes
 from joinery.runs.model import NodeRecord
 
@@ -98,7 +98,11 @@ class Losers:
         )
         place = key(run_pk(run_id), node_sk(record.key))
         for _ in range(TRIES):
-            seqs = self._events.draw(run_id, len(events))
+            try:
+                seqs = self._events.draw(run_id, len(events))
+            except RunCancelled:
+                # What it used is kept where the log has no place for an event of it.
+                events, seqs = [], []
             stored = stamped(events, seqs)
             puts = self._events.puts(run_id, stored)
             try:

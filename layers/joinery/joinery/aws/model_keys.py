@@ -21,7 +21,7 @@ def secret_reader(client: Any, secret_id: str) -> Callable[[], Mapping[str, str]
     """
 
     def read() -> Mapping[str, str]:
-        with _reading("the secret with the model keys"):
+        with _reading("the secret of the template's parameter ModelKeysSecret"):
             text = client.get_secret_value(SecretId=secret_id).get("SecretString") or ""
         try:
             told = json.loads(text)
@@ -51,7 +51,7 @@ def parameter_reader(client: Any, path: str) -> Callable[[], Mapping[str, str]]:
         found: dict[str, str] = {}
         more: dict[str, str] = {}
         while True:
-            with _reading("the parameters with the model keys"):
+            with _reading(f"the parameters below {path} (ModelKeysPath)"):
                 page = client.get_parameters_by_path(Path=path, WithDecryption=True, **more)
             for row in page["Parameters"]:
                 found[provider_name(row["Name"].rsplit("/", 1)[1])] = row["Value"]

@@ -122,6 +122,7 @@ def control_of(item: Mapping[str, Any]) -> Control:
         subs=get_int(item, "subs"),
         pause=get_bool(item, "pause"),
         inputs=get_int(item, "inputs"),
+        ended=get_string(item, "ended"),
     )
 
 

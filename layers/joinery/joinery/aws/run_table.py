@@ -15,6 +15,7 @@ from joinery.aws.due import OPEN, due_item, first_due, old_item
 from joinery.aws.errors import ConditionFailed, TransactionCancelled
 from joinery.aws.event_log import EventLog, stamped, went_through
 from joinery.aws.items import (
+    CTRL,
     META,
     Item,
     document,
@@ -189,8 +190,11 @@ class RunTable:
         if run.session_id and run.parent is None:
             more = session_update(run.owner, run.session_id, beyond(usage or {}, run.usage))
             actions += [{"Update": more}] if more else []
+        # From now on nothing that a node says has a place in the log.
+        ended = updating(present(), "SET ended = :status", status=string(status))
+        actions.append({"Update": {"Key": key(run_pk(run.run_id), CTRL), **ended}})
         for _ in range(CLOSE_TRIES):
-            seqs = self._log.draw(run.run_id, 1)
+            seqs = self._log.draw(run.run_id, 1, of_run=True)
             stored = stamped([event], seqs)
             puts = self._log.puts(run.run_id, stored)
             try:

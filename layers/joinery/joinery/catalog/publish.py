@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from joinery.catalog.ports import CatalogStore, Machines, Version
@@ -33,8 +34,11 @@ def publish_workflow(
     clock: Callable[[], float],
     opt: int = DEFAULT_OPT,
     children: Mapping[str, KnownChild] | None = None,
+    packages: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Version, Compiled, bool]:
     """Publishes a valid workflow, pinned to the versions of its `children`, by node.
+
+    `packages` are those of its code, as `pinned_packages` returns them.
 
     Returns:
         The version, what it compiled to, and whether it is new: an unchanged
@@ -46,7 +50,7 @@ def publish_workflow(
     """
     compiled = compile_workflow(workflow, opt=opt, run_node_arn=run_node_arn, children=children)
     definition = compiled.definition_json()
-    plan = compiled.plan.to_dict()
+    plan = replace(compiled.plan, packages=packages or {}).to_dict()
     content_hash = _content_hash(definition, plan)
     workflow_id = workflow_id_for(owner, workflow.name)
     for _ in range(PUBLISH_TRIES):

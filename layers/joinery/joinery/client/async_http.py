@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self
 
@@ -69,6 +69,36 @@ class AsyncClient(AsyncRoutes):
     def headers(self) -> dict[str, str]:
         """What says who is calling."""
         return authorization(self.token() if callable(self.token) else self.token)
+
+    async def publish_with_packages(
+        self,
+        source: str | Mapping[str, Any],
+        *,
+        opt: int | None = None,
+        upgrade: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> dict[str, Any]:
+        """Publishes a workflow file with the packages that its code requires.
+
+        They are built on this machine, by uv, and sent where they are not there yet. The
+        same requirements give the same versions as the last time on this machine.
+
+        Args:
+            source: The text of the file, or the workflow as an object.
+            opt: Optimisation level; that of the file when unset.
+            upgrade: Whether to look for newer versions that meet the requirements.
+            tell: Is told what takes its time, a line each.
+
+        Raises:
+            InvalidWorkflow: Everything that is wrong with it.
+            RequirementsUnsolvable: Nothing meets some requirements there.
+            IndexUnavailable: The package index does not answer.
+        """
+        from joinery.packages.publishing import needed_in, send_packages_async
+
+        needed = await asyncio.to_thread(needed_in, source)
+        packages = await send_packages_async(self, needed, upgrade=upgrade, tell=tell)
+        return await self.publish(source, opt=opt, packages=packages)
 
     # -- watching ----------------------------------------------------------------------
 

@@ -49,13 +49,19 @@ class AsyncRoutes(ABC):
     # -- workflows ---------------------------------------------------------------------
 
     async def publish(
-        self, source: str | Mapping[str, Any], *, opt: int | None = None
+        self,
+        source: str | Mapping[str, Any],
+        *,
+        opt: int | None = None,
+        packages: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
         """Publishes a workflow file; an unchanged one keeps its version.
 
         Args:
             source: The text of the file, or the workflow as an object.
             opt: Optimisation level; that of the file when unset.
+            packages: What was built and sent for the requirements of its code;
+                `publish_with_packages` does both.
 
         Returns:
             `{workflow_id, version, …}`.
@@ -66,7 +72,25 @@ class AsyncRoutes(ABC):
         body: dict[str, Any] = {"source": source}
         if opt is not None:
             body["opt"] = opt
+        if packages:
+            body["packages"] = [dict(package) for package in packages]
         return await self._ask(Call("POST", "/workflows", body))
+
+    async def package_target(self) -> dict[str, Any]:
+        """Returns the Python and the system that code runs on there: `{python, platform}`."""
+        return await self._ask(Call("GET", "/packages/target"))
+
+    async def offer_package(self, sha256: str, size: int) -> dict[str, Any]:
+        """Asks whether you have stored a package there, and where to send it if not.
+
+        Args:
+            sha256: The hash of the zip.
+            size: Its bytes.
+
+        Returns:
+            `{stored, upload: {url, method, headers, expires_at} or None}`.
+        """
+        return await self._ask(Call("POST", "/packages", {"sha256": sha256, "bytes": size}))
 
     async def workflows(self) -> list[dict[str, Any]]:
         """Returns the newest version of each of your workflows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from joinery.client.batches import BATCH_S, Batch
@@ -81,6 +81,35 @@ class Client(Routes):
     def headers(self) -> dict[str, str]:
         """What says who is calling."""
         return authorization(self.token() if callable(self.token) else self.token)
+
+    def publish_with_packages(
+        self,
+        source: str | Mapping[str, Any],
+        *,
+        opt: int | None = None,
+        upgrade: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> dict[str, Any]:
+        """Publishes a workflow file with the packages that its code requires.
+
+        They are built on this machine, by uv, and sent where they are not there yet. The
+        same requirements give the same versions as the last time on this machine.
+
+        Args:
+            source: The text of the file, or the workflow as an object.
+            opt: Optimisation level; that of the file when unset.
+            upgrade: Whether to look for newer versions that meet the requirements.
+            tell: Is told what takes its time, a line each.
+
+        Raises:
+            InvalidWorkflow: Everything that is wrong with it.
+            RequirementsUnsolvable: Nothing meets some requirements there.
+            IndexUnavailable: The package index does not answer.
+        """
+        from joinery.packages.publishing import needed_in, send_packages
+
+        packages = send_packages(self, needed_in(source), upgrade=upgrade, tell=tell)
+        return self.publish(source, opt=opt, packages=packages)
 
     # -- watching ----------------------------------------------------------------------
 

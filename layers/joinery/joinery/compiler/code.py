@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def code_spec(node: m.CodeNode | m.ToolNode, workflow: m.Workflow) -> dict[str, 
             "arguments": node.inputs,
             "preset": {},
             "schema": None,
+            **package_spec(node.requirements),
         }
     tool = workflow.tools[node.tool]
     if tool.kind != "python":
@@ -35,7 +36,17 @@ def code_spec(node: m.CodeNode | m.ToolNode, workflow: m.Workflow) -> dict[str, 
             if "default" in schema
         },
         "schema": parameters_schema(tool.parameters),
+        **package_spec(tool.requirements),
     }  # fmt: skip
+
+
+def package_spec(requirements: Sequence[str]) -> dict[str, str]:
+    """Returns under which name the plan has the packages of some code; nothing for none."""
+    if not requirements:
+        return {}
+    from joinery.packages.requirements import set_key
+
+    return {"package": set_key(requirements)}
 
 
 def parameters_schema(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

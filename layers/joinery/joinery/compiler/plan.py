@@ -191,6 +191,8 @@ class Plan:
         budget: What a run may use: `{tokens?, usd?}`; empty for no limit.
         breaker: What the workflow says of the breaker's rules; `{"off": true}` for none.
         models: What the workflow's names of models stand for.
+        packages: The packages of its code by the name of their requirements, each as
+            `joinery.packages.model.Package` has it.
     """
 
     name: str
@@ -251,6 +253,7 @@ class Plan:
     budget: Mapping[str, Any] = field(default_factory=dict)
     breaker: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    packages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def for_stage(self, stage: str) -> Plan:
         """Returns the plan with the models that its names of models stand for in a stage."""
@@ -315,6 +318,7 @@ class Plan:
             **({"budget": dict(self.budget)} if self.budget else {}),
             **({"breaker": dict(self.breaker)} if self.breaker else {}),
             **({"models": dict(self.models)} if self.models else {}),
+            **({"packages": dict(self.packages)} if self.packages else {}),
         }
 
     @staticmethod
@@ -348,6 +352,7 @@ class Plan:
             budget=data.get("budget", {}),
             breaker=data.get("breaker", {}),
             models=data.get("models", {}),
+            packages=data.get("packages", {}),
         )
 
 

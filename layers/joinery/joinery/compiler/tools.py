@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from joinery.compiler.code import parameters_schema
+from joinery.compiler.code import package_spec, parameters_schema
 from joinery.workflow.children import child_of_tool
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def tool_entry(name: str, tool: m.Tool, child: KnownChild | None = None) -> dict
             entry["schema"] = parameters_schema(tool.parameters)
             entry["code"] = tool.code
             entry["function"] = name
+            entry |= package_spec(tool.requirements)
         case "openapi":
             entry["operations"] = _operations(name, tool)
             entry |= _outside(tool)

@@ -18,7 +18,7 @@ Event = dict[str, Any]
 def timestamp(epoch_s: float) -> str:
     """Returns RFC 3339 in UTC with milliseconds."""
     moment = datetime.fromtimestamp(epoch_s, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def make_event(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from typing import Any
 
 from joinery.llm.types import Embeddings, Usage
@@ -23,6 +24,10 @@ def joined(parts: Sequence[Embeddings]) -> Embeddings:
 
 def vector(provider: str, values: Any) -> tuple[float, ...]:
     """Returns a vector of an answer. Raises: TransientModelStream, when it is none."""
-    if not isinstance(values, list) or not values:
+    if not isinstance(values, list) or not values or not all(map(_is_number, values)):
         raise TransientModelStream(f"{provider} answered without embeddings")
     return tuple(float(value) for value in values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from joinery.errors import JoineryError
 from joinery.model_errors import (
     PermanentContextTooLong,
+    PermanentEmbeddingsUnsupported,
     PermanentMediaUnsupported,
     PermanentModelAuth,
     PermanentModelQuota,
@@ -53,6 +54,10 @@ _MEDIA_TEXT = re.compile(
     r"(image|audio|file|pdf|document|vision)s?( input)?s? (is|are) not supported"
     r"|(does not|doesn't) support (image|vision|file|document|pdf)"
     r"|support(s)? image input|invalid content type.{0,20}image_url|not a multimodal model",
+    re.IGNORECASE,
+)
+_EMBEDDINGS_TEXT = re.compile(
+    r"(does not|doesn't|not) support embeddings?|embeddings? (is|are) not supported",
     re.IGNORECASE,
 )
 _KEY_CODES = frozenset({"API_KEY_INVALID", "invalid_api_key", "InvalidApiKey"})
@@ -184,6 +189,10 @@ class Classifier:
         if status not in (401, 403, 429) and _MEDIA_TEXT.search(told.message):
             return PermanentMediaUnsupported(
                 f"the model {self.model!r} of {who} takes no such file{said}", status=status
+            )
+        if _EMBEDDINGS_TEXT.search(told.message):
+            return PermanentEmbeddingsUnsupported(
+                f"{who} has no embeddings of {self.model!r}{said}", status=status
             )
         if status == 429:
             wait = _facts(status, retry_after_s=wait_s)

@@ -31,7 +31,7 @@ class Keys(Protocol):
         ...
 
     def hint(self, provider: str) -> str:
-        """Says where the key of a provider is to be put."""
+        """Says where the key of a provider is looked for, as what to do: `set OPENAI_API_KEY`."""
         ...
 
 
@@ -53,10 +53,15 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class EnvironmentKeys:
-    """Implements `Keys` from environment variables."""
+    """Implements `Keys` from environment variables.
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+    Args:
+        environ: The environment.
+        hint: Says how to set them, with `{names}` in it.
+    """
+
+    def __init__(self, environ: Mapping[str, str], *, hint: str = "set {names}") -> None:
+        self._environ, self._hint = environ, hint
 
     def key(self, provider: str) -> str:
         """See `Keys.key`."""
@@ -69,7 +74,7 @@ class EnvironmentKeys:
     def hint(self, provider: str) -> str:
         """See `Keys.hint`."""
         names = VARIABLES.get(provider, ())
-        return f"set {' or '.join(names)}" if names else "set the key of this provider"
+        return self._hint.format(names=" or ".join(names) or "the key of this provider")
 
 
 class StoredKeys:
@@ -79,7 +84,7 @@ class StoredKeys:
 
     Args:
         read: Returns all keys by provider.
-        where: Names the store, for messages.
+        where: Says where a key is put, with `{provider}` in it, for messages.
         fallback: Keys that count where the store has none.
         clock: Returns the time in seconds.
     """
@@ -95,26 +100,29 @@ class StoredKeys:
         self._read, self._where, self._fallback, self._clock = read, where, fallback, clock
         self._lock = threading.Lock()
         self._kept: Mapping[str, str] = {}
-        self._until = 0.0
+        self._until = self._read_at = 0.0
 
     def key(self, provider: str) -> str:
         """See `Keys.key`."""
         with self._lock:
             if self._clock() >= self._until:
+                self._read_at = self._clock()
                 self._kept = self._read()
                 self._until = self._clock() + KEPT_S
             kept = self._kept.get(provider, "").strip()
         return kept or self._fallback.key(provider)
 
     def forget(self) -> None:
-        """See `Keys.forget`."""
+        """See `Keys.forget`; who waited while another thread read them does not read once more."""
+        now = self._clock()
         with self._lock:
-            self._until = 0.0
+            if self._read_at <= now:
+                self._until = 0.0
         self._fallback.forget()
 
     def hint(self, provider: str) -> str:
         """See `Keys.hint`."""
-        return f"put it under '{provider}' into {self._where}"
+        return f"{self._where.format(provider=provider)}, or {self._fallback.hint(provider)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from joinery.llm.schemas import is_strict
 from joinery.llm.timeouts import Timeouts
 from joinery.llm.tool_calls import ANSWER_DESCRIPTION, answer_tool, opaque_of
 from joinery.llm.types import Embeddings, Media, Message, ModelRequest, Usage
+from joinery.llm.window import estimate_tokens
 from joinery.llm.windows import known_window
 
 # A failed question about a window is asked again after this time, not at every call.
@@ -122,7 +123,10 @@ class OpenAICompatible(HttpProvider):
             vectors = tuple(vector(self.name, row.get("embedding")) for row in rows)
             if len(vectors) != len(batch):
                 vectors = (vector(self.name, None),)  # raises: some are missing
-            parts.append(Embeddings(vectors, usage_of(told.get("usage")) or Usage(estimated=True)))
+            usage = usage_of(told.get("usage"))
+            if usage is None:
+                usage = Usage(sum(map(estimate_tokens, batch)), 0, estimated=True)
+            parts.append(Embeddings(vectors, usage))
         return joined(parts)
 
     # -- the body ----------------------------------------------------------------------

@@ -17,8 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from joinery.errors import InvalidRequest
 from joinery.llm.types import Usage
+from joinery.model_errors import PermanentPricesInvalid
 
 PRICES: Final = "JOINERY_PRICES"
 """Prices of an installation: `{"provider:model": {input, output, cached_input?}}` as JSON."""
@@ -27,6 +27,9 @@ PICO: Final = 10**12
 """Picodollars of a dollar."""
 
 FILE: Final = Path(__file__).with_name("prices.json")
+
+MOST_SHOWN: Final = 5
+"""So many problems of a table stand in an error's message."""
 
 _TOKENS: Final = 1_000_000
 _FIELDS: Final = ("input", "output", "cached_input")
@@ -151,31 +154,51 @@ class Prices:
         """Returns the prices with those of an installation, which come first.
 
         Raises:
-            InvalidRequest: All that is wrong with them.
+            PermanentPricesInvalid: All that is wrong with them.
         """
         if not text.strip():
             return self
         try:
             given = json.loads(text)
         except ValueError as error:
-            raise InvalidRequest(f"{PRICES} is not JSON: {error}") from None
+            raise PermanentPricesInvalid(f"{PRICES} is not JSON: {error}") from None
         wrong = own_problems(given)
         if wrong:
-            raise InvalidRequest(f"{PRICES}: {'; '.join(wrong)}", errors=wrong)
+            raise _invalid(PRICES, wrong)
         own = {_name(key): Price.of(row, PRICES) for key, row in given.items()}
         return Prices({**self._rows, **own}, self.free_providers)
 
 
 @cache
 def known_prices() -> Prices:
-    """Returns the prices of `prices.json`."""
-    data = json.loads(FILE.read_text(encoding="utf-8"))
+    """Returns the prices of `prices.json`. Raises: PermanentPricesInvalid."""
+    return parse_table(FILE.read_text(encoding="utf-8"))
+
+
+def parse_table(text: str) -> Prices:
+    """Returns the prices of a table.
+
+    Raises:
+        PermanentPricesInvalid: All that is wrong with it: a price that is missing is not zero.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise PermanentPricesInvalid(f"{FILE.name} is not JSON: {error}") from None
+    wrong = table_problems(data)
+    if wrong:
+        raise _invalid(FILE.name, wrong)
     rows = {(row["provider"], row["model"]): Price.of(row) for row in data["rows"]}
     return Prices(rows, frozenset(data["free_providers"]))
 
 
+def _invalid(where: str, wrong: list[str]) -> PermanentPricesInvalid:
+    more = f"; and {len(wrong) - MOST_SHOWN} more" if len(wrong) > MOST_SHOWN else ""
+    return PermanentPricesInvalid(f"{where}: {'; '.join(wrong[:MOST_SHOWN])}{more}", errors=wrong)
+
+
 def prices_from(environ: Mapping[str, str]) -> Prices:
-    """Returns the known prices with those of the environment. Raises: InvalidRequest."""
+    """Returns the known prices with those of the environment. Raises: PermanentPricesInvalid."""
     return known_prices().with_own(environ.get(PRICES, ""))
 
 
@@ -204,11 +227,17 @@ def own_problems(given: Any) -> list[str]:
     return found
 
 
-def table_problems(data: Mapping[str, Any]) -> list[str]:
+def table_problems(data: Any) -> list[str]:
     """Returns all that is wrong with a price table: holes, negative prices, rows that repeat."""
+    rows = data.get("rows") if isinstance(data, dict) else None
+    if not isinstance(rows, list) or not isinstance(data.get("free_providers"), list):
+        return ["it is an object with the lists 'rows' and 'free_providers'"]
     found: list[str] = []
     seen: set[tuple[str, str]] = set()
-    for place, row in enumerate(data.get("rows", ()), 1):
+    for place, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            found.append(f"row {place}: it is no object")
+            continue
         name = f"row {place} ({row.get('provider')}:{row.get('model')})"
         holes = [f for f in ("provider", "model", "date", "source") if not row.get(f)]
         found.extend(f"{name}: '{field}' is missing" for field in holes)
@@ -216,6 +245,7 @@ def table_problems(data: Mapping[str, Any]) -> list[str]:
             f"{name}: '{f}' is missing" for f in (*_FIELDS, "context_window") if f not in row
         )
         found.extend(f"{name}: {text}" for text in _wrong_numbers(row))
+        found.extend(f"{name}: {text}" for text in _wrong_long(row.get("long")))
         if not re.fullmatch(r"\d{4}-\d\d-\d\d", str(row.get("date", ""))):
             found.append(f"{name}: the date is not YYYY-MM-DD")
         if not str(row.get("source", "")).startswith("https://"):
@@ -239,6 +269,15 @@ def _wrong_numbers(row: Mapping[str, Any]) -> Iterator[str]:
     window = row.get("context_window")
     if window is not None and (type(window) is not int or window <= 0):
         yield f"'context_window' is no number of tokens: {window!r}"
+
+
+def _wrong_long(long: Any) -> Iterator[str]:
+    if long is None:
+        return
+    if not isinstance(long, dict) or set(long) != {"above", "input", "output"}:
+        yield "'long' is not {above, input, output}"
+    elif not (type(long["above"]) is int and all(map(_is_price, (long["input"], long["output"])))):
+        yield "'long' has no whole number of tokens or no prices"
 
 
 def _is_price(value: Any) -> bool:

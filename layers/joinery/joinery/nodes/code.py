@@ -8,9 +8,14 @@ from contextlib import nullcontext
 from typing import Any
 
 from joinery import limits
-from joinery.code_errors import PermanentCodeArguments, PermanentCodeTimeout, PermanentCodeTooLarge
+from joinery.code_errors import (
+    PermanentCodeArguments,
+    PermanentCodePackage,
+    PermanentCodeTimeout,
+    PermanentCodeTooLarge,
+)
 from joinery.nodes.base import NodeContext, NodeResult
-from joinery.sandbox.types import CodeRequest
+from joinery.sandbox.types import CodeRequest, PackageRef
 from joinery.strictjson import to_json
 from joinery.workflow.expressions import compile_value
 
@@ -29,7 +34,8 @@ def call(context: NodeContext) -> NodeResult:
     left = context.deadline - time.monotonic()
     if left <= 0:
         raise PermanentCodeTimeout("there was no time left to run the code")
-    request = CodeRequest(spec["code"], spec["function"], arguments, left)
+    package = package_of(context, spec)
+    request = CodeRequest(spec["code"], spec["function"], arguments, left, package)
     with context.trace.tool(spec["function"]) if context.node.type == "tool" else nullcontext():
         outcome = context.code.run(request, context.cancelled)
     result: dict[str, Any] = {"output": outcome.output}
@@ -38,6 +44,21 @@ def call(context: NodeContext) -> NodeResult:
     if outcome.stdout:
         result["stdout"] = outcome.stdout
     return NodeResult(result)
+
+
+def package_of(context: NodeContext, spec: Mapping[str, Any]) -> PackageRef | None:
+    """Returns the packages that a node or a tool may import, by what its plan is pinned to.
+
+    Raises:
+        PermanentCodePackage: It requires some, and the plan has none for it.
+    """
+    key = spec.get("package")
+    if key is None:
+        return None
+    pinned = context.plan.packages.get(key)
+    if pinned is None:
+        raise PermanentCodePackage("the packages of the code were not built")
+    return PackageRef(context.owner, pinned["sha256"], pinned["bytes"])
 
 
 def _check_size(arguments: Mapping[str, Any]) -> None:

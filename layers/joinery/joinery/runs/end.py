@@ -18,7 +18,7 @@ from joinery.workflow.expressions import compile_value
 from joinery.workflow.graph import END
 
 _END_REACH: Final = 50
-"""How far behind the head the end is looked for: nodes that were running may come after it."""
+"""How far behind the head the end is looked for: empty places may come after it."""
 
 
 def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:

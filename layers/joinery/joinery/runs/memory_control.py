@@ -28,7 +28,7 @@ class Steered(MemoryWaits):
                 return []
             held.record = replace(held.record, status="paused")
             held.control = replace(held.control, pause=True)
-            return self._stamp(held, [event])
+            return self._stamp(held, [event], of_run=True)
 
     def suspend_run(
         self, run: RunRecord, event: Event, error: Mapping[str, Any], *, ledger: bool
@@ -43,7 +43,7 @@ class Steered(MemoryWaits):
             held.control = replace(held.control, pause=True)
             if ledger:
                 self.ledgers.stop(run.run_id, run.incarnation)
-            return self._stamp(held, [event])
+            return self._stamp(held, [event], of_run=True)
 
     def reopen_run(
         self, run: RunRecord, event: Event, *before: Event, at: float = 0.0
@@ -57,8 +57,8 @@ class Steered(MemoryWaits):
                 held.record, status="running", incarnation=run.incarnation + 1,
                 execution_arn="", ended_at=0.0, error=None, resumed_at=at,
             )  # fmt: skip
-            held.control = replace(held.control, pause=False, cancel=False)
-            return self._stamp(held, [*before, event])
+            held.control = replace(held.control, pause=False, cancel=False, ended="")
+            return self._stamp(held, [*before, event], of_run=True)
 
     def reset_node(self, run_id: str, record: NodeRecord) -> None:
         """See `RunStore.reset_node`."""

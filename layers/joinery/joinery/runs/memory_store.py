@@ -110,7 +110,8 @@ class MemoryStore(Steered, MemoryJournals):
                 held.record, status=status, ended_at=at, error=error, usage=usage or {}
             )
             held.outputs = outputs
-            return self._stamp(held, [event])
+            held.control = replace(held.control, ended=status)
+            return self._stamp(held, [event], of_run=True)
 
     def delete_run(self, run_id: str) -> bool:
         """See `RunStore.delete_run`."""
@@ -218,8 +219,9 @@ class MemoryStore(Steered, MemoryJournals):
             held = self._mine(run, record.key, record.attempt)
             if was is not None and held.status != was:
                 raise ClaimLost
+            stored = self._stamp(run, events)
             run.nodes[record.key] = record.with_(claim_until=0.0, holder="")
-            return self._stamp(run, events)
+            return stored
 
     def finish(
         self,
@@ -281,7 +283,7 @@ class MemoryStore(Steered, MemoryJournals):
             run.nodes[record.key] = held.with_(
                 usage=record.usage, streams=record.streams, metered=record.metered
             )
-            return self._stamp(run, events)
+            return [] if run.control.ended else self._stamp(run, events)
 
     # -- events and text ---------------------------------------------------------------
 

@@ -47,7 +47,10 @@ class MemoryWaits:
         except KeyError:
             raise NotFound(f"no run {run_id}") from None
 
-    def _stamp(self, run: HeldRun, events: Sequence[Event]) -> list[Event]:
+    def _stamp(self, run: HeldRun, events: Sequence[Event], *, of_run: bool = False) -> list[Event]:
+        """Puts events into the log; those of nodes have no place there once the run has ended."""
+        if events and not of_run and run.control.ended:
+            run.control.check(last=True)
         head = run.control.head
         stored = []
         for event in events:
@@ -122,9 +125,9 @@ class MemoryWaits:
             run = self._run(run_id)
             before = self.taken_inputs(run_id, key, turn)
             new = in_order([m for m in run.inbox.values() if for_node(m, key, node_id)])
+            told = self._stamp(run, [with_ids(event, new)]) if new else []
             for message in new:
                 run.inbox[message.input_id] = replace(message, taken=taken_by(key, turn))
-            told = self._stamp(run, [with_ids(event, new)]) if new else []
             return [*before, *(run.inbox[m.input_id] for m in new)], told
 
     def taken_inputs(self, run_id: str, key: NodeKey, turn: int) -> list[LiveInput]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -32,8 +31,8 @@ from joinery.runs.quorum import (
     blamed,
     lose,
     over_by,
-    pauses,
     refresh,
+    tries,
     visible,
     votes,
     was_cancelled,
@@ -175,8 +174,7 @@ def _finish(inv: Invocation, record: NodeRecord, events: list[Event]) -> NodeRec
             record = record.with_(refused=_refused(inv, record))
         except PermanentExpression as error:
             return _fail_at_edge(inv, record, error)
-    for pause in pauses():
-        time.sleep(pause)
+    for _ in tries():
         refresh(inv)
         lost = over_by(inv)
         if lost:

@@ -9,6 +9,7 @@ and whatever they still write fails.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -32,12 +33,13 @@ VOTE_TRIES: Final = 60
 _PAUSE_S: Final = 0.4
 
 
-def pauses() -> Iterator[float]:
-    """Yields how long to wait before each try to store an end, in seconds."""
-    yield 0.0
+def tries() -> Iterator[None]:
+    """Yields for each try to store an end; waits before all but the first."""
+    yield
     for attempt in range(VOTE_TRIES):
         # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-        yield random.uniform(0, min(_PAUSE_S, 0.005 * 2**attempt))
+        time.sleep(random.uniform(0, min(_PAUSE_S, 0.005 * 2**attempt)))
+        yield
 
 
 # -- what is read ------------------------------------------------------------------------
@@ -294,7 +296,12 @@ def visible(inv: Invocation, records: Mapping[str, Seen]) -> dict[str, Seen]:
     stable = {node.id for node in races.region[inv.node.id]}
     for name in inv.node.hides:
         record = shown.get(name)
-        if name in won or not isinstance(record, NodeRecord):
+        if name in won or isinstance(record, list):
+            continue
+        if record is None:
+            # One that had begun a moment ago would be shown so too.
+            key = NodeKey(inv.plan.by_id[name].ord, inv.path)
+            shown[name] = NodeRecord(key, name, "cancelled")
             continue
         ended = name in stable and record.status in ("failed", "skipped")
         kept = record.with_(result=None, result_ref="", usage={}, error=None)

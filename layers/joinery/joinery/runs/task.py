@@ -51,10 +51,10 @@ from joinery.runs.quorum import (
     not_reached,
     open_join,
     over_by,
-    pauses,
     raise_decided,
     refresh,
     stand_down,
+    tries,
     visible,
     votes,
 )
@@ -253,8 +253,7 @@ class _Runner(Invocation):
         return record
 
     def _store_skip(self, record: NodeRecord, now: float) -> list[Event]:
-        for pause in pauses():
-            time.sleep(pause)
+        for _ in tries():
             dead = after_skip(self.plan, self.node, self.path, self.find, self._blamed)
             skipped = self.skipped(dead, now)
             event = self.skip_event([record, *skipped])
@@ -295,7 +294,7 @@ class _Runner(Invocation):
         left = record.started_at + self.node.timeout_s - now
         if record.tries > self.node.attempts or left <= 0:
             return fail(self, record, crashed(self, record, left), {})
-        missed = not_reached(self)
+        missed = not_reached(self) or self._without_prices()
         if missed is not None:
             return fail(self, record, missed, {})
         meter = Meter()
@@ -329,6 +328,14 @@ class _Runner(Invocation):
         record = record.with_(usage=used(record.usage, meter, self.deps.prices()),
                               metered=record.attempt)  # fmt: skip
         return record_outcome(self, record, result, summary, watch)
+
+    def _without_prices(self) -> NodeError | None:
+        """Returns why nobody could say what the node cost; it is told before it costs something."""
+        try:
+            self.deps.prices()
+        except NodeError as error:
+            return error
+        return None
 
     def _context(
         self,

@@ -194,6 +194,8 @@ class ToolRuns:
         if now is not None and now.attempt > self._attempt:
             raise RunCancelled(f"another attempt waits for the run {child.run_id}")
         cancel_run_tree(inv.deps, inv.deps.store.get_run(child.run_id))
+        if inv.deps.store.control(inv.run_id).stopped:
+            raise RunCancelled("the run has ended")  # it is no result that another attempt finds
         used = inv.deps.store.get_run(child.run_id).usage
         late = f"The run {child.run_id} did not end in time."
         return ToolResult(late, is_error=True, usage=used)

@@ -93,7 +93,7 @@ class Watch:
             self.race_lost = self.race_lost or any(join.over for join in loaded.joins.values())
         else:
             control = self._deps.store.control(self._run_id)
-        self._cancelled = self._cancelled or control.cancel
+        self._cancelled = self._cancelled or control.stopped
         self._paused = control.pause
         return control
 

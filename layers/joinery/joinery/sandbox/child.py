@@ -128,6 +128,8 @@ def main() -> None:
     os.set_inheritable(channel, False)
     os.chdir(request["folder"])
     os.environ.clear()
+    if request["packages"]:
+        sys.path.append(request["packages"])  # last: nothing takes the place of Python's own
     limit(request["limits"])
     if request["filter"]:
         scope: dict[str, Any] = {"__name__": "filter"}

@@ -14,16 +14,26 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
-from joinery.code_errors import PermanentCode, PermanentCodeTimeout
+from joinery.code_errors import (
+    PermanentCode,
+    PermanentCodePackage,
+    PermanentCodeTimeout,
+    TransientCodeRunner,
+)
 from joinery.errors import InvalidRequest
 from joinery.sandbox.isolation import ISOLATION_VARIABLE
 from joinery.sandbox.run import isolation, run_code
 from joinery.sandbox.types import CodeRequest
+
+if TYPE_CHECKING:
+    from joinery.packages.unpacked import Unpacked
 
 log = logging.getLogger(__name__)
 
@@ -56,24 +66,74 @@ def answer(
     """Does what `LambdaCodeRunner` asks for; the whole body of the `run_code` function.
 
     Args:
-        event: `{code, function, arguments, timeout_s}`.
+        event: `{code, function, arguments, timeout_s, package?}`; a package is
+            `{sha256, bytes, url, addresses}`.
         left_s: Time until the function's deadline.
         environ: Says which isolation is meant.
 
     Returns:
         `{output, stdout}`, or `{error: {code, message, retryable, details?}}`.
     """
+    alone = environ.get("LAMBDA_TASK_ROOT") == AWS_TASK_ROOT
     try:
         request = _request(event, left_s)
-        outcome = run_code(
-            request, isolation(environ.get(ISOLATION_VARIABLE, "sandbox")), lambda: False
-        )
+        way = isolation(environ.get(ISOLATION_VARIABLE, "sandbox"))
+        with _packages(event, time.monotonic() + request.timeout_s, alone) as (folder, left):
+            outcome = run_code(replace(request, timeout_s=left), way, _never, folder)
         return {"output": outcome.output, "stdout": outcome.stdout}
-    except (PermanentCode, InvalidRequest) as error:
+    except (PermanentCode, TransientCodeRunner, InvalidRequest) as error:
         return {"error": error.to_dict()}
     finally:
-        if environ.get("LAMBDA_TASK_ROOT") == AWS_TASK_ROOT:
-            clean(tempfile.gettempdir())
+        if alone:
+            clean(tempfile.gettempdir(), but=_kept_folder().name)
+
+
+def _never() -> bool:
+    return False
+
+
+@contextmanager
+def _packages(
+    event: Mapping[str, Any], deadline: float, alone: bool
+) -> Iterator[tuple[str, float]]:
+    """Gives the folder of the packages that a call may import, and the time that is left."""
+    said = event.get("package")
+    if said is None:
+        if alone and _kept_folder().is_dir():
+            _kept(alone).clear()  # or code that has none would see those of the call before
+        yield "", deadline - time.monotonic()
+        return
+    from joinery.packages.errors import PackageRefused, PackageTooLarge
+    from joinery.sandbox.download import download
+
+    def fetch(into: IO[bytes]) -> None:
+        download(str(said["url"]), said["addresses"], into, said["bytes"], deadline)
+
+    with ExitStack() as held:
+        try:
+            kept = _kept(alone).held(said["sha256"], said["bytes"], fetch)
+            folder = held.enter_context(kept)
+        except (PackageRefused, PackageTooLarge) as error:
+            raise PermanentCodePackage(error.message) from None
+        except OSError as error:
+            raise TransientCodeRunner(
+                f"the packages of the code cannot be unpacked: {error.strerror}"
+            ) from None
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise PermanentCodeTimeout("fetching the packages took all the time that there was")
+        yield str(folder), left
+
+
+@cache
+def _kept(alone: bool) -> Unpacked:
+    from joinery.packages.unpacked import Unpacked
+
+    return Unpacked(_kept_folder(), alone=alone)
+
+
+def _kept_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"joinery-packages-{os.geteuid()}"
 
 
 def _request(event: Mapping[str, Any], left_s: float) -> CodeRequest:
@@ -92,8 +152,13 @@ def _request(event: Mapping[str, Any], left_s: float) -> CodeRequest:
     return CodeRequest(code, function, arguments, left)
 
 
-def clean(folder: str) -> None:
-    """Ends what the code left running and removes what it left lying about in a folder."""
+def clean(folder: str, *, but: str = "") -> None:
+    """Ends what the code left running and removes what it left lying about in a folder.
+
+    Args:
+        folder: The folder.
+        but: A folder in it that stays.
+    """
     for _ in range(SWEEPS):
         children = _children()
         if not children:
@@ -109,6 +174,8 @@ def clean(folder: str) -> None:
         log.error("processes of the code are still there")
     for entry in Path(folder).iterdir():
         if entry.is_dir() and not entry.is_symlink():
+            if entry.name == but:
+                continue
             shutil.rmtree(entry, ignore_errors=True)
         else:
             with suppress(OSError):

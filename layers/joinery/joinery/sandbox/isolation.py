@@ -28,6 +28,9 @@ SCRATCH_BYTES: Final = 64 * 1024 * 1024
 INSIDE: Final = "/tmp"
 """Where code starts and may write, in a sandbox."""
 
+PACKAGES: Final = "/packages"
+"""Where packages are, in a sandbox."""
+
 _SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
 _FILES: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
 
@@ -48,23 +51,28 @@ class Isolation:
         """Whether the process gets a network, processes and files of its own."""
         return self.name in ("bwrap", "unshare")
 
-    def command(self, program: str, scratch: str) -> list[str]:
+    def command(self, program: str, scratch: str, packages: str = "") -> list[str]:
         """Returns the command that runs a Python program.
 
         Args:
             program: Its text.
             scratch: An empty folder, for this call alone.
+            packages: A folder of packages that it may read, if any.
         """
         python = [interpreter(), "-I", "-S", "-B", "-X", "utf8", "-c", program]
         if self.name == "bwrap":
-            return [*_bwrap(), "--", *python]
+            return [*_bwrap(packages), "--", *python]
         if self.name == "unshare":
-            return [*_unshare(scratch), "--", *python]
+            return [*_unshare(scratch, packages), "--", *python]
         return python
 
     def folder(self, scratch: str) -> str:
         """Returns where the code starts."""
         return INSIDE if self.namespaces else scratch
+
+    def packages(self, folder: str) -> str:
+        """Returns where the code finds a folder of packages."""
+        return PACKAGES if folder and self.namespaces else folder
 
 
 def interpreter() -> str:
@@ -84,7 +92,7 @@ def readable() -> tuple[str, ...]:
     return tuple(found)
 
 
-def _bwrap() -> list[str]:
+def _bwrap(packages: str) -> list[str]:
     command = [
         shutil.which("bwrap") or "bwrap",
         *("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"),
@@ -94,6 +102,8 @@ def _bwrap() -> list[str]:
         kind = "--symlink" if Path(path).is_symlink() else "--ro-bind"
         source = str(Path(path).readlink()) if kind == "--symlink" else path
         command += [kind, source, path]
+    if packages:
+        command += ["--ro-bind", packages, PACKAGES]
     return [*command, "--dev", "/dev", "--size", str(SCRATCH_BYTES), "--tmpfs", INSIDE,
             "--chdir", INSIDE, "--remount-ro", "/"]  # fmt: skip
 
@@ -102,7 +112,7 @@ def _bwrap() -> list[str]:
 # a namespace is spared most signals, and the code should not be. It
 # says nothing of them either.
 _BUILD: Final = """\
-root=$1 size=$2; shift 2
+root=$1 size=$2 packages=$3 inside=$4; shift 4
 mount -t tmpfs -o "size=$size,mode=755,nosuid,nodev" tmpfs "$root"
 while [ "$1" != -- ]; do
   if [ -L "$1" ]; then cp -P "$1" "$root$1"
@@ -115,16 +125,20 @@ mkdir -p "$root/tmp" "$root/dev/shm"
 for node in null zero random urandom; do
   touch "$root/dev/$node"; mount --bind "/dev/$node" "$root/dev/$node"
 done
+if [ -n "$packages" ]; then
+  mkdir "$root$inside"; mount --bind -o ro,nosuid,nodev "$packages" "$root$inside"
+fi
 cd "$root"
 exec 2>/dev/null
 chroot "$root" setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@" 2>&1
 """
 
 
-def _unshare(scratch: str) -> list[str]:
+def _unshare(scratch: str, packages: str) -> list[str]:
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     return [
         shutil.which("unshare") or "unshare", *user,
         *("--net", "--pid", "--mount", "--ipc", "--uts", "--fork", "--kill-child"),
-        *("sh", "-euc", _BUILD, "sh", scratch, str(SCRATCH_BYTES), *readable()),
+        *("sh", "-euc", _BUILD, "sh", scratch, str(SCRATCH_BYTES), packages, PACKAGES),
+        *readable(),
     ]  # fmt: skip

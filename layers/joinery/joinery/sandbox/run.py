@@ -7,8 +7,8 @@ import platform
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from joinery import limits
 from joinery.code_errors import (
     PermanentCode,
     PermanentCodeNoSandbox,
+    PermanentCodePackage,
     PermanentCodeTimeout,
     PermanentCodeTooLarge,
 )
@@ -24,7 +25,7 @@ from joinery.errors import RunCancelled
 from joinery.sandbox import process
 from joinery.sandbox.answer import outcome_of
 from joinery.sandbox.isolation import ALLOW_VARIABLE, Isolation
-from joinery.sandbox.types import Cancelled, CodeOutcome, CodeRequest
+from joinery.sandbox.types import Cancelled, CodeOutcome, CodeRequest, PackageRef
 from joinery.strictjson import to_json
 
 START_S: Final = 10.0
@@ -41,15 +42,21 @@ PROCESSES: Final = 64
 """Processes and threads together, where they can be counted for a sandbox alone."""
 
 
+Packages = Callable[[PackageRef], AbstractContextManager[Path]]
+"""Gives the folder of a package, for as long as it is used."""
+
+
 class SandboxCodeRunner:
     """Implements `CodeRunner` on this machine.
 
     Args:
         allow: Whether the user accepts that there may be no sandbox.
+        packages: Gives the folders of packages that were built here.
     """
 
-    def __init__(self, *, allow: bool = False) -> None:
+    def __init__(self, *, allow: bool = False, packages: Packages | None = None) -> None:
         self._meant = "allowed" if allow else "sandbox"
+        self._packages = packages
 
     def require(self) -> None:
         """Raises: PermanentCodeNoSandbox, when no code can run here."""
@@ -57,7 +64,13 @@ class SandboxCodeRunner:
 
     def run(self, request: CodeRequest, cancelled: Cancelled) -> CodeOutcome:
         """See `CodeRunner.run`."""
-        return run_code(request, isolation(self._meant), cancelled)
+        way = isolation(self._meant)
+        if request.package is None:
+            return run_code(request, way, cancelled)
+        if self._packages is None:
+            raise PermanentCodePackage("the packages of the code were not built")
+        with self._packages(request.package) as folder:
+            return run_code(request, way, cancelled, str(folder))
 
 
 def isolation(meant: str) -> Isolation:
@@ -124,8 +137,16 @@ def _try(way: Isolation) -> str | None:
     return None if found == 1 else "it does not give back what it should"
 
 
-def run_code(request: CodeRequest, way: Isolation, cancelled: Cancelled) -> CodeOutcome:
+def run_code(
+    request: CodeRequest, way: Isolation, cancelled: Cancelled, packages: str = ""
+) -> CodeOutcome:
     """Calls the function and returns what it gave.
+
+    Args:
+        request: The call.
+        way: How it is shut off.
+        cancelled: Asked now and then.
+        packages: The folder of the packages that it asks for, if it does.
 
     Raises:
         PermanentCode: It gave nothing; the subclass says why.
@@ -133,8 +154,8 @@ def run_code(request: CodeRequest, way: Isolation, cancelled: Cancelled) -> Code
     """
     with _scratch() as scratch:
         ends = os.pipe()
-        sent = _request(request, way, scratch, ends[1])
-        command = way.command(program(), scratch)
+        sent = _request(request, way, scratch, ends[1], packages)
+        command = way.command(program(), scratch, packages)
         bounds = process.Bounds(
             limits.CODE_RESULT_BYTES + ENVELOPE_BYTES,
             limits.CODE_STDOUT_BYTES,
@@ -170,7 +191,9 @@ def _outcome(request: CodeRequest, ran: process.Ran) -> CodeOutcome:
     return outcome_of(answer, ran.status, stdout)
 
 
-def _request(request: CodeRequest, way: Isolation, scratch: str, channel: int) -> bytes:
+def _request(
+    request: CodeRequest, way: Isolation, scratch: str, channel: int, packages: str
+) -> bytes:
     bounds = {
         "RLIMIT_AS": limits.CODE_MEMORY_BYTES,
         # The clock on the wall ends it sooner, unless its threads compute side by side.
@@ -188,6 +211,7 @@ def _request(request: CodeRequest, way: Isolation, scratch: str, channel: int) -
         "arguments": dict(request.arguments),
         "channel": channel,
         "folder": way.folder(scratch),
+        "packages": way.packages(packages),
         "limits": bounds,
         "filter": filter_program() if platform.system() == "Linux" else "",
     }

@@ -13,6 +13,21 @@ Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
+class PackageRef:
+    """Which packages a call may import.
+
+    Attributes:
+        owner: Whose they are.
+        sha256: The hash of the zip that has them.
+        bytes: Its size.
+    """
+
+    owner: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class CodeRequest:
     """One call of a function that a user wrote.
 
@@ -21,12 +36,14 @@ class CodeRequest:
         function: Which of its functions is called.
         arguments: Its keyword arguments, JSON values.
         timeout_s: Longest time for all of it, in seconds.
+        package: What it may import besides the standard library.
     """
 
     code: str
     function: str
     arguments: Mapping[str, Any]
     timeout_s: float
+    package: PackageRef | None = None
 
 
 @dataclass(frozen=True, slots=True)

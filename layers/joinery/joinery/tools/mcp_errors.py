@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from joinery.errors import NodeError
@@ -21,14 +22,18 @@ def known_error(
     """Returns our error for what the SDK raised; None for what is a bug of ours."""
     import httpx2
     import pydantic
+    from mcp.client import InputRequiredRoundsExceededError
     from mcp.shared.exceptions import MCPError
 
     causes = [*_causes(error), *(_causes(said) if isinstance(said, BaseException) else ())]
     for cause in causes:
         if isinstance(cause, NodeError):
             return cause
+    told = next((cause for cause in causes if isinstance(cause, MCPError)), None)
     if isinstance(said, int) and said >= 400:
-        return _by_status(said, name)
+        # Of a request that it refuses an MCP server may say why.
+        refused = said == HTTPStatus.BAD_REQUEST and told is not None
+        return _by_code(told, name) if refused else _by_status(said, name)
     for cause in causes:
         if isinstance(cause, TimeoutError):
             return TransientToolUnreachable(f"the MCP server '{name}' does not answer", server=name)
@@ -40,10 +45,12 @@ def known_error(
             return PermanentToolAnswer(
                 f"the MCP server '{name}' answered what is no MCP", server=name
             )
-    for cause in causes:
-        if isinstance(cause, MCPError):
-            return _by_code(cause, name)
-    return None
+        if isinstance(cause, InputRequiredRoundsExceededError):
+            return PermanentToolAnswer(
+                f"the MCP server '{name}' asks again and again for what an agent cannot give",
+                server=name,
+            )
+    return None if told is None else _by_code(told, name)
 
 
 def _by_status(status: int, name: str) -> NodeError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from joinery.code_errors import PermanentCodeTimeout
 from joinery.llm.types import ToolSpec
-from joinery.sandbox.types import CodeRequest, CodeRunner
+from joinery.sandbox.types import CodeRequest, CodeRunner, PackageRef
 from joinery.tools.base import Tool, ToolResult, ToolUse
 
 if TYPE_CHECKING:
@@ -27,19 +27,22 @@ class PythonTool:
     read_only: bool
     at_most_once: bool
     timeout_s: float
+    package: PackageRef | None = None
 
     def call(self, use: ToolUse) -> ToolResult:
         """See `Tool.call`: the function gets the arguments and nothing else."""
         left = min(self.timeout_s, use.deadline - time.monotonic())
         if left <= 0:
             raise PermanentCodeTimeout("there was no time left to run the code")
-        request = CodeRequest(self.code, self.function, use.arguments, left)
+        request = CodeRequest(self.code, self.function, use.arguments, left, self.package)
         output = self.runner.run(request, use.cancelled).output
         return ToolResult(output) if isinstance(output, str) else ToolResult(data=output)
 
 
 def open_tools(name: str, spec: Mapping[str, Any], context: NodeContext) -> Sequence[Tool]:
     """See `joinery.tools.base.Opener`."""
+    from joinery.nodes.code import package_of
+
     return [
         PythonTool(
             ToolSpec(name, spec["description"], spec["schema"]),
@@ -49,5 +52,6 @@ def open_tools(name: str, spec: Mapping[str, Any], context: NodeContext) -> Sequ
             spec["read_only"],
             spec["at_most_once"],
             spec["timeout_s"],
+            package_of(context, spec),
         )
     ]

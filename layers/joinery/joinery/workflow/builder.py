@@ -178,25 +178,38 @@ class WorkflowBuilder:
 
     @overload
     def code(
-        self, function: None = None, /, **options: Unpack[NodeOptions]
+        self,
+        function: None = None,
+        /,
+        *,
+        requirements: Sequence[str] = (),
+        **options: Unpack[NodeOptions],
     ) -> Callable[[Callable[P, R]], PythonFunction[P, R]]: ...
 
-    def code(self, function: Any = None, /, **options: Unpack[NodeOptions]) -> Any:
+    def code(
+        self,
+        function: Any = None,
+        /,
+        *,
+        requirements: Sequence[str] = (),
+        **options: Unpack[NodeOptions],
+    ) -> Any:
         """Makes a function a kind of node: called with handles, it adds one.
 
-        Its source is taken, alone: it may use its parameters, what it defines itself and
-        the standard library. The workflow runs it in a sandbox.
+        Its source is taken, alone: it may use its parameters, what it defines itself, the
+        standard library and the packages that it requires. The workflow runs it in a sandbox.
 
         Args:
             function: The function; `@flow.code` or `@flow.code(timeout="10s")`.
+            requirements: Packages that it imports, such as `humanize==4.12.0`.
             options: As every node takes.
 
         Raises:
             InvalidWorkflow: It uses what stands outside of it; with every name.
         """
         if function is None:
-            return lambda found: code_function(self.node, found, options)
-        return code_function(self.node, function, options)
+            return lambda found: code_function(self.node, found, options, requirements)
+        return code_function(self.node, function, options, requirements)
 
     @overload
     def tool(self, function: Callable[P, R], /) -> PythonFunction[P, R]: ...
@@ -210,6 +223,7 @@ class WorkflowBuilder:
         read_only: bool | None = None,
         at_most_once: bool | None = None,
         call_timeout: Duration | None = None,
+        requirements: Sequence[str] = (),
         **options: Unpack[NodeOptions],
     ) -> Callable[[Callable[P, R]], PythonFunction[P, R]]: ...
 
@@ -221,6 +235,7 @@ class WorkflowBuilder:
         read_only: bool | None = None,
         at_most_once: bool | None = None,
         call_timeout: Duration | None = None,
+        requirements: Sequence[str] = (),
         **options: Unpack[NodeOptions],
     ) -> Any:
         """Declares a function as a tool: its docstring describes it, its type hints its parameters.
@@ -230,13 +245,14 @@ class WorkflowBuilder:
             read_only: Whether calls change nothing, so that an agent's may run side by side.
             at_most_once: Whether an agent's call that may have happened is not repeated.
             call_timeout: Longest time of a call by an agent.
+            requirements: Packages that it imports; see `code`.
             options: Of the nodes that call it, as every node takes.
 
         Raises:
             InvalidWorkflow: It uses what stands outside of it, or a parameter has no type
                 that JSON knows.
         """
-        said = tool_data(read_only, at_most_once, call_timeout)
+        said = tool_data(read_only, at_most_once, call_timeout, requirements)
         if function is None:
             return lambda found: tool_function(self._draft, self.node, found, options, said)
         return tool_function(self._draft, self.node, function, options, said)

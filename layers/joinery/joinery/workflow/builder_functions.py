@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 
 from joinery.errors import InvalidWorkflow, Problem
@@ -95,16 +95,19 @@ def _is_later(value: Any) -> bool:
 
 
 def code_function(
-    nodes: Nodes, function: Callable[P, R], options: Mapping[str, Any]
+    nodes: Nodes,
+    function: Callable[P, R],
+    options: Mapping[str, Any],
+    requirements: Sequence[str] = (),
 ) -> PythonFunction[P, R]:
-    """Returns a function whose nodes carry its source.
+    """Returns a function whose nodes carry its source, and what it requires.
 
     Raises:
         InvalidWorkflow: It cannot be taken alone; with all reasons.
     """
     name = getattr(function, "__name__", "code")
     try:
-        source = source_of(function)
+        source = source_of(function, packages=bool(requirements))
     except Unusable as error:
         raise _invalid(name, error, f"/nodes/{escape_pointer(name)}/code") from None
     called = name
@@ -112,7 +115,9 @@ def code_function(
         source, called = f"{source}\n\nmain = {name}\n", "main"
 
     def add(node_id: str, given: Mapping[str, Any], more: Mapping[str, Any]) -> NodeHandle:
-        return nodes.code(node_id, source, function=called, inputs=given, **more)
+        return nodes.code(
+            node_id, source, function=called, inputs=given, requirements=requirements, **more
+        )
 
     return PythonFunction(nodes, function, add, options)
 
@@ -134,7 +139,7 @@ def tool_function(
     reasons: list[tuple[str, str]] = []
     source, parameters = "", {}
     try:
-        source = source_of(function)
+        source = source_of(function, packages="requirements" in said)
     except Unusable as error:
         reasons += error.reasons
     try:

@@ -92,6 +92,7 @@ class Nodes:
         *,
         function: str = "main",
         inputs: Mapping[str, Any] | None = None,
+        requirements: Sequence[str] = (),
         **options: Unpack[NodeOptions],
     ) -> NodeHandle:
         """Adds a call of a function in a text of Python; `flow.code` takes functions."""
@@ -100,6 +101,8 @@ class Nodes:
             keys["function"] = function
         if inputs:
             keys["inputs"] = inputs
+        if requirements:
+            keys["requirements"] = list(requirements)
         own = self._add(node_id, "code", keys, options)
         return NodeHandle(self._draft.owner, own)
 

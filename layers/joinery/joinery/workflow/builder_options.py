@@ -153,13 +153,17 @@ def node_data(options: dict[str, Any], *, asks_model: bool = False) -> dict[str,
 
 
 def tool_data(
-    read_only: bool | None, at_most_once: bool | None, call_timeout: Duration | None
+    read_only: bool | None,
+    at_most_once: bool | None,
+    call_timeout: Duration | None,
+    requirements: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Returns what a tool says of its calls, as the keys of a file."""
+    """Returns what a tool says of its calls and needs for them, as the keys of a file."""
     said = {
         "read_only": read_only,
         "at_most_once": at_most_once,
         "timeout": None if call_timeout is None else _duration(call_timeout),
+        "requirements": list(requirements) or None,
     }
     return {key: value for key, value in said.items() if value is not None}
 

@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal, Union
 
 from joinery.workflow.python_source import in_standard_library
@@ -28,6 +29,9 @@ _TYPES: Final[Mapping[object, str]] = {
 }
 
 _MISSING: Final = object()
+
+_INSTALLED: Final = ("site-packages", "dist-packages")
+"""Folders of installed packages: https://docs.python.org/3/library/site.html"""
 
 
 class Unusable(Exception):
@@ -46,8 +50,12 @@ class _Names:
     annotations: tuple[str, ...]
 
 
-def source_of(function: Callable[..., Any]) -> str:
+def source_of(function: Callable[..., Any], *, packages: bool = False) -> str:
     """Returns a function's source as a text of its own, with the imports that it needs.
+
+    Args:
+        function: The function.
+        packages: Whether it may import what is installed here beside the standard library.
 
     Raises:
         Unusable: It is no plain function, its source is not there, or it uses what
@@ -60,7 +68,7 @@ def source_of(function: Callable[..., Any]) -> str:
     future = False
     for name in dict.fromkeys((*names.used, *names.annotations)):
         value = _value(function, name)
-        line = _import_line(name, value)
+        line = _import_line(name, value, packages)
         if line:
             imports[name] = line
         elif name in names.used:
@@ -161,11 +169,11 @@ def _value(function: Callable[..., Any], name: str) -> Any:
     return function.__globals__.get(name, _MISSING)
 
 
-def _import_line(name: str, value: Any) -> str:
+def _import_line(name: str, value: Any, packages: bool) -> str:
     """Returns the line that imports a value under a name; empty when none does."""
     if isinstance(value, types.ModuleType):
         module = value.__name__
-        if not in_standard_library(module):
+        if not in_standard_library(module) and not (packages and _installed(module)):
             return ""
         if module == name:
             return f"import {module}"
@@ -177,9 +185,17 @@ def _import_line(name: str, value: Any) -> str:
     if not isinstance(origin, str) or not isinstance(known, str):
         return ""
     for home in (origin.partition(".")[0], origin):
-        if in_standard_library(home) and getattr(sys.modules.get(home), known, None) is value:
+        there = in_standard_library(home) or (packages and _installed(home))
+        if there and getattr(sys.modules.get(home), known, None) is value:
             return f"from {home} import {known}" + ("" if known == name else f" as {name}")
     return ""
+
+
+def _installed(module: str) -> bool:
+    """Whether a module comes from an installed package, and is not the author's own."""
+    found = sys.modules.get(module)
+    places = [getattr(found, "__file__", None), *getattr(found, "__path__", ())]
+    return any({*_INSTALLED} & set(Path(place).parts) for place in places if place)
 
 
 def _outside(name: str, value: Any) -> tuple[str, str]:
@@ -187,7 +203,7 @@ def _outside(name: str, value: Any) -> tuple[str, str]:
         return f"it uses '{name}', which is not defined", ""
     if isinstance(value, types.ModuleType):
         message = f"it uses '{name}', which is not in the standard library"
-        return message, "in this release code uses the standard library only"
+        return message, "name its package: requirements=['name==version']"
     hint = "pass it as an argument, or define it inside the function"
     return f"it uses '{name}', which is defined outside of it", hint
 

@@ -23,6 +23,7 @@ from joinery.workflow.parts import (
     NodeId,
     PortName,
     Probability,
+    Requirements,
     Strict,
 )
 from joinery.workflow.tool_model import (
@@ -150,6 +151,7 @@ class CodeNode(_NodeBase):
     code: Code
     function: NodeId = "main"
     inputs: dict[NodeId, Any] = {}
+    requirements: Requirements = []
 
 
 class ToolNode(_NodeBase):

@@ -29,3 +29,6 @@ class CodeFile(Strict):
 
 
 Code = str | CodeFile
+
+Requirements = list[str]
+"""What code imports besides the standard library, as PEP 508 has it."""

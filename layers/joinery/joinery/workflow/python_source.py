@@ -6,13 +6,16 @@ import ast
 import symtable
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from joinery.workflow.report import did_you_mean
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+_SHOWN: Final = 10
+"""Most names that a hint lists."""
 
 _TOO_DEEP: Final = (RecursionError, MemoryError)
 
@@ -56,8 +59,16 @@ class Signature:
         return (*self.required, *self.optional)
 
 
-def read_source(source: str, function: str) -> tuple[list[Flaw], Signature | None]:
-    """Returns what is wrong in code, and what one of its functions takes when that is known."""
+def read_source(
+    source: str, function: str, *, packages: bool = False
+) -> tuple[list[Flaw], Signature | None]:
+    """Returns what is wrong in code, and what one of its functions takes when that is known.
+
+    Args:
+        source: The code.
+        function: The function that is called.
+        packages: Whether it has packages, of which nobody knows here what they bring.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an odd escape is the author's affair
@@ -70,7 +81,12 @@ def read_source(source: str, function: str) -> tuple[list[Flaw], Signature | Non
         return [Flaw("code.syntax", "the code is nested too deeply")], None
     except ValueError as error:  # a null byte
         return [Flaw("code.syntax", f"this is not Python: {error}")], None
-    flaws = list(_imports(tree))
+    flaws = [
+        Flaw("code.import", f"'{name}' is not in the standard library", hint, line, column)
+        for name, line, column in _imports(tree)
+        for hint in (_hint(name),)
+        if not packages or name.startswith(".")
+    ]
     found = _named(tree, function)
     if found is None:
         if not _bound(source, function):
@@ -144,8 +160,32 @@ def _own(function: ast.AST) -> Iterator[ast.AST]:
             yield from _own(child)
 
 
-def _imports(tree: ast.Module) -> Iterator[Flaw]:
-    """Yields imports of what the standard library has not; in a `try`, the author knows."""
+def unprovided(source: str, modules: Collection[str]) -> Iterator[Flaw]:
+    """Yields imports in valid code of what neither Python nor its packages bring.
+
+    Args:
+        source: The code.
+        modules: The top-level names that its packages bring.
+    """
+    known = ", ".join(sorted(modules)[:_SHOWN])
+    for name, line, column in _imports(ast.parse(source)):
+        if name.partition(".")[0] not in modules:
+            message = f"'{name}' is in none of the packages that are required"
+            hint = did_you_mean(name, modules) or f"they have: {known}"
+            yield Flaw("code.import", message, hint, line, column)
+
+
+def _hint(name: str) -> str:
+    if name.startswith("."):
+        return "code stands alone: write what it needs into it"
+    return "add the package that has it: requirements: [name==version]"
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
+    """Yields imports of what the standard library has not, each with its line and column.
+
+    In a `try`, the author knows.
+    """
     tried = {
         inner for node in ast.walk(tree) if isinstance(node, ast.Try)
         for statement in node.body for inner in ast.walk(statement)
@@ -160,13 +200,7 @@ def _imports(tree: ast.Module) -> Iterator[Flaw]:
             names = ["." * node.level + (node.module or "")]
         for name in names:
             if not in_standard_library(name):
-                yield Flaw(
-                    "code.import",
-                    f"'{name}' is not in the standard library",
-                    "in this release code uses the standard library only",
-                    getattr(node, "lineno", 1),
-                    getattr(node, "col_offset", 0) + 1,
-                )
+                yield name, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1
 
 
 def in_standard_library(name: str) -> bool:

@@ -56,6 +56,7 @@ _DESCRIPTIONS: Final = {
     "output": "Properties of the answer, each a JSON Schema; read with nodes.x.output.y.",
     "code": "Python with the function to call; or a file beside this one.",
     "function": "The function of the code that is called.",
+    "requirements": "What it imports besides the standard library: humanize==4.12.0, …",
     "parameters": "Properties of a JSON Schema; those without a default are required.",
     "arguments": "Values of the tool's parameters, with expressions.",
     "tool": "One of the tools.",

@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from joinery import limits
 from joinery.workflow.durations import Seconds
-from joinery.workflow.parts import Code, NodeId, Strict
+from joinery.workflow.parts import Code, NodeId, Requirements, Strict
 
 HEADER: Final = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 """https://www.rfc-editor.org/rfc/rfc9110.html#name-tokens"""
@@ -54,6 +54,7 @@ class PythonTool(_ToolBase):
     parameters: dict[NodeId, dict[str, Any]] = {}
     read_only: bool = True
     code: Code
+    requirements: Requirements = []
 
 
 class OpenApiTool(_Outside):

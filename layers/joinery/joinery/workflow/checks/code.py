@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from joinery import limits
-from joinery.errors import Problem
 from joinery.workflow import model as m
 from joinery.workflow.checks.documents import Piece, check_document
 from joinery.workflow.checks.edges import RawGraph, RawNode
 from joinery.workflow.checks.fields import schema_problems
-from joinery.workflow.python_source import Flaw, Signature, argument_flaws, read_source
-from joinery.workflow.report import Collector, did_you_mean, node_of
+from joinery.workflow.checks.requirements import check_requirements, code_problem
+from joinery.workflow.python_source import Signature, argument_flaws, read_source
+from joinery.workflow.report import Collector, did_you_mean
 from joinery.workflow.tool_model import kind_of
 from joinery.workflow.yaml_tree import escape_pointer
 
@@ -126,7 +126,9 @@ def _check_tool(name: str, tool: Any, codes: Codes, out: Collector) -> Signature
     if sound:
         _check_parameters(name, parameters, f"{pointer}/parameters", out)
     piece = _piece(tool.get("code"), f"{pointer}/code", codes)
-    function = None if piece is None else _check_piece(piece, name, f"tool '{name}'", out)
+    owner = f"tool '{name}'"
+    packages = check_requirements(owner, tool.get("requirements"), f"{pointer}/requirements", out)
+    function = None if piece is None else _check_piece(piece, name, owner, out, packages=packages)
     if not sound:
         return None
     with_default = tuple(key for key, schema in parameters.items() if "default" in schema)
@@ -173,11 +175,13 @@ def _check_signature(
 
 
 def _check_node(node: RawNode, codes: Codes, out: Collector) -> None:
+    owner, required = f"node '{node.id}'", node.data.get("requirements")
+    packages = check_requirements(owner, required, f"{node.pointer}/requirements", out)
     piece = _piece(node.data.get("code"), f"{node.pointer}/code", codes)
     function = node.data.get("function", "main")
     if piece is None or not isinstance(function, str):
         return
-    takes = _check_piece(piece, function, f"node '{node.id}'", out)
+    takes = _check_piece(piece, function, owner, out, packages=packages)
     _check_arguments(node, "inputs", takes, out)
 
 
@@ -203,7 +207,9 @@ def _piece(code: Any, pointer: str, codes: Codes) -> Piece | None:
     return None
 
 
-def _check_piece(piece: Piece, function: str, owner: str, out: Collector) -> Signature | None:
+def _check_piece(
+    piece: Piece, function: str, owner: str, out: Collector, *, packages: bool
+) -> Signature | None:
     """Returns what the function takes, when that is known."""
     size = len(piece.text.encode("utf-8", "replace"))
     if size > limits.CODE_BYTES:
@@ -211,24 +217,7 @@ def _check_piece(piece: Piece, function: str, owner: str, out: Collector) -> Sig
                 f"{limits.CODE_BYTES:,}", piece.pointer,
                 hint="split it into several nodes, or pass data as inputs")  # fmt: skip
         return None
-    flaws, takes = read_source(piece.text, function)
+    flaws, takes = read_source(piece.text, function, packages=packages)
     for flaw in flaws:
-        out.problems.append(_problem(flaw, piece, owner, out))
+        out.problems.append(code_problem(flaw, piece, owner, out))
     return takes
-
-
-def _problem(flaw: Flaw, piece: Piece, owner: str, out: Collector) -> Problem:
-    """Returns a flaw with its place in the workflow file, where its lines are those of the code."""
-    line, column = out.source.place(piece.pointer)
-    where = f"{piece.file}, line {flaw.line}" if piece.file else f"line {flaw.line} of the code"
-    rows = out.source.text.split("\n")
-    written = rows[line - 1][column - 1 :] if 0 < line <= len(rows) else ""
-    if not piece.file and written.startswith("|"):
-        line += flaw.line
-        row = rows[line - 1] if line <= len(rows) else ""
-        code_row = piece.text.split("\n")[flaw.line - 1 : flaw.line]
-        column = flaw.column + max(0, len(row.rstrip("\r")) - len(code_row[0] if code_row else ""))
-    return Problem(
-        flaw.code, f"{owner}: {flaw.message} ({where})", flaw.hint,
-        node_id=node_of(piece.pointer), pointer=piece.pointer, line=line, column=column,
-    )  # fmt: skip

@@ -298,8 +298,6 @@ def _unknown_key(place: Location, data: Any, out: Collector) -> None:
     key, owner = str(place[-1]), place[:-1]
     part = part_at(owner, data)
     hint = did_you_mean(key, keys_of(part)) if part else ""
-    if owner[:1] == ("tools",) and key == "requirements":
-        hint = "packages are planned: in this release code uses the standard library only"
     if key == "<<":
         hint = "merge keys are not part of YAML 1.2; repeat the keys"
     out.add(
