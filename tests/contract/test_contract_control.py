@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from joinery.aws.documents import Documents
+from joinery.aws.due import TTL_LAG_S
 from joinery.aws.dynamo_runs import DynamoRunStore
-from joinery.aws.run_table import TTL_LAG_S
 from joinery.errors import NotFound
 from joinery.events.make import make_event
+from joinery.runs.closing_ports import SETTLED_S
 from joinery.runs.ids import new_run_id
 from joinery.runs.model import Address, NodeKey, NodeRecord, RunRecord
 from joinery.runs.ports import TextPiece
@@ -191,8 +192,61 @@ def test_an_open_run_is_due_until_it_is_closed_or_paused(backend: Backend) -> No
     assert _due(backend, run.run_id, 100.0) == []
 
     again = store.get_run(run.run_id)
-    store.close_run(again, status="failed", at=7.0, event=_event(run.run_id, "run.failed"))
+    store.close_run(again, status="completed", at=7.0, event=_event(run.run_id, "run.completed"))
     assert _due(backend, run.run_id, 2e9) == []
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "timed_out"])
+def test_a_run_that_did_not_complete_is_due_until_what_follows_is_done(
+    backend: Backend, status: str
+) -> None:
+    if not backend.client:
+        return
+    store: Any = backend.make()
+    run = RunRecord(new_run_id(), "me", "wf", 1, "n", created_at=1_000.0)
+    store.create_run(run, {}, [_event(run.run_id, "run.started")], {})
+    store.close_run(run, status=status, at=7_000.0, event=_event(run.run_id, f"run.{status}"))
+    assert _due(backend, run.run_id, 7_000.0 + SETTLED_S) == []
+    assert _due(backend, run.run_id, 7_001.0 + SETTLED_S) == [False]
+    store.settled(run)  # as it was before: nothing changes
+    assert _due(backend, run.run_id, 2e9) == [False]
+    closed = store.get_run(run.run_id)
+    store.settled(closed)
+    assert _due(backend, run.run_id, 2e9) == []
+    store.settled(closed)
+    store.reopen_run(closed, _event(run.run_id, "run.resumed"))
+    store.settled(closed)  # it goes on
+    assert _due(backend, run.run_id, 2e9) == [False]
+
+
+def test_a_run_that_stands_still_is_due_when_somebody_cancels_it(backend: Backend) -> None:
+    if not backend.client:
+        return
+    store: Any = backend.make()
+    run = RunRecord(new_run_id(), "me", "wf", 1, "n", created_at=1_000.0)
+    store.create_run(run, {}, [_event(run.run_id, "run.started")], {})
+    store.pause_run(run, _event(run.run_id, "run.paused"))
+    store.look_at(run, 50.0)  # as it was before: nothing changes
+    assert _due(backend, run.run_id, 2e9) == []
+    paused = store.get_run(run.run_id)
+    store.look_at(paused, 50.0)
+    assert _due(backend, run.run_id, 51.0) == [False]
+    store.settled(paused)
+    assert _due(backend, run.run_id, 2e9) == []
+
+
+def test_runs_of_tools_are_known_until_they_are_dropped(started: Started) -> None:
+    store = started.store
+    assert store.below(started.id) == []
+    for name in ("run_b", "run_a", "run_b"):
+        store.note_below(started.id, name)
+    assert started.again().below(started.id) == ["run_a", "run_b"]
+    store.drop_below(started.id, "run_a")
+    store.drop_below(started.id, "run_a")
+    assert started.again().below(started.id) == ["run_b"]
+    assert store.nodes(started.id) == []
+    store.delete_run(started.id)
+    assert started.again().below(started.id) == []
 
 
 def test_a_closed_run_is_due_for_deletion_when_it_was_kept_long_enough(backend: Backend) -> None:
@@ -204,5 +258,6 @@ def test_a_closed_run_is_due_for_deletion_when_it_was_kept_long_enough(backend: 
     run = RunRecord(new_run_id(), "me", "wf", 1, "n", created_at=1_000.0)
     keeping.create_run(run, {}, [], {})
     keeping.close_run(run, status="failed", at=2_000.0, event=_event(run.run_id, "run.failed"))
+    keeping.settled(keeping.get_run(run.run_id))
     assert _due(backend, run.run_id, 2_100.0 + TTL_LAG_S) == []
     assert _due(backend, run.run_id, 2_101.0 + TTL_LAG_S) == [True]

@@ -216,6 +216,19 @@ def test_cancelling_the_child_fails_the_node_that_waits(world: World) -> None:
     assert run["error"]["details"]["status"] == "cancelled"
 
 
+def test_a_paused_child_that_is_cancelled_wakes_the_node_that_waits(world: World) -> None:
+    parent = world.parent({"a": {}}, ["start -> a -> end"])
+    run_id = world.start(parent, SLOW)
+    (child,) = until(lambda: world.children(run_id))
+    until(lambda: world.api.get(child["run_id"])["status"] == "running")
+    assert world.api.http.post(f"/runs/{child['run_id']}/pause").json()["status"] == "paused"
+    world.api.http.post(f"/runs/{child['run_id']}/cancel")
+    # No execution of it ends that would tell, and no sweeper comes in this time.
+    run = world.wait(run_id, "failed")
+    assert run["error"]["code"] == "workflow.child_failed"
+    assert run["error"]["details"]["status"] == "cancelled"
+
+
 def test_a_parent_that_was_stopped_from_outside_cancels_its_children(world: World) -> None:
     parent = world.parent({"a": {}}, ["start -> a -> end"])
     run_id = world.start(parent, SLOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -107,3 +108,14 @@ def test_items_of_a_map_have_tokens_of_their_own_which_a_stop_ends(probe: Probe)
         return False
 
     wait_for(dead)
+
+
+def test_a_stopped_execution_tries_no_task_again(probe: Probe) -> None:
+    retry = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 2}]
+    task = Waiting(probe, Retry=retry)
+    execution = probe.start({"a": task.state}, "a")
+    first = task.tokens(1)
+    client = probe.stack.client("stepfunctions")
+    client.stop_execution(executionArn=execution, error="RunCancelled", cause="enough")
+    time.sleep(2.5)  # the first retry comes after a second
+    assert task.tokens(1) == first

@@ -113,3 +113,140 @@ def test_the_breaker_trips_once_and_a_reason_lets_the_run_go_on(ada: Person) -> 
     assert (run["status"], run["usage"]["model_calls"]) == ("completed", 6)
     (unlocked,) = told(ada, run_id, "breaker.unlocked")
     assert unlocked["because"] == "it may agree"
+
+
+# -- an agent whose tool is a workflow -------------------------------------------------------
+
+ASKED = """\
+version: 1
+name: {name}
+nodes:
+  first: {{type: llm, prompt: "Well?", model: {{max_tokens: 200}}}}
+  second: {{type: llm, prompt: "And?", model: {{max_tokens: 200}}}}
+edges: [start -> first -> second -> end]
+outputs: {{said: "{{{{ nodes.second.text }}}}"}}
+"""
+
+ASKS = """\
+version: 1
+name: asks-below
+budget: {{tokens: 320}}
+agents: {{one: {{persona: You ask., tools: [below], max_rounds: 3, model: {{max_tokens: 50}}}}}}
+tools: {{below: {{kind: workflow, workflow: {name}, description: Asks.}}}}
+nodes: {{a: {{type: agent, agent: one, prompt: Ask.}}}}
+edges: [start -> a -> end]
+outputs: {{text: "{{{{ nodes.a.text }}}}"}}
+"""
+
+LONG = "word " * 150
+"""What the first call below says: the second one does not fit beside it."""
+
+
+TAPE = [
+    {"node": "a", "call": 1, "tool_calls": [{"name": "below", "arguments": {}}]},
+    {"node": "a", "call": 2, "text": "They say yes."},
+    {"node": "first", "text": LONG},
+    {"node": "second", "text": "yes"},
+]
+
+
+def below(person: Person, run_id: str) -> Any:
+    rows = person.call("GET", "/runs?limit=100").json()["runs"]
+    (row,) = [row for row in rows if row.get("parent", {}).get("run_id") == run_id]
+    return person.call("GET", f"/runs/{row['run_id']}").json()
+
+
+def held_below(person: Person) -> str:
+    """Starts an agent whose tool's run is out of budget, and with it the agent's."""
+    name = f"asked-{uuid.uuid4().hex[:8]}"
+    published = person.call("POST", "/workflows", {"source": ASKED.format(name=name)})
+    assert published.status_code in (200, 201), published.text
+    run_id = person.start(ASKS.format(name=name), cassette=TAPE)
+    run = person.wait(run_id, "suspended", "failed", "completed")
+    assert (run["status"], run["error"]["code"]) == ("suspended", "budget_exceeded")
+    until(lambda: below(person, run_id)["status"] == "suspended")
+    until(lambda: at_rest(person, run_id))
+    return run_id
+
+
+def test_a_run_of_a_tool_goes_on_with_the_run_around_it(ada: Person) -> None:
+    run_id = held_below(ada)
+    assert below(ada, run_id)["error"]["code"] == "suspended_around"
+    more = ada.call("POST", f"/runs/{run_id}/resume", {"budget": {"tokens": 5_000}})
+    assert more.status_code == 200, more.text
+    run = ada.wait(run_id, "suspended", "failed", "completed")
+    assert (run["status"], run["outputs"]) == ("completed", {"text": "They say yes."})
+    child = below(ada, run_id)
+    assert (child["status"], child["incarnation"]) == ("completed", 2)
+    # Nothing was asked again: two calls of the agent, two below.
+    assert (run["usage"]["model_calls"], child["usage"]["model_calls"]) == (4, 2)
+
+
+def test_cancelling_a_suspended_run_ends_the_run_of_its_tool(ada: Person) -> None:
+    run_id = held_below(ada)
+    assert ada.call("POST", f"/runs/{run_id}/cancel").json()["status"] == "cancelled"
+    child = below(ada, run_id)
+    assert child["status"] == "cancelled"
+    for one in (run_id, child["run_id"]):
+        assert len(told(ada, one, "run.cancelled")) == 1
+
+
+AGENT = """\
+version: 1
+name: {name}-agent
+agents: {{one: {{persona: You ask., tools: [below], max_rounds: 3, model: {{max_tokens: 50}}}}}}
+tools: {{below: {{kind: workflow, workflow: {name}-middle, description: Asks.}}}}
+nodes: {{a: {{type: agent, agent: one, prompt: Ask.}}}}
+edges: [start -> a -> end]
+outputs: {{text: "{{{{ nodes.a.text }}}}"}}
+"""
+
+MIDDLE = """\
+version: 1
+name: {name}-middle
+nodes:
+  first: {{type: llm, prompt: "Well?", model: {{max_tokens: 200}}}}
+  then: {{type: workflow, workflow: {name}-last}}
+edges: [start -> first -> then -> end]
+outputs: {{said: "{{{{ nodes.then.text }}}}"}}
+"""
+
+LAST = """\
+version: 1
+name: {name}-last
+nodes:
+  second: {{type: llm, prompt: "And?", model: {{max_tokens: 200}}}}
+edges: [start -> second -> end]
+outputs: {{said: "{{{{ nodes.second.text }}}}"}}
+"""
+
+ROOT = """\
+version: 1
+name: {name}-root
+budget: {{tokens: 320}}
+nodes: {{go: {{type: workflow, workflow: {name}-agent}}}}
+edges: [start -> go -> end]
+outputs: {{text: "{{{{ nodes.go.text }}}}"}}
+"""
+
+
+def test_a_run_of_a_tool_between_two_child_runs_goes_on_too(ada: Person) -> None:
+    name = f"deep-{uuid.uuid4().hex[:8]}"
+    for source in (LAST, MIDDLE, AGENT):
+        published = ada.call("POST", "/workflows", {"source": source.format(name=name)})
+        assert published.status_code in (200, 201), published.text
+    root = ada.start(ROOT.format(name=name), cassette=TAPE)
+    run = ada.wait(root, "suspended", "failed", "completed")
+    assert (run["status"], run["error"]["code"]) == ("suspended", "budget_exceeded")
+    # The agent's own run asks nothing meanwhile: it stands still since what is below it does.
+    agent = below(ada, root)["run_id"]
+    assert ada.wait(agent, "suspended", "failed", "completed")["status"] == "suspended"
+    until(lambda: at_rest(ada, agent))
+    more = ada.call("POST", f"/runs/{root}/resume", {"budget": {"tokens": 5_000}})
+    assert more.status_code == 200, more.text
+    run = ada.wait(root, "suspended", "failed", "completed")
+    assert (run["status"], run["outputs"]) == ("completed", {"text": "They say yes."})
+    assert run["usage"]["model_calls"] == 4  # nothing was asked again
+    last = below(ada, below(ada, agent)["run_id"])
+    assert (last["status"], last["incarnation"]) == ("completed", 2)
+    assert told(ada, agent, "tool.completed")[0]["ok"]

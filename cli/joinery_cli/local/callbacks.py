@@ -14,6 +14,8 @@ from typing import Any, Final
 
 CALLBACK: Final = ".waitForTaskToken"
 
+STOPPED: Final = "the execution was stopped"
+
 LOOK_S: Final = 0.2
 """A stopped execution leaves its wait this much later."""
 
@@ -54,6 +56,9 @@ def _invoke(resource: str, given: Any, token: str, timeout_s: float) -> Any:
     from ministack.services import stepfunctions
 
     execution = _execution.get()
+    if execution["status"] != "RUNNING":
+        # It would be tried again: with a token that takes the place of the next execution's.
+        raise stepfunctions._ExecutionError("States.Runtime", STOPPED)
     answered, deadline = threading.Event(), time.monotonic() + timeout_s
     held: dict[str, Any] = {"event": answered, "result": None, "error": None, "heartbeat": None}
     stepfunctions._task_tokens[token] = held
@@ -65,7 +70,7 @@ def _invoke(resource: str, given: Any, token: str, timeout_s: float) -> Any:
                 raise
         while not answered.wait(LOOK_S):
             if execution["status"] != "RUNNING":
-                raise stepfunctions._ExecutionError("States.Runtime", "the execution was stopped")
+                raise stepfunctions._ExecutionError("States.Runtime", STOPPED)
             if time.monotonic() > deadline:
                 raise stepfunctions._ExecutionError("States.Timeout", "nobody sent the token")
     finally:

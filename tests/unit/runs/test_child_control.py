@@ -12,6 +12,7 @@ from kit.workflows import workflow
 
 from joinery.errors import NotFound
 from joinery.model_errors import PermanentModelAuth
+from joinery.runs.cancel import cancel_and_stop
 from joinery.runs.child_end import catch_up
 from joinery.runs.control import pause, resume
 from joinery.runs.end import close_failed
@@ -119,6 +120,20 @@ def test_a_child_may_end_while_its_parent_is_paused() -> None:
     world.go_on()
     assert world.now.status == "completed"
     assert len(world.below) == 1
+
+
+def test_a_paused_child_that_is_cancelled_ends_the_node_that_waits_for_it_at_once() -> None:
+    world = chain()
+    world.task("a")
+    (made,) = world.below
+    pause(world.deps, made, stop)
+    cancel_and_stop(world.deps, world.store.get_run(made.run_id), stop)
+    assert world.machines.answered == [("a", "Permanent")]
+    (record,) = world.store.nodes(world.run.run_id)
+    assert (record.status, record.error["code"]) == ("failed", "workflow.child_failed")
+    assert world.now.status == "failed"
+    cancel_and_stop(world.deps, world.store.get_run(made.run_id), stop)  # again: no harm
+    assert len(world.machines.answered) == 1
 
 
 def test_a_run_that_had_ended_goes_on_with_a_new_child_run() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 from kit.engines import Ended, begin
 from kit.workflows import workflow
 
@@ -24,12 +25,16 @@ class Due:
     rows: list[tuple[str, bool]]
     looked: list[float] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
 
     def due(self, now: float) -> Iterable[tuple[str, bool]]:
         return self.rows
 
     def look_again(self, run: RunRecord, at: float) -> None:
         self.looked.append(at)
+
+    def settled(self, run: RunRecord) -> None:
+        self.done.append(run.status)
 
     def delete_run(self, run_id: str) -> bool:
         self.deleted.append(run_id)
@@ -78,10 +83,28 @@ def test_a_run_that_was_never_begun_is_closed_and_says_so() -> None:
     assert (done, run.status, run.error["code"]) == ({"not_started": 1}, "failed", "not_started")
 
 
+@pytest.mark.parametrize("begins", [False, True])
+def test_a_run_whose_canceller_has_died_is_cancelled(begins: bool) -> None:
+    ended = begun() if begins else begin(PLAN, {})
+    ended.store.request_cancel(ended.run.run_id)
+    done, _, run = swept(ended, {"status": "RUNNING"})
+    assert (done, run.status, run.error) == ({"closed": 1}, "cancelled", None)
+    told = [event["event"] for event in ended.store.events(ended.run.run_id, 0, 50)]
+    assert told == ["run.started", "run.cancelled"]
+
+
+def test_a_run_that_stands_still_is_cancelled_too() -> None:
+    ended = begun()
+    pause(ended.deps, ended.store.get_run(ended.run.run_id), lambda arn, cause: None)
+    ended.store.request_cancel(ended.run.run_id)
+    assert swept(ended, None)[2].status == "cancelled"
+
+
 def test_what_is_paused_closed_or_deleted_is_left_alone() -> None:
     ended = begun()
     pause(ended.deps, ended.store.get_run(ended.run.run_id), lambda arn, cause: None)
-    assert swept(ended, None)[2].status == "paused"
+    _, due, run = swept(ended, None)
+    assert (run.status, due.done) == ("paused", ["paused"])
     ended = begun()
     close_failed(ended.deps, ended.store.get_run(ended.run.run_id), NodeError("mine"))
     assert swept(ended, None)[2].error["message"] == "mine"

@@ -150,13 +150,17 @@ def delete(
 ) -> Response:
     """Deletes a run that has ended: its events, texts, results and inputs."""
     from joinery.runs.cancel import cancel_and_stop
+    from joinery.runs.end import settle_end
 
     run = owned_run(services, owner, run_id)
-    deps = services.run_deps()
+    deps = services.closing_deps()
     if cancel and not run.closed:
         run = cancel_and_stop(deps, run, services.executions().stop)
     if not run.closed:
         raise Conflict(f"a run that is {run.status} cannot be deleted", status=run.status)
+    if run.status != "completed":
+        # Whoever ended it may have died before what is below it had ended.
+        settle_end(deps, run, deps.store.nodes(run.run_id))
     if not deps.store.delete_run(run.run_id):
         raise Unavailable("some of the run is left: ask again", run_id=run.run_id)
     return Response(status_code=204)

@@ -116,7 +116,7 @@ def cancel(run_id: str, owner: Caller, services: Needs) -> Answer:
     from joinery.runs.cancel import cancel_and_stop
 
     run = owned_run(services, owner, run_id)
-    run = cancel_and_stop(services.run_deps(), run, services.executions().stop)
+    run = cancel_and_stop(services.closing_deps(), run, services.executions().stop)
     return Answer({"run_id": run.run_id, "status": run.status})
 
 

@@ -1,7 +1,8 @@
 """Which runs are due: a sparse index by time, in a few partitions.
 
-An open run is in `OPEN#n` until it is closed or paused; a closed one is in `OLD#n`
-when runs are kept for a limited time.
+An open run is in `OPEN#n` until it is closed or paused, and one that did not complete a
+little longer, until all that follows from its end is done. A closed one is in `OLD#n` when
+runs are kept for a limited time.
 """
 
 from __future__ import annotations
@@ -24,11 +25,22 @@ SHARDS: Final = 4
 OPEN: Final = "OPEN"
 OLD: Final = "OLD"
 
+TTL_LAG_S: Final = 3 * 86_400.0
+"""Events and texts expire by themselves, which is free, but up to two days late.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
+"""
+
 
 def due_item(kind: str, run_id: str, at: float) -> Item:
     """Returns the attributes that make a run due at a time in epoch seconds."""
     shard = hashlib.sha256(run_id.encode()).digest()[0] % SHARDS
     return {"due_pk": string(f"{kind}#{shard}"), "due_sk": string(f"{timestamp(at)}#{run_id}")}
+
+
+def old_item(run_id: str, until: float) -> Item:
+    """Returns the attributes that make a run due to be deleted once it was kept long enough."""
+    return due_item(OLD, run_id, until + TTL_LAG_S)
 
 
 def first_due(run: RunRecord) -> Item:

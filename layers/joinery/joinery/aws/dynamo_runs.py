@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from joinery.aws.closing_table import ClosingTable
 from joinery.aws.control_table import ControlTable
 from joinery.aws.documents import Documents
 from joinery.aws.due import DueTable
@@ -26,7 +27,7 @@ from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
 from joinery.runs.ports import JournalEntry, Loaded, TextPiece
 
 
-class DynamoRunStore(WaitTable):
+class DynamoRunStore(WaitTable, ClosingTable):
     """Implements `RunStore`; also knows who watches a run, and lists an owner's runs.
 
     Args:
@@ -57,6 +58,7 @@ class DynamoRunStore(WaitTable):
         self._finisher = Finisher(state, documents, self._log)
         self._losers = Losers(state, self._log)
         WaitTable.__init__(self, state, self._log)
+        ClosingTable.__init__(self, state, retention_s)
         self._texts = TextTable(state, self._log, clock)
         self.ledgers = LedgerTable(state)
         self._journals = JournalTable(state, documents, self._log, clock)

@@ -28,6 +28,7 @@ TOKENS: Final = "W#"
 JOINS: Final = "Q#"
 INBOX: Final = "I#"
 JOURNALS: Final = "J#"
+BELOW: Final = "B#"
 
 PATH_PART_MAX: Final = 99_999
 """Largest loop round or item index that a key holds."""
@@ -164,6 +165,11 @@ def join_sk(join: NodeKey) -> str:
 def journal_sk(node: NodeKey, entry_id: str = "") -> str:
     """Returns the sort key of a journal's entry; without one, what those of a node begin with."""
     return f"{JOURNALS}{node.ord:05d}#{path_key(node.path)}#{entry_id}"
+
+
+def below_sk(run_id: str) -> str:
+    """Returns the sort key that names a run of a tool, in the partition of the run around it."""
+    return f"{BELOW}{run_id}"
 
 
 def event_sk(seq: int) -> str:

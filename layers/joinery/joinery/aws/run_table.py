@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from joinery.aws.conditions import NAMES, absent, present, run_open, updating
 from joinery.aws.documents import Documents, SizedCache
-from joinery.aws.due import OLD, due_item, first_due
+from joinery.aws.due import OPEN, due_item, first_due, old_item
 from joinery.aws.errors import ConditionFailed, TransactionCancelled
 from joinery.aws.event_log import EventLog, stamped, went_through
 from joinery.aws.items import (
@@ -38,16 +38,11 @@ from joinery.aws.records import (
 from joinery.aws.table import Table, values
 from joinery.errors import InvalidRequest, NotFound, TransientStore
 from joinery.events.make import Event
+from joinery.runs.closing_ports import SETTLED_S
 from joinery.runs.model import RunRecord
 from joinery.runs.usage import beyond
 
 CLOSE_TRIES: Final = 5
-
-TTL_LAG_S: Final = 3 * 86_400.0
-"""Events and texts expire by themselves, which is free, but up to two days late.
-
-https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
-"""
 
 _PINNED: Final = frozenset({"inputs", "inputs_ref", "extra", "extra_ref"})
 
@@ -182,8 +177,10 @@ class RunTable:
         changes = {"status": string(status), "ended_at": number(at), "usage": document(usage or {})}
         if error is not None:
             changes["error"] = document(error)
-        if self._retention_s is not None:
-            changes |= due_item(OLD, run.run_id, at + self._retention_s + TTL_LAG_S)
+        if status != "completed":
+            changes |= due_item(OPEN, run.run_id, at + SETTLED_S)
+        elif self._retention_s is not None:
+            changes |= old_item(run.run_id, at + self._retention_s)
         if outputs is not None:
             prefix = f"runs/{run.run_id}"
             changes |= self._documents.attributes("outputs", outputs, prefix)

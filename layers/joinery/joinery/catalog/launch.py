@@ -161,8 +161,9 @@ def execute(deps: Deps, executions: Executions, prepared: Prepared) -> RunRecord
 
         log.error("run %s was not started", run.run_id, exc_info=error)
         # An answer that was lost may hide an execution: the flag stops it at its first node.
+        cancelled = deps.store.control(run.run_id).cancel
         deps.store.request_cancel(run.run_id)
-        close_failed(deps, run, _not_started())
+        close_failed(deps, run, _not_started(), status="cancelled" if cancelled else "failed")
         raise Unavailable("the run could not be started", run_id=run.run_id) from error
     deps.store.mark_started(run.run_id, arn, deps.clock())
     return deps.store.get_run(run.run_id)

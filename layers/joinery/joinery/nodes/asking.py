@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from joinery.errors import NodeError, Permanent, RunCancelled, Transient
+from joinery.errors import NodeError, Permanent, Transient
 from joinery.llm import retrying
 from joinery.nodes.base import NodeContext
-from joinery.nodes.calling import OUTPUT_TOKENS_RESERVE, Answer, OneModel, Question, tell_wait
+from joinery.nodes.calling import OUTPUT_TOKENS_RESERVE, OneModel, tell_wait
+from joinery.nodes.one_call import Answer, Question, pause
 
 __all__ = ["OUTPUT_TOKENS_RESERVE", "Answer", "Question", "ask_model"]
 
@@ -25,6 +26,7 @@ def ask_model(context: NodeContext, question: Question) -> Answer:
 
     Raises:
         RunCancelled: The run was cancelled meanwhile.
+        RunSuspended: The run may call no model now, or its time was over meanwhile.
         NodeError: What went wrong at the model, see `joinery.model_errors`. Of several
             models, that of the first which a later attempt may find well again, else of
             the first; `details.tried` tells of all.
@@ -60,8 +62,7 @@ def _sit_out(context: NodeContext, refs: Sequence[Mapping[str, Any]]) -> None:
         return
     provider, name = context.models.resolve(refs[0])
     tell_wait(context, provider.name, name, wait, "asked")
-    if not context.calls.pause(wait, context.cancelled):
-        raise RunCancelled("the run was cancelled before the model was asked")
+    pause(context, wait)
 
 
 def _following(

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from joinery.errors import (
     NodeError,
     Permanent,
-    RunCancelled,
     Transient,
     TransientOutputInvalid,
 )
 from joinery.llm import retrying
 from joinery.llm.calls import ALONE
 from joinery.llm.rates import Limit
-from joinery.llm.types import (
-    CallContext,
-    Finished,
-    Message,
-    ModelRequest,
-    Provider,
-    TextChunk,
-    ToolCall,
-    ToolCallChunk,
-    ToolSpec,
-    Usage,
-)
-from joinery.model_errors import TransientModelRateLimited, TransientModelStream
+from joinery.llm.types import Message, ModelRequest, Provider
+from joinery.model_errors import TransientModelRateLimited
 from joinery.nodes.base import NodeContext
-from joinery.nodes.guard import broken_usage, estimate_of
+from joinery.nodes.guard import estimate_of
+from joinery.nodes.one_call import Answer, OneCall, Question, pause
 
 OUTPUT_TOKENS_RESERVE: Final = 512
 """Room left for the answer when a prompt is fitted and `max_tokens` is not set."""
@@ -40,58 +28,6 @@ EMPTY_AGAIN: Final = 3
 
 TOLD_WAIT_S: Final = 1.0
 """A shorter wait is not told to viewers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a node asks.
-
-    Attributes:
-        model: Which model, and how it samples: `{provider?, name?, temperature?, …}`, with
-            `timeouts`, `limit` and `fallback`, more such models to ask when it fails.
-        messages: The whole conversation.
-        fit: What happens to a prompt that the model's window does not hold.
-        schema: JSON Schema that the answer must match.
-        tools: What the model may call.
-        tool_choice: `auto`, `none` or `required`.
-        round: Which round of an agent it is: arguments of calls are shown under its number.
-        shown: Whether viewers see the answer while it is made.
-    """
-
-    model: Mapping[str, Any]
-    messages: tuple[Message, ...]
-    fit: Literal["fail", "cut"] = "fail"
-    schema: Mapping[str, Any] | None = None
-    tools: tuple[ToolSpec, ...] = ()
-    tool_choice: str = "auto"
-    round: int = 0
-    shown: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model answered.
-
-    Attributes:
-        text: The text of this call alone.
-        usage: What it used.
-        reason: Why it ended: `stop`, `length` or `tool_calls`.
-        tool_calls: The calls that it asks for, in order.
-        provider: Who answered.
-        model: Its name there.
-    """
-
-    text: str
-    usage: Usage
-    reason: str
-    tool_calls: tuple[ToolCall, ...]
-    provider: str
-    model: str
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing in it."""
-        return not self.text.strip() and not self.tool_calls
 
 
 class OneModel:
@@ -131,6 +67,7 @@ class OneModel:
 
         Raises:
             RunCancelled: The run was cancelled meanwhile.
+            RunSuspended: The run may call no model now, or its time was over meanwhile.
             NodeError: What went wrong in the last call, see `joinery.model_errors`.
         """
         provider, name = self._context.models.resolve(self._ref)
@@ -238,7 +175,7 @@ class OneModel:
             finally:
                 self._calls.settle(permit, down=down)
             self._tell(provider.name, request.model, failure.code, wait, failure)
-            self._pause(wait)
+            pause(self._context, wait)
 
     def _wait_after(self, provider: str, error: NodeError, made: int) -> float | None:
         """Returns how long to wait before another call; None when there is to be none."""
@@ -282,7 +219,7 @@ class OneModel:
             provider, request.model, self._own_limit, self._tokens(request), self._most_s
         )
         tell_wait(self._context, provider, request.model, wait, "limit")
-        self._pause(wait)
+        pause(self._context, wait)
 
     def _tokens(self, request: ModelRequest) -> int:
         from joinery.llm.window import estimate_prompt
@@ -304,71 +241,18 @@ class OneModel:
             data["error"] = error.to_dict()
         self._context.emit("model.retrying", data)
 
-    def _pause(self, seconds: float) -> None:
-        if seconds > 0 and not self._calls.pause(seconds, self._context.cancelled):
-            raise RunCancelled("the run was cancelled before the model was asked")
-
-    # -- one call ----------------------------------------------------------------------
-
     def _one_call(self, provider: Provider, request: ModelRequest) -> Answer:
-        """Calls the model once, within the run's budget, and streams to the node's viewers."""
+        """Calls the model once, within the run's budget."""
         context, question, price = self._context, self._question, self._ref.get("price")
         formal = question.schema is not None or not question.shown
         estimate = estimate_of(provider.name, request, price, formal=formal)
         reservation = context.guard.before(estimate)
-        call = CallContext(
-            node_id=context.node.id,
-            path=context.path,
-            call=context.next_call(),
-            deadline=context.deadline,
-            cancelled=context.cancelled,
-            timeouts=self._ref.get("timeouts") or {},
-        )
         self._made += 1
-        finished: Finished | None = None
-        said: list[str] = []
-        came: list[str] = []
-        try:
-            with context.trace.call(provider.name, request, call.call) as span:
-                for chunk in provider.stream(request, call):
-                    if isinstance(chunk, Finished):
-                        finished = chunk
-                        continue
-                    span.began()
-                    self._show(chunk)
-                    came.append(chunk.text if isinstance(chunk, TextChunk) else chunk.arguments)
-                    if isinstance(chunk, TextChunk) and chunk.stream == "text":
-                        said.append(chunk.text)
-                if context.cancelled():
-                    raise RunCancelled("the run was cancelled while the model answered")
-                if finished is None:
-                    raise TransientModelStream("the model's answer ended without an end")
-                span.answered("".join(said), finished)
-        finally:
-            usage = finished.usage if finished else broken_usage(estimate, came)
-            context.meter.add(provider.name, request.model, usage, price)
-            asked = finished.tool_calls if finished else ()
-            context.guard.after(reservation, usage, "".join(said), asked)
-        return Answer(
-            text="".join(said),
-            usage=finished.usage,
-            reason=finished.reason,
-            tool_calls=finished.tool_calls,
-            provider=provider.name,
-            model=request.model,
-        )
+        call = OneCall(context, question, self._ref, reservation, self._begins_to_show)
+        return call.make(provider, request)
 
-    def _show(self, chunk: TextChunk | ToolCallChunk) -> None:
-        """Gives viewers what they are to see of a chunk."""
-        question = self._question
-        if isinstance(chunk, TextChunk):
-            stream, text, seen = chunk.stream, chunk.text, question.shown
-        else:
-            stream, text = f"call.{question.round}.{chunk.index}", chunk.arguments
-            seen = question.round > 0
-        if seen and text:
-            self.shown = True
-            self._context.streams.add(stream, text)
+    def _begins_to_show(self) -> None:
+        self.shown = True
 
 
 def tell_wait(

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from joinery.errors import RunSuspended
+
 if TYPE_CHECKING:
     from joinery.llm.types import ModelRequest, ToolCall, Usage
 
@@ -91,7 +93,10 @@ def broken_usage(estimate: CallEstimate, came: Sequence[str]) -> Usage | None:
 
 
 class Guard(Protocol):
-    """Asked before and told after each call of a model, retries and fallbacks among them."""
+    """Asked before and told after each call of a model, retries and fallbacks among them.
+
+    While something is under way it is asked over and over whether the run has time left.
+    """
 
     def before(self, estimate: CallEstimate) -> Reservation:
         """Allows a call.
@@ -121,6 +126,20 @@ class Guard(Protocol):
         """
         ...
 
+    def out_of_time(self) -> bool:
+        """Whether what is under way is to be left now, since the run's time is over.
+
+        Once it is over it stays so. Most times it is asked, nothing is read.
+        """
+        ...
+
+    def late(self) -> RunSuspended:
+        """Suspends the run, whose time is over; returns what the node is to raise.
+
+        Call it when `after` was told of the call that was left.
+        """
+        ...
+
 
 class NoGuard:
     """Allows everything; for nodes of runs without budget and breaker."""
@@ -138,6 +157,14 @@ class NoGuard:
     ) -> None:
         """See `Guard.after`."""
 
+    def out_of_time(self) -> bool:
+        """See `Guard.out_of_time`."""
+        return False
+
+    def late(self) -> RunSuspended:
+        """See `Guard.late`."""
+        return RunSuspended("the run's time is over")
+
 
 class LateGuard:
     """A guard that is made when a model is first asked: most nodes ask none.
@@ -150,10 +177,13 @@ class LateGuard:
         self._make = make
         self._guard: Guard | None = None
 
+    def _made(self) -> Guard:
+        self._guard = self._guard or self._make()
+        return self._guard
+
     def before(self, estimate: CallEstimate) -> Reservation:
         """See `Guard.before`."""
-        self._guard = self._guard or self._make()
-        return self._guard.before(estimate)
+        return self._made().before(estimate)
 
     def after(
         self,
@@ -165,3 +195,11 @@ class LateGuard:
         """See `Guard.after`."""
         if self._guard is not None:
             self._guard.after(reservation, usage, text, tool_calls)
+
+    def out_of_time(self) -> bool:
+        """See `Guard.out_of_time`."""
+        return self._made().out_of_time()
+
+    def late(self) -> RunSuspended:
+        """See `Guard.late`."""
+        return self._made().late()

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from joinery.llm.types import Message, ToolCall, ToolSpec
-from joinery.nodes.calling import Answer, Question
+from joinery.nodes.one_call import Answer, Question
 
 WITHOUT_TOOLS: Final = frozenset({"smollm2"})
 """Models whose servers drop tools without a word."""

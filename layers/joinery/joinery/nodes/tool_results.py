@@ -137,7 +137,14 @@ class Results:
             begins,
             lambda pending: context.trace.tool(calls[pending.index].name, calls[pending.index].id),
             context.deadline,
+            self._check_time,
         )
+
+    def _check_time(self) -> None:
+        """Leaves the calls that are under way when the run's time is over."""
+        guard = self._context.guard
+        if guard.out_of_time():
+            raise guard.late()
 
     # -- after it ----------------------------------------------------------------------
 

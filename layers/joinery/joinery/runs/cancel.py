@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from joinery.errors import Conflict, JoineryError
 from joinery.runs.deps import Deps
+from joinery.runs.end import settle_end
 from joinery.runs.model import RunRecord
 from joinery.runs.start import cancel_run
 
@@ -23,7 +24,7 @@ def cancel_and_stop(deps: Deps, run: RunRecord, stop: Stop) -> RunRecord:
     stopped execution then reports finds the run closed.
 
     Args:
-        deps: Ports.
+        deps: Ports, with the right to wake a node that waits for the run.
         run: The run; one that was cancelled before is left as it is.
         stop: Stops an execution.
 
@@ -33,9 +34,13 @@ def cancel_and_stop(deps: Deps, run: RunRecord, stop: Stop) -> RunRecord:
     Raises:
         Conflict: It has ended in another way.
     """
+    again = run.status == "cancelled"
     now = cancel_run(deps, run)
     if now.status != "cancelled":
         raise Conflict(f"a run that is {now.status} cannot be cancelled", status=now.status)
+    if again:
+        # Whoever cancelled it before may have died.
+        settle_end(deps, now, deps.store.nodes(now.run_id))
     if now.execution_arn:
         try:
             stop(now.execution_arn, "the run was cancelled")

@@ -36,19 +36,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def after_close(deps: Deps, run: RunRecord, records: Sequence[NodeRecord]) -> None:
+def after_close(
+    deps: Deps, run: RunRecord, records: Sequence[NodeRecord], *, tools: bool = True
+) -> None:
     """Does what follows from a run's end for the runs below and above it.
 
     Args:
         deps: Ports.
         run: The run, closed now or before.
         records: Its node records.
+        tools: Whether its tools may have begun runs.
     """
     if deps.children is None:
         return
     for record in records:
         if record.child and record.status != "completed":
             abandon(deps, record)
+    for below in deps.store.below(run.run_id) if tools else ():
+        _end_below(deps, below)
+        deps.store.drop_below(run.run_id, below)
     if run.parent and deps.children.settles:
         settle(deps, deps.store.get_run(run.run_id))
 
@@ -58,15 +64,19 @@ def after_close(deps: Deps, run: RunRecord, records: Sequence[NodeRecord]) -> No
 
 def abandon(deps: Deps, record: NodeRecord) -> None:
     """Cancels the child run of a node that waits for it no more; one that has ended is left."""
+    _end_below(deps, record.child)
+
+
+def _end_below(deps: Deps, run_id: str) -> None:
     try:
-        child = deps.store.get_run(record.child)
+        child = deps.store.get_run(run_id)
     except NotFound:
         return  # whoever is about to make it looks at the parent afterwards
     if not child.closed:
         cancel_run_tree(deps, child)
 
 
-def cancel_run_tree(deps: Deps, run: RunRecord) -> None:
+def cancel_run_tree(deps: Deps, run: RunRecord, cause: str = "the run around it has ended") -> None:
     """Cancels a run with everything below it, and stops what runs it."""
     from joinery.runs.start import cancel_run
 
@@ -76,7 +86,7 @@ def cancel_run_tree(deps: Deps, run: RunRecord) -> None:
         return  # it has just ended by itself
     if deps.children:
         try:
-            deps.children.stop(deps.store.get_run(run.run_id), "the run around it has ended")
+            deps.children.stop(deps.store.get_run(run.run_id), cause)
         except JoineryError as error:
             # The run is closed: its nodes stop by themselves.
             log.error("execution of run %s was not stopped", run.run_id, exc_info=error)

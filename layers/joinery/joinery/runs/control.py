@@ -204,11 +204,11 @@ def _launched(deps: Deps, run: RunRecord, launch: Launch) -> RunRecord:
         close_failed(deps, run, shown)
         raise Unavailable("the run could not be started again", run_id=run.run_id) from error
     deps.store.mark_started(run.run_id, arn, run.started_at or deps.clock())
-    _resume_below(deps, run, launch)
+    resume_below(deps, run, launch)
     return deps.store.get_run(run.run_id)
 
 
-def _resume_below(deps: Deps, run: RunRecord, launch: Launch) -> None:
+def resume_below(deps: Deps, run: RunRecord, launch: Launch) -> None:
     """Goes on with the child runs that were suspended with a run."""
     for record in deps.store.nodes(run.run_id):
         if record.status != "waiting" or not record.child:
@@ -220,7 +220,7 @@ def _resume_below(deps: Deps, run: RunRecord, launch: Launch) -> None:
         if _is(child, AROUND):
             _launched(deps, reopen(deps, child), launch)
         elif not child.closed:
-            _resume_below(deps, child, launch)
+            resume_below(deps, child, launch)
 
 
 def _event(deps: Deps, run: RunRecord, name: str, data: Mapping[str, Any]) -> Event:

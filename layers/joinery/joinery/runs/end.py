@@ -58,7 +58,7 @@ def close_completed(deps: Deps, plan: Plan, run: RunRecord) -> None:
         deps.tracer.ended(run, "completed", now)
     else:
         tell_end_again(deps, run.run_id)
-    after_close(deps, run, nodes)
+    after_close(deps, run, nodes, tools=_tools_begin_runs(plan))
 
 
 def tell_end_again(deps: Deps, run_id: str) -> None:
@@ -114,7 +114,36 @@ def close_failed(
     if stored:
         deps.publisher.publish(run.run_id, stored)
         deps.tracer.ended(run, status, now, shown)
+    settle_end(deps, run, records)
+
+
+def finish(deps: Deps, run: RunRecord) -> None:
+    """Does what follows from the end of a closed run, where whoever closed it may have died.
+
+    Viewers are told the end again, and what runs below it is cancelled. All of it may be
+    done again.
+    """
+    tell_end_again(deps, run.run_id)
+    settle_end(deps, run, deps.store.nodes(run.run_id))
+
+
+def _tools_begin_runs(plan: Plan) -> bool:
+    tools = [node.spec.get("tools") or {} for node in plan.nodes if node.type == "agent"]
+    return any(tool["kind"] == "workflow" for each in tools for tool in each.values())
+
+
+def settle_end(deps: Deps, run: RunRecord, records: Sequence[NodeRecord]) -> None:
+    """Does what follows from the end of a closed run, and notes that it is done.
+
+    Args:
+        deps: Ports.
+        run: The run, closed now or before.
+        records: Its node records.
+    """
     after_close(deps, run, records)
+    now = deps.store.get_run(run.run_id)
+    if now.closed:
+        deps.store.settled(now)
 
 
 def _cause(records: Sequence[NodeRecord]) -> dict[str, Any] | None:

@@ -69,6 +69,8 @@ class RunGuard:
         self._held: Hold | None = None
         self._begun_at = 0.0
         self._said: list[str] = []
+        self._look_at = 0.0
+        self._late = False
 
     # -- before ------------------------------------------------------------------------
 
@@ -112,7 +114,7 @@ class RunGuard:
 
     def _look_before(self) -> None:
         """Looks at the rules that no answer is needed for. Raises: RunSuspended."""
-        rules, run = self._terms.rules, self._run
+        rules = self._terms.rules
         if rules is None:
             return
         if rules.depth is not None:
@@ -121,14 +123,8 @@ class RunGuard:
             if deepest > most:
                 text = f"a loop would begin its round {deepest}: the breaker allows {most}"
                 raise self._tripped("depth", text, deepest, most)
-        if rules.wall_s is not None:
-            began = run.resumed_at or run.started_at
-            took = self._deps.clock() - began if began else 0.0
-            if took > rules.wall_s:
-                took -= waited_s(self._deps, self._inv.plan, self._inv.run, began)
-            if took > rules.wall_s:
-                text = f"the run takes {took:,.0f} s: the breaker allows {rules.wall_s:,.0f}"
-                raise self._tripped("wall_time", text, round(took, 3), rules.wall_s)
+        if rules.wall_s is not None and self._took(rules.wall_s) > rules.wall_s:
+            raise self.late()
 
     def _rounds(self) -> list[int]:
         loops, scope = self._inv.plan.loop_of, self._inv.node.scope
@@ -162,6 +158,8 @@ class RunGuard:
             # Calls under way may give back enough.
             if self._cancelled():
                 raise RunCancelled("the run was cancelled while the node waited for its budget")
+            if self.out_of_time():
+                raise self.late()
             self._sleep(pause)
             pause = min(LOOK_AGAIN_MAX_S, pause * 2)
 
@@ -172,6 +170,48 @@ class RunGuard:
         for key, hold in old.items():
             self._ledgers.forget(run.run_id, run.incarnation, key, hold)
         return bool(old)
+
+    # -- meanwhile ---------------------------------------------------------------------
+
+    def out_of_time(self) -> bool:
+        """See `Guard.out_of_time`."""
+        rules, now = self._terms.rules, time.monotonic()
+        if rules is None or rules.wall_s is None:
+            return False
+        if not self._late and now >= self._look_at:
+            left = rules.wall_s - self._took(rules.wall_s)
+            if left < 0 and self._is_paused():
+                left = LOOK_AGAIN_MAX_S
+            # Whoever begins to wait for somebody meanwhile gives the run more time.
+            self._look_at = now + max(left, LOOK_AGAIN_S)
+            self._late = left < 0
+        return self._late
+
+    def _is_paused(self) -> bool:
+        """Whether somebody has paused the run: what is under way may then end."""
+        with suppress(NotFound):
+            return self._deps.store.get_run(self._run.run_id).status == "paused"
+        return False
+
+    def late(self) -> RunSuspended:
+        """See `Guard.late`."""
+        rules = self._terms.rules
+        most = rules.wall_s if rules and rules.wall_s is not None else 0.0
+        took = self._took(most)
+        text = f"the run takes {took:,.0f} s: the breaker allows {most:,.0f}"
+        return self._tripped("wall_time", text, round(took, 3), most)
+
+    def _took(self, allowed: float) -> float:
+        """Returns the run's time in seconds, without waits for people where it is too long."""
+        run = self._run
+        if not (run.resumed_at or run.started_at):
+            # A node may begin before it is noted that its run has.
+            run = self._root = self._deps.store.get_run(run.run_id)
+        began = run.resumed_at or run.started_at
+        took = self._deps.clock() - began if began else 0.0
+        if took > allowed:
+            took -= waited_s(self._deps, self._inv.plan, self._inv.run, began)
+        return took
 
     # -- after -------------------------------------------------------------------------
 

@@ -34,9 +34,15 @@ def child_run_id(run_id: str, node_ord: int, path: str, ended: int) -> str:
     return "run_" + _base32(int.from_bytes(hashlib.sha256(place.encode()).digest()[:16]))
 
 
-def tool_run_id(key: str) -> str:
-    """Returns the id of the run that a tool begins, by the key of its call."""
-    return "run_" + _base32(int.from_bytes(hashlib.sha256(f"tool\0{key}".encode()).digest()[:16]))
+def tool_run_id(key: str, ended: int = 0) -> str:
+    """Returns the id of the run that a tool begins, by the key of its call.
+
+    Args:
+        key: The key.
+        ended: How many of the call's runs have ended with the run around them.
+    """
+    place = f"tool\0{key}" + (f"\0{ended}" if ended else "")
+    return "run_" + _base32(int.from_bytes(hashlib.sha256(place.encode()).digest()[:16]))
 
 
 def workflow_id_for(owner: str, name: str) -> str:

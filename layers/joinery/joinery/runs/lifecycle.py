@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from joinery.errors import NotFound
-from joinery.runs.child_end import after_close
 from joinery.runs.deps import Deps
-from joinery.runs.end import close_failed, tell_end_again
+from joinery.runs.end import close_failed, finish
 from joinery.runs.ownership import RUN_ID
 
 log = logging.getLogger(__name__)
@@ -56,8 +55,7 @@ def close_ended(deps: Deps, detail: Mapping[str, Any]) -> str:
         return "superseded"
     if run.closed:
         # Whoever closed it may have died before the viewers and the runs around and below it knew.
-        tell_end_again(deps, run_id)
-        after_close(deps, run, deps.store.nodes(run_id))
+        finish(deps, run)
         return "was_closed"
     if run.status in ("paused", "suspended"):
         return run.status

@@ -72,3 +72,29 @@ class Steered(MemoryWaits):
         with self._lock:
             for record in records:
                 self._run(run_id).nodes.setdefault(record.key, record)
+
+    # -- ends --------------------------------------------------------------------------
+
+    def note_below(self, run_id: str, below: str) -> None:
+        """See `ClosingStore.note_below`."""
+        with self._lock:
+            self._run(run_id).below[below] = None
+
+    def below(self, run_id: str) -> list[str]:
+        """See `ClosingStore.below`."""
+        with self._lock:
+            held = self._runs.get(run_id)
+            return sorted(held.below) if held else []
+
+    def drop_below(self, run_id: str, below: str) -> None:
+        """See `ClosingStore.drop_below`."""
+        with self._lock:
+            held = self._runs.get(run_id)
+            if held:
+                held.below.pop(below, None)
+
+    def look_at(self, run: RunRecord, at: float) -> None:
+        """See `ClosingStore.look_at`; nobody looks here."""
+
+    def settled(self, run: RunRecord) -> None:
+        """See `ClosingStore.settled`; nobody looks here."""

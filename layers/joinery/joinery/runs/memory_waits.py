@@ -30,6 +30,7 @@ class HeldRun:
     tokens: dict[NodeKey, TaskToken] = field(default_factory=dict)
     joins: dict[NodeKey, JoinState] = field(default_factory=dict)
     inbox: dict[str, LiveInput] = field(default_factory=dict)
+    below: dict[str, None] = field(default_factory=dict)
 
 
 class MemoryWaits:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from joinery.events.make import Event
+from joinery.runs.closing_ports import ClosingStore
 from joinery.runs.joins import JoinState
 from joinery.runs.model import Address, Control, NodeKey, NodeRecord, RunRecord
 from joinery.runs.wait_ports import ChildRuns, InboxStore, TaskToken, Waits, WaitStore
@@ -77,7 +78,7 @@ class Loaded:
     joins: Mapping[NodeKey, JoinState] = field(default_factory=dict)
 
 
-class RunStore(WaitStore, InboxStore, Protocol):
+class RunStore(WaitStore, InboxStore, ClosingStore, Protocol):
     """Keeps runs. Every method is atomic; reads are strongly consistent.
 
     Methods that take events give them their `seq` and `head` and return them as

@@ -10,6 +10,7 @@ from typing import Any
 from joinery.compiler.plan import Plan
 from joinery.errors import Conflict, NotFound, RunCancelled
 from joinery.events.make import Event, make_event
+from joinery.runs.closing_ports import SETTLED_S
 from joinery.runs.deps import Deps
 from joinery.runs.end import close_failed
 from joinery.runs.expect import with_terms
@@ -148,6 +149,9 @@ def cancel_run(deps: Deps, run: RunRecord) -> RunRecord:
         return run
     if run.closed:
         raise Conflict(f"a run that is {run.status} cannot be cancelled", status=run.status)
+    if run.status in ("paused", "suspended"):
+        # Nothing of it runs that would see the flag: somebody looks, should this die here.
+        deps.store.look_at(run, deps.clock() + SETTLED_S)
     deps.store.request_cancel(run.run_id)
     close_failed(deps, run, RunCancelled("the run was cancelled"), status="cancelled")
     return deps.store.get_run(run.run_id)

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from joinery.errors import JoineryError, NotFound
-from joinery.runs.child_end import catch_up
+from joinery.runs.child_end import cancel_run_tree, catch_up
 from joinery.runs.deps import Deps
-from joinery.runs.end import close_failed
+from joinery.runs.end import close_failed, finish
 from joinery.runs.lifecycle import close_ended
 from joinery.runs.model import RunRecord
 
@@ -27,6 +27,7 @@ FIRST_LOOK_S: Final = 600.0
 LOOK_AGAIN_MAX_S: Final = 6 * 3600.0
 """The longest time between two looks; they grow with the age of the run."""
 
+CANCELLED: Final = "the run was cancelled"
 
 EXPIRY_LOOK_S: Final = 120.0
 """A question is looked at this long after its time: until then its own Task ends it."""
@@ -41,6 +42,10 @@ class Overdue(Protocol):
 
     def look_again(self, run: RunRecord, at: float) -> None:
         """Makes an open run due later; one that has changed since is left."""
+        ...
+
+    def settled(self, run: RunRecord) -> None:
+        """See `ClosingStore.settled`."""
         ...
 
     def delete_run(self, run_id: str) -> bool:
@@ -84,7 +89,17 @@ def _look(deps: Deps, overdue: Overdue, describe: Describe, run_id: str) -> str:
         run = deps.store.get_run(run_id)
     except NotFound:
         return "closed"
-    if run.closed or run.status in ("paused", "suspended"):
+    if run.closed:
+        if run.status == "cancelled" and deps.children:
+            deps.children.stop(run, CANCELLED)
+        finish(deps, run)
+        return "closed"
+    if deps.store.control(run_id).cancel:
+        # Whoever cancelled it has died: nobody else ends what waits or never began.
+        cancel_run_tree(deps, run, CANCELLED)
+        return "closed"
+    if run.status in ("paused", "suspended"):
+        overdue.settled(run)
         return "closed"
     if not run.execution_arn:
         shown = {

@@ -366,7 +366,7 @@ class _Runner(Invocation):
             emit=self.append,
             code=self.deps.code,
             tool_services=self.deps.tool_services,
-            workflows=ToolRuns(self),
+            workflows=ToolRuns(self, record.attempt),
             calls_before=calls_before(record, journal),
             guard=late_guard(self, record, cancelled=watch.cancelled, deadline=deadline),
             calls=self.deps.calls,

@@ -99,7 +99,7 @@ def _start(request: Request) -> Event:
 
 def _cancel(request: Request) -> Event:
     services = request.services
-    run = cancel_and_stop(services.deps, request.own_run(), services.executions.stop)
+    run = cancel_and_stop(services.waking, request.own_run(), services.executions.stop)
     return request.ack(status=run.status)
 
 

@@ -8,7 +8,7 @@ for as long as that lasts: what has a `close` is closed at its end.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from joinery.llm.types import ToolSpec
@@ -35,6 +35,8 @@ class ToolUse:
         run_id: The run that calls.
         owner: Whose run it is.
         session_id: Its session, where it has one.
+        held: Whether the run stands still: it is suspended, and the same call comes again
+            when it goes on. What a call has begun is then left as it is, not ended.
     """
 
     arguments: Mapping[str, Any]
@@ -44,6 +46,7 @@ class ToolUse:
     run_id: str
     owner: str
     session_id: str | None = None
+    held: Callable[[], bool] = field(default=lambda: False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ class Workflows(Protocol):
             ref: What the run is pinned to: `<workflow_id>/<version>`.
             name: The workflow's name.
             given: Its inputs.
-            use: The call; once nobody waits for it, the run is cancelled.
+            use: The call; once nobody waits for it, the run is cancelled, unless it is held.
 
         Raises:
             NodeError: It cannot be run here, or does not take this.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from joinery.errors import NodeError, Permanent, RunCancelled, Transient
+from joinery.errors import NodeError, Permanent, RunCancelled, RunSuspended, Transient
 from joinery.tools.base import Tool, ToolResult, ToolUse
 from joinery.tracing import ToolSpan
 
@@ -54,6 +54,7 @@ class Pending:
     key: str
     timeout_s: float
     left: threading.Event = field(default_factory=threading.Event)
+    held: threading.Event = field(default_factory=threading.Event)
     began: float = 0.0
     span: ExitStack = field(default_factory=ExitStack)
     failed: Callable[[str], None] = field(default=lambda _: None)
@@ -93,6 +94,7 @@ class Caller:
         begins: Told of each call right before it is made.
         spans: Opens the span of a call.
         deadline: `time.monotonic()` by which all of them must have ended.
+        check: Raises `RunSuspended` when the run's time is over.
     """
 
     run_id: str
@@ -102,6 +104,7 @@ class Caller:
     begins: Callable[[Pending], None]
     spans: Callable[[Pending], AbstractContextManager[ToolSpan]]
     deadline: float
+    check: Callable[[], None] = field(default=lambda: None)
 
 
 def make_calls(caller: Caller, calls: Sequence[Pending]) -> Iterator[Made]:
@@ -109,6 +112,7 @@ def make_calls(caller: Caller, calls: Sequence[Pending]) -> Iterator[Made]:
 
     Raises:
         RunCancelled: The run was cancelled meanwhile.
+        RunSuspended: Its time was over meanwhile.
         NodeError: A tool says that the run cannot go on now.
     """
     for batch in _batches(calls):
@@ -145,6 +149,7 @@ def _make(caller: Caller, batch: Sequence[Pending]) -> Iterator[Made]:
             except Empty:
                 if caller.cancelled():
                     raise RunCancelled("the run was cancelled while tools worked") from None
+                caller.check()
                 for call in [c for c in running.values() if _overdue(c)]:
                     call.left.set()
                     yield _ended(_timed_out(running.pop(call.index)))
@@ -153,6 +158,10 @@ def _make(caller: Caller, batch: Sequence[Pending]) -> Iterator[Made]:
                 raise made
             if running.pop(made.pending.index, None) is not None:
                 yield _ended(made)
+    except RunSuspended:
+        for call in running.values():
+            call.held.set()
+        raise
     finally:
         for call in running.values():
             call.left.set()
@@ -189,6 +198,7 @@ def _call(caller: Caller, call: Pending, ended: SimpleQueue[Made | NodeError]) -
         run_id=caller.run_id,
         owner=caller.owner,
         session_id=caller.session_id,
+        held=call.held.is_set,
     )
     try:
         result, code = _patiently(call, use)
