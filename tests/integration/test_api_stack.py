@@ -180,7 +180,7 @@ def test_a_client_that_comes_back_gets_only_what_it_lacks(ada: Person) -> None:
 def test_a_hole_in_the_log_is_filled_once_it_is_old(ada: Person, store: DynamoRunStore) -> None:
     run_id = ada.start(SOURCE)
     head = ada.wait(run_id, "completed")["head"]
-    [lost] = store._log.draw(run_id, 1)  # its writer dies here
+    [lost] = store._log.draw(run_id, 1, of_run=True)  # its writer dies here
     assert lost == head + 1
 
     def page() -> dict[str, Any]:

@@ -257,8 +257,17 @@ def main():
 
 
 def children() -> set[str]:
+    """Child processes that run; orphans that have ended may be here where others reap them."""
     text = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text()
-    return set(text.split())
+    return {child for child in text.split() if not ended(child)}
+
+
+def ended(process: str) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"
 
 
 @pytest.mark.parametrize(
