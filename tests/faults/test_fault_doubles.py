@@ -26,7 +26,7 @@ class Machine:
         self.plan = f"{workflow_id}/1"
 
     def invoke(self, node: str) -> dict[str, Any]:
-        """Returns what the Task of a node answers, or `{error}`, which nobody expects to be final."""
+        """Returns what the Task of a node answers, or `{error}` with what nobody expects of it."""
         payload = {"run_id": self.run_id, "plan": self.plan, "node": node, "path": ""}
         answer = self.client.invoke(
             FunctionName=name_of("run_node"), Qualifier=ALIAS, Payload=json.dumps(payload)
