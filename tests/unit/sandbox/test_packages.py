@@ -132,8 +132,12 @@ def shop(built: Built) -> Iterator[str]:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A temporary folder of the function's own."""
+    """A temporary folder of the function's own, in a process that has other children."""
     (tmp_path / "tmp").mkdir()
+    others, children = set(function._children()), function._children
+    monkeypatch.setattr(
+        function, "_children", lambda: [pid for pid in children() if pid not in others]
+    )
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     function._kept.cache_clear()
     yield tmp_path / "tmp"
