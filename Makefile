@@ -4,8 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-# Tests run in as many processes; each has a local stack of its own.
-WORKERS ?= 2
+# Tests run in as many processes; each has a local stack of its own, and often waits for it.
+WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 SAM := .tools/sam/bin/sam

@@ -15,7 +15,7 @@ from kit.faulty import Fault
 from kit.judge import Truth
 from kit.lab import TWO, Lab, two
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
 SEEDS = int(os.environ.get("JOINERY_EXAMPLES", "24"))
 AT_ONCE = 4
@@ -127,13 +127,11 @@ def test_cancelled_at_some_moments(lab: Lab) -> None:
     assert sum(cancel_many(lab, range(3)).values()) == 3
 
 
-@pytest.mark.faults
 @pytest.mark.timeout(500)
 def test_cancelled_at_any_moment(lab: Lab) -> None:
     assert cancel_many(lab, range(100, 100 + SEEDS))["cancelled"] > SEEDS / 2
 
 
-@pytest.mark.faults
 @pytest.mark.timeout(300)
 def test_whoever_cancels_dies(lab: Lab) -> None:
     """The request is repeated, as every client does; or it is not, and the flag has to do."""

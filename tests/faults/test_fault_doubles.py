@@ -12,7 +12,7 @@ from kit.faulty import ALIAS, Fault, name_of
 from kit.judge import until
 from kit.lab import TWO, Lab, two
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
 CLAIMED = "Transient"
 LEASE_OVER_S = 18.0
@@ -72,7 +72,6 @@ def test_two_invocations_at_once_and_one_after_the_end(lab: Lab) -> None:
     assert len(started) == 3, "nobody began in vain"
 
 
-@pytest.mark.faults
 def test_every_task_is_invoked_again_beside_the_machine(lab: Lab) -> None:
     workflow_id = lab.publish(TWO)
     entries, truth = two()
@@ -96,7 +95,6 @@ def test_every_task_is_invoked_again_beside_the_machine(lab: Lab) -> None:
     assert all(void > last for void in ended.voids)
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("point", ["put node.started", "finish"])
 def test_an_invocation_that_is_taken_for_dead_stores_nothing(lab: Lab, point: str) -> None:
     """A worker that stood still so long that another took over its node wakes up again."""

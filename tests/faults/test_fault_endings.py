@@ -14,7 +14,7 @@ from kit.faulty import Fault, name_of
 from kit.judge import Truth, until
 from kit.lab import TWO, Lab, Scene, cassette, two
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
 FAILS = """\
 version: 1
@@ -140,7 +140,6 @@ def test_an_end_that_nobody_is_told_of_is_found_once(lab: Lab) -> None:
     assert lab.faulty.happened(endings.run_ids[1]) == 1
 
 
-@pytest.mark.faults
 def test_a_status_event_comes_three_times_at_once(lab: Lab) -> None:
     with ended_in_silence(lab, (Fault("before", "close", do="wait", seconds=0.5,
                                       function="lifecycle"),)) as endings:  # fmt: skip
@@ -150,7 +149,6 @@ def test_a_status_event_comes_three_times_at_once(lab: Lab) -> None:
     endings.judge()
 
 
-@pytest.mark.faults
 @pytest.mark.timeout(300)
 def test_the_sweeper_dies_at_any_call(lab: Lab) -> None:
     with ended_in_silence(lab, ()) as uncut:
@@ -169,7 +167,6 @@ def test_the_sweeper_dies_at_any_call(lab: Lab) -> None:
         assert [lab.faulty.happened(run_id) for run_id in endings.run_ids] == [1] * len(cases)
 
 
-@pytest.mark.faults
 @pytest.mark.timeout(300)
 def test_the_lifecycle_dies_at_any_call(lab: Lab) -> None:
     """Lambda delivers the event again, or the sweeper has to do."""
@@ -187,7 +184,6 @@ def test_the_lifecycle_dies_at_any_call(lab: Lab) -> None:
     endings.judge()
 
 
-@pytest.mark.faults
 @pytest.mark.timeout(400)
 def test_the_last_task_dies_at_any_call(lab: Lab) -> None:
     given = two(words=3)

@@ -22,7 +22,7 @@ from kit.people import Person, Socket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
 ABSENT = "run_" + "0" * 26
 ROUNDS = 3
@@ -180,7 +180,6 @@ def test_a_run_goes_on_in_a_storm(lab: Lab) -> None:
     assert stranger.wait(names["FOREIGN"], "completed")["outputs"] == truth.outputs
 
 
-@pytest.mark.faults
 def test_tokens_and_tickets_end_while_a_run_goes_on(lab: Lab) -> None:
     entries, truth = four(60)
     run_id = lab.start(lab.publish(FOUR), cassette=entries)
@@ -201,7 +200,6 @@ def test_tokens_and_tickets_end_while_a_run_goes_on(lab: Lab) -> None:
     assert httpx.get(path, trust_env=False).status_code == 401
 
 
-@pytest.mark.faults
 def test_many_who_never_read_do_not_hold_a_run(lab: Lab) -> None:
     entries, truth = four(200, 100)
     workflow_id = lab.publish(FOUR)
@@ -224,7 +222,6 @@ def test_many_who_never_read_do_not_hold_a_run(lab: Lab) -> None:
     assert beside < alone * 1.5 + 3
 
 
-@pytest.mark.faults
 def test_again_and_again_on_one_socket(lab: Lab) -> None:
     entries, _ = four(10)
     stranger = Person(lab.stack, f"stranger-{uuid.uuid4().hex[:6]}")

@@ -10,9 +10,10 @@ from unit.aws.faults import Faulty, answer_lost, cancelled, refusal, refused, tw
 from joinery.aws.documents import Documents
 from joinery.aws.dynamo_runs import DynamoRunStore
 from joinery.aws.errors import Contended, aws_errors
+from joinery.aws.event_log import EventLog
 from joinery.aws.items import event_sk, key, number, run_pk, string
 from joinery.aws.table import TRIES, Table
-from joinery.errors import PermanentInternal, TransientStore, Unavailable
+from joinery.errors import PermanentInternal, RunCancelled, TransientStore, Unavailable
 from joinery.events.make import make_event
 from joinery.runs.ids import new_run_id
 from joinery.runs.model import Address, NodeKey, NodeRecord, RunRecord
@@ -185,9 +186,33 @@ def test_who_comes_too_late_leaves_no_hole(started: Started) -> None:
     closing = _event(started, "run.completed")
     started.store.close_run(started.run, status="completed", at=1.0, event=closing)
     assert started.store.close_run(started.run, status="failed", at=1.0, event=closing) == []
-    expected = ["node.completed", "void", "void", "void", "run.completed", "void"]
+    expected = ["node.completed", "void", "void", "void", "run.completed"]
     assert _names(started) == expected
     assert started.store.control(started.id).head == len(expected)
+
+
+def test_a_node_that_ends_while_its_run_is_closed_has_no_place_behind_the_end(
+    started: Started,
+) -> None:
+    record = _claim(started)
+    tried: list[str] = []
+
+    def meanwhile(log: EventLog, *args: Any, **more: Any) -> list[int]:
+        seqs: list[int] = draw(log, *args, **more)
+        if more.get("of_run"):
+            # The number of the last event is drawn, and the run is not closed yet.
+            with pytest.raises(RunCancelled):
+                started.store.finish(started.id, _ended(record), [_event(started)])
+            tried.append(record.node_id)
+        return seqs
+
+    draw = EventLog.draw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EventLog, "draw", meanwhile)
+        closing = _event(started, "run.failed")
+        started.store.close_run(started.run, status="failed", at=1.0, event=closing)
+    assert tried
+    assert _names(started) == ["run.failed"]
 
 
 # -- skips that exist ---------------------------------------------------------------------------

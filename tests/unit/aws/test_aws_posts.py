@@ -78,8 +78,11 @@ def test_a_thousand_subscribers_do_not_raise_the_posts_of_a_run(world: World) ->
         time.sleep(0.01)
     for publisher in publishers:
         publisher.close()
-    assert len(world.gateway.times) >= 40
-    assert busiest_second(world.gateway.times) <= MOST
+    times = world.gateway.times
+    assert len(times) >= 40
+    # A post that had leave may be held up by a busy machine, and then meet later ones.
+    assert busiest_second(times) <= 1.1 * MOST
+    assert len(times) <= MOST * (max(times) - min(times) + 1)
     # Most go to the first twenty; the crowd hears something too.
     live = {f"c{number:04d}" for number in range(limits.LIVE_VIEWERS)}
     told = {name for name, sent in world.gateway.sent.items() if sent} - live

@@ -177,10 +177,7 @@ class RunTable:
         changes = {"status": string(status), "ended_at": number(at), "usage": document(usage or {})}
         if error is not None:
             changes["error"] = document(error)
-        if status != "completed":
-            changes |= due_item(OPEN, run.run_id, at + SETTLED_S)
-        elif self._retention_s is not None:
-            changes |= old_item(run.run_id, at + self._retention_s)
+        changes |= self._due_after(run, status, at)
         if outputs is not None:
             prefix = f"runs/{run.run_id}"
             changes |= self._documents.attributes("outputs", outputs, prefix)
@@ -190,9 +187,13 @@ class RunTable:
         if run.session_id and run.parent is None:
             more = session_update(run.owner, run.session_id, beyond(usage or {}, run.usage))
             actions += [{"Update": more}] if more else []
-        # From now on nothing that a node says has a place in the log.
-        ended = updating(present(), "SET ended = :status", status=string(status))
-        actions.append({"Update": {"Key": key(run_pk(run.run_id), CTRL), **ended}})
+        seal = updating(present(), "SET ended = :status", status=string(status))
+        sealed = {"Update": {"Key": key(run_pk(run.run_id), CTRL), **seal}}
+        if status == "completed":
+            # All nodes have ended: what else is drawn meanwhile tells of nothing.
+            actions.append(sealed)
+        elif not self._sealed(run, sealed):
+            return []
         for _ in range(CLOSE_TRIES):
             seqs = self._log.draw(run.run_id, 1, of_run=True)
             stored = stamped([event], seqs)
@@ -207,6 +208,29 @@ class RunTable:
                 if cancelled.reasons[0].condition_failed:
                     return []
         raise TransientStore("numbers of the event log kept being taken")
+
+    def _due_after(self, run: RunRecord, status: str, at: float) -> Item:
+        if status != "completed":
+            return due_item(OPEN, run.run_id, at + SETTLED_S)
+        if self._retention_s is not None:
+            return old_item(run.run_id, at + self._retention_s)
+        return {}
+
+    def _sealed(self, run: RunRecord, seal: Mapping[str, Any]) -> bool:
+        """Closes the log to nodes that still run; returns whether the run was open.
+
+        This comes before the number of the last event is drawn, or a node could draw
+        one behind it.
+        """
+        own = {"Key": key(run_pk(run.run_id), META), **run_open(run.incarnation)}
+        for _ in range(CLOSE_TRIES):
+            try:
+                self._table.transact([{"ConditionCheck": own}, seal])
+                return True
+            except TransactionCancelled as cancelled:
+                if cancelled.reasons[0].condition_failed:
+                    return False
+        raise TransientStore("the control item of a run kept being written")
 
     def page(self, owner: str, limit: int, cursor: str | None) -> RunPage:
         """Returns an owner's runs, newest first; one just made may be missing for a moment.
