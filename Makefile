@@ -92,7 +92,7 @@ test: $(VENV)/.ready $(SAM) $(NODE) ## All tests that CI runs
 	@$(BIN)/python -m pytest -q -m "not deploy and not faults" -n $(WORKERS) --dist loadfile
 
 test-faults: $(VENV)/.ready $(SAM) $(NODE) ## What is promised after each fault, on the local stack, minutes long
-	@$(BIN)/python -m pytest -q tests/faults
+	@$(BIN)/python -m pytest -q -m faults
 
 test-long: $(VENV)/.ready ## Random workflows on all engines, thousands of them: GRAPHS=10000 LEVELS=2
 	@JOINERY_EXAMPLES=$(or $(GRAPHS),2000) JOINERY_LEVELS="$(LEVELS)" $(BIN)/python -m pytest -q --timeout 36000 --hypothesis-show-statistics tests/unit/compiler/test_equivalence.py

@@ -98,6 +98,7 @@ def test_a_walk_is_one_transition_and_gives_what_nodes_of_their_own_give(
     assert transitions(api, run_id) == 1
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("graph", [CHAIN, FORK], ids=["fused", "inline"])
 def test_a_worker_killed_in_a_walk_repeats_only_the_node_that_ran(
     stack: LocalStack, api: Api, graph: dict[str, Any]

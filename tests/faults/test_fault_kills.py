@@ -7,7 +7,7 @@ from kit.faulty import Fault
 from kit.judge import Ended, story
 from kit.lab import TWO, Lab, two
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
 
 def at(node: str, when: str, point: str, nth: int = 1) -> tuple[Fault, ...]:
@@ -79,13 +79,11 @@ def test_a_worker_dies_where_it_hurts(lab: Lab) -> None:
     assert [len(run.voids) for run in runs.values()] == [0, 2, 1]
 
 
-@pytest.mark.faults
 @pytest.mark.timeout(400)
 def test_a_worker_dies_anywhere(lab: Lab) -> None:
     judged(lab, KILLS)
 
 
-@pytest.mark.faults
 @pytest.mark.timeout(200)
 def test_the_answer_of_any_call_is_lost(lab: Lab) -> None:
     judged(lab, TWICE)

@@ -12,7 +12,7 @@ from kit.proxy import Bad, Proxy, proxy_of
 if TYPE_CHECKING:
     from joinery_cli.local import LocalStack
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
 EVENTS = 17
 """Of such a run: its own two, and start, usage and end of five nodes."""
@@ -99,13 +99,11 @@ def test_cut_and_astray(lab: Lab, proxy: Proxy) -> None:
     assert len(uncuts) <= len(some) / 2, "most were cut"
 
 
-@pytest.mark.faults
 @pytest.mark.timeout(300)
 def test_cut_at_every_event(lab: Lab, proxy: Proxy) -> None:
     runs_of(lab, proxy, [*CUTS, *CUT_AGAIN])
 
 
-@pytest.mark.faults
 @pytest.mark.timeout(300)
 def test_messages_go_astray(lab: Lab, proxy: Proxy) -> None:
     runs_of(lab, proxy, ASTRAY)
