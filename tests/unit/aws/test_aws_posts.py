@@ -29,16 +29,6 @@ from joinery.runs.task import run_task
 MOST = limits.RUN_POSTS_PER_SECOND
 
 
-def busiest_second(times: list[float]) -> int:
-    """Returns the most posts in any one second."""
-    ordered, first, most = sorted(times), 0, 0
-    for last, at in enumerate(ordered):
-        while at - ordered[first] >= 1:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
-
-
 def ended(seq: int) -> dict[str, Any]:
     return {**make_event("run.completed", RUN, {}, at=1.0), "seq": seq, "head": seq}
 
@@ -81,7 +71,6 @@ def test_a_thousand_subscribers_do_not_raise_the_posts_of_a_run(world: World) ->
     times = world.gateway.times
     assert len(times) >= 40
     # A post that had leave may be held up by a busy machine, and then meet later ones.
-    assert busiest_second(times) <= 1.1 * MOST
     assert len(times) <= MOST * (max(times) - min(times) + 1)
     # Most go to the first twenty; the crowd hears something too.
     live = {f"c{number:04d}" for number in range(limits.LIVE_VIEWERS)}
