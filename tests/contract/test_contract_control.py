@@ -167,8 +167,8 @@ def test_nothing_is_left_of_a_deleted_run(backend: Backend, started: Started) ->
 
 
 def _due(backend: Backend, run_id: str, at: float) -> list[bool]:
-    found = backend.make().due(at)  # type: ignore[attr-defined]
-    return [is_old for due, is_old in found if due == run_id]
+    store: Any = backend.make()
+    return [is_old for due, is_old in store.due(at) if due == run_id]
 
 
 def test_an_open_run_is_due_until_it_is_closed_or_paused(backend: Backend) -> None:

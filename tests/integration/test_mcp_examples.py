@@ -17,7 +17,8 @@ from kit.mcp_server import everything_server, weather_server
 from kit.tool_server import services, use
 
 from joinery.tool_errors import PermanentToolAnswer
-from joinery.tools.mcp import McpTool, open_tools
+from joinery.tools.base import Tool
+from joinery.tools.mcp import open_tools
 
 
 def test_the_local_model_asks_a_server_for_the_weather(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_the_local_model_asks_a_server_for_the_weather(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def everything() -> Iterator[dict[str, McpTool]]:
+def everything() -> Iterator[dict[str, Tool]]:
     entry = {
         "headers": {}, "secret_headers": {}, "tools": (), "send_identity": False,
         "read_only": False, "at_most_once": False, "timeout_s": 10.0,
@@ -57,8 +58,8 @@ def everything() -> Iterator[dict[str, McpTool]]:
     with everything_server() as url:
         context: Any = SimpleNamespace(tool_services=services(), deadline=time.monotonic() + 60)
         made = open_tools("all", {"url": url, **entry}, context)
-        yield {tool.spec.name: tool for tool in made}  # type: ignore[misc]
-        made[0].close()  # type: ignore[attr-defined]
+        yield {tool.spec.name: tool for tool in made}
+        made[0].close()
 
 
 MANY = """\
@@ -80,13 +81,13 @@ Multiple content types test:
         ("trigger_tool_change", {"result": "tool list changed"}),
     ],
 )
-def test_what_a_server_gives(everything: dict[str, McpTool], name: str, told: Any) -> None:
+def test_what_a_server_gives(everything: dict[str, Tool], name: str, told: Any) -> None:
     result = everything[f"all_test_{name}"].call(use())
     assert (result.content or result.data) == told
     assert not result.is_error
 
 
-def test_a_tools_own_error_is_a_result(everything: dict[str, McpTool]) -> None:
+def test_a_tools_own_error_is_a_result(everything: dict[str, Tool]) -> None:
     result = everything["all_test_error_handling"].call(use())
     assert result.is_error
     assert "intentionally returns an error" in result.content
@@ -101,7 +102,7 @@ def test_a_tools_own_error_is_a_result(everything: dict[str, McpTool]) -> None:
     ],
 )
 def test_what_an_agent_cannot_give_is_told(
-    everything: dict[str, McpTool], name: str, said: str
+    everything: dict[str, Tool], name: str, said: str
 ) -> None:
     with pytest.raises(PermanentToolAnswer, match=said):
         everything[f"all_test_{name}"].call(use())

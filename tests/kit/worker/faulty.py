@@ -77,6 +77,8 @@ def point_of(operation: str, params: dict[str, Any]) -> str:
         puts = [action["Put"]["Item"] for action in params["TransactItems"] if "Put" in action]
         made = {item["sk"]["S"] for item in puts}
         if "META" in kinds:
+            if any("ConditionCheck" in action for action in params["TransactItems"]):
+                return "seal"
             return "create" if "META" in made else "close"
         return "finish" if "N" in kinds else "transact"
     if operation == "UpdateItem":

@@ -191,8 +191,9 @@ def test_who_comes_too_late_leaves_no_hole(started: Started) -> None:
     assert started.store.control(started.id).head == len(expected)
 
 
+@pytest.mark.parametrize("status", ["completed", "failed"])
 def test_a_node_that_ends_while_its_run_is_closed_has_no_place_behind_the_end(
-    started: Started,
+    started: Started, status: str
 ) -> None:
     record = _claim(started)
     tried: list[str] = []
@@ -209,10 +210,29 @@ def test_a_node_that_ends_while_its_run_is_closed_has_no_place_behind_the_end(
     draw = EventLog.draw
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EventLog, "draw", meanwhile)
+        closing = _event(started, f"run.{status}")
+        started.store.close_run(started.run, status=status, at=1.0, event=closing)
+    assert tried
+    assert _names(started) == [f"run.{status}"]
+
+
+@pytest.mark.parametrize("then", ["completed", "failed", "cancelled"])
+def test_who_closes_the_log_and_dies_leaves_the_run_to_be_closed(
+    started: Started, then: str
+) -> None:
+    def dies(*_: Any, **__: Any) -> list[int]:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(EventLog, "draw", dies)
         closing = _event(started, "run.failed")
         started.store.close_run(started.run, status="failed", at=1.0, event=closing)
-    assert tried
-    assert _names(started) == ["run.failed"]
+    run = started.store.get_run(started.id)
+    assert not run.closed
+    (told,) = started.store.close_run(run, status=then, at=2.0, event=_event(started, "run.over"))
+    assert started.store.get_run(started.id).status == then
+    assert started.store.control(started.id).ended == then
+    assert _names(started) == [told["event"]]
 
 
 # -- skips that exist ---------------------------------------------------------------------------

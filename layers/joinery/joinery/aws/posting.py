@@ -104,10 +104,14 @@ class Pacer:
             self.per_second = per_second
             self._interval, self._slack = 1 / per_second, (burst - 1) / per_second
 
-    def delay(self) -> float:
-        """Takes the next turn and returns how many seconds it is away."""
-        now = time.monotonic()
+    def turn(self) -> float:
+        """Takes the next turn and returns when it is: now or later, on `time.monotonic()`."""
         with self._lock:
+            now = time.monotonic()
             turn = max(self._next, now - self._slack)
             self._next = turn + self._interval
-        return max(0.0, turn - now)
+        return max(turn, now)
+
+    def delay(self) -> float:
+        """Takes the next turn and returns how many seconds it is away."""
+        return max(0.0, self.turn() - time.monotonic())

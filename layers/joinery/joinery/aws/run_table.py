@@ -187,12 +187,7 @@ class RunTable:
         if run.session_id and run.parent is None:
             more = session_update(run.owner, run.session_id, beyond(usage or {}, run.usage))
             actions += [{"Update": more}] if more else []
-        seal = updating(present(), "SET ended = :status", status=string(status))
-        sealed = {"Update": {"Key": key(run_pk(run.run_id), CTRL), **seal}}
-        if status == "completed":
-            # All nodes have ended: what else is drawn meanwhile tells of nothing.
-            actions.append(sealed)
-        elif not self._sealed(run, sealed):
+        if not self._sealed(run, status):
             return []
         for _ in range(CLOSE_TRIES):
             seqs = self._log.draw(run.run_id, 1, of_run=True)
@@ -216,16 +211,18 @@ class RunTable:
             return old_item(run.run_id, at + self._retention_s)
         return {}
 
-    def _sealed(self, run: RunRecord, seal: Mapping[str, Any]) -> bool:
+    def _sealed(self, run: RunRecord, status: str) -> bool:
         """Closes the log to nodes that still run; returns whether the run was open.
 
         This comes before the number of the last event is drawn, or a node could draw
         one behind it.
         """
         own = {"Key": key(run_pk(run.run_id), META), **run_open(run.incarnation)}
+        ended = updating(present(), "SET ended = :status", status=string(status))
+        seal = {"Key": key(run_pk(run.run_id), CTRL), **ended}
         for _ in range(CLOSE_TRIES):
             try:
-                self._table.transact([{"ConditionCheck": own}, seal])
+                self._table.transact([{"ConditionCheck": own}, {"Update": seal}])
                 return True
             except TransactionCancelled as cancelled:
                 if cancelled.reasons[0].condition_failed:

@@ -78,16 +78,7 @@ class AsyncClient(AsyncRoutes):
         upgrade: bool = False,
         tell: Callable[[str], None] = lambda _: None,
     ) -> dict[str, Any]:
-        """Publishes a workflow file with the packages that its code requires.
-
-        They are built on this machine, by uv, and sent where they are not there yet. The
-        same requirements give the same versions as the last time on this machine.
-
-        Args:
-            source: The text of the file, or the workflow as an object.
-            opt: Optimisation level; that of the file when unset.
-            upgrade: Whether to look for newer versions that meet the requirements.
-            tell: Is told what takes its time, a line each.
+        """Publishes a workflow file with its packages; see `Client.publish_with_packages`.
 
         Raises:
             InvalidWorkflow: Everything that is wrong with it.
