@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 from websockets.sync.client import connect
 
+from joinery.compiler.opt import DEFAULT_OPT
 from joinery_cli import local
 
 ENDINGS = {"run.completed", "run.failed", "run.cancelled", "run.timed_out"}
@@ -118,13 +119,13 @@ def time_of(http: httpx.Client, run_id: str) -> float:
     return (ended - begun).total_seconds()
 
 
-def publish(http: httpx.Client, source: str, opt: int = 1) -> str:
+def publish(http: httpx.Client, source: str, opt: int = DEFAULT_OPT) -> str:
     """Publishes a workflow and returns its id."""
     answer = http.post("/workflows", json={"source": source, "opt": opt}).raise_for_status()
     return str(answer.json()["workflow_id"])
 
 
-def run_watched(stack: local.LocalStack, source: str, *, opt: int = 1) -> Ran:
+def run_watched(stack: local.LocalStack, source: str, *, opt: int = DEFAULT_OPT) -> Ran:
     """Runs a workflow to its end with one viewer, who reads everything."""
     headers = {"Authorization": f"Bearer {stack.token}"}
     with caller(stack) as http:

@@ -14,6 +14,7 @@ from bench.followers import real_viewers
 from bench.stamps import Age, run_watched, stamping_stack
 from bench.viewers import crowds, made_up_viewers
 from joinery import limits
+from joinery.compiler.opt import DEFAULT_OPT
 from joinery.runs.cost import READ_UNITS, WRITE_UNITS
 from joinery_cli import local
 
@@ -86,15 +87,15 @@ def _price(reads: float, writes: float, posts: int) -> float:
 # -- whole runs ----------------------------------------------------------------------------
 
 SHAPES: dict[str, tuple[str, int]] = {
-    "10 in a row": (shapes.chain(10, RUN_TOKENS, RATE), 1),
-    "10 in a row, level 2": (shapes.chain(10, RUN_TOKENS, RATE), 2),
-    "10 in a row, auto": (shapes.chain(10, RUN_TOKENS, RATE, run_on="auto"), 1),
-    "5 and 5 templates": (shapes.chain(5, RUN_TOKENS, RATE, templates=5), 1),
-    "5 and 5, auto": (shapes.chain(5, RUN_TOKENS, RATE, templates=5, run_on="auto"), 1),
-    "two rounds of 3": (shapes.rounds(RUN_TOKENS, RATE), 1),
-    "two rounds, auto": (shapes.rounds(RUN_TOKENS, RATE, run_on="auto"), 1),
-    "10 at once": (shapes.fork(RUN_TOKENS, RATE), 1),
-    "10 at once, auto": (shapes.fork(RUN_TOKENS, RATE, run_on="auto"), 1),
+    "10 in a row": (shapes.chain(10, RUN_TOKENS, RATE), DEFAULT_OPT),
+    "10 in a row, level 1": (shapes.chain(10, RUN_TOKENS, RATE), 1),
+    "10 in a row, auto": (shapes.chain(10, RUN_TOKENS, RATE, run_on="auto"), DEFAULT_OPT),
+    "5 and 5 templates": (shapes.chain(5, RUN_TOKENS, RATE, templates=5), DEFAULT_OPT),
+    "5 and 5, auto": (shapes.chain(5, RUN_TOKENS, RATE, templates=5, run_on="auto"), DEFAULT_OPT),
+    "two rounds of 3": (shapes.rounds(RUN_TOKENS, RATE), DEFAULT_OPT),
+    "two rounds, auto": (shapes.rounds(RUN_TOKENS, RATE, run_on="auto"), DEFAULT_OPT),
+    "10 at once": (shapes.fork(RUN_TOKENS, RATE), DEFAULT_OPT),
+    "10 at once, auto": (shapes.fork(RUN_TOKENS, RATE, run_on="auto"), DEFAULT_OPT),
 }
 """Workflows of ten nodes, and the level at which they are compiled."""
 

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from joinery.compiler.compile import OPT_LEVELS, compile_workflow
+from joinery.compiler.compile import compile_workflow
 from joinery.compiler.cost import measure
+from joinery.compiler.opt import OPT_LEVELS
 from joinery.compiler.states import StateInfo
 from joinery.errors import InvalidWorkflow
 from joinery.workflow.graph import END

@@ -16,7 +16,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from joinery.compiler.compile import OPT_LEVELS, compile_workflow
+from joinery.compiler.compile import compile_workflow
+from joinery.compiler.opt import OPT_LEVELS
 from joinery.workflow.validation import validate_file
 
 ROOT = Path(__file__).parent.parent

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from joinery.compiler.opt import DEFAULT_OPT
 from joinery_cli import exits
 from joinery_cli.guard import guarded, guarded_outside
 from joinery_cli.main_local import AllowLocalCode, Json, local_app
@@ -81,7 +82,7 @@ def validate(file: File, json: Json = False) -> None:
 @app.command("compile")
 def compile_(
     file: File,
-    opt: Opt = 1,
+    opt: Opt = DEFAULT_OPT,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write to this file.")
     ] = None,
@@ -103,7 +104,7 @@ def compile_(
 def diff(
     before: File,
     after: Annotated[Path, typer.Argument(help="The other workflow file.")],
-    opt: Opt = 1,
+    opt: Opt = DEFAULT_OPT,
 ) -> None:
     """Show how the state machines of two workflows differ."""
 
@@ -116,7 +117,7 @@ def diff(
 
 
 @app.command()
-def plan(file: File, opt: Opt = 1, json: Json = False) -> None:
+def plan(file: File, opt: Opt = DEFAULT_OPT, json: Json = False) -> None:
     """Show what a run takes and costs on AWS.
 
     States, state transitions, history events, model calls and the price, before anything runs.

@@ -15,7 +15,8 @@ from kit.engines import interpreted
 from kit.order import check_order
 from kit.random_graphs import workflows
 
-from joinery.compiler.compile import OPT_LEVELS, compile_workflow
+from joinery.compiler.compile import compile_workflow
+from joinery.compiler.opt import OPT_LEVELS
 from joinery.workflow.model import Workflow
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joinery.compiler.build import build_plan
+from joinery.compiler.opt import DEFAULT_OPT
 from joinery.compiler.plan import WAITING_TYPES, Plan
 from joinery.errors import NodeError, NotFound, Transient
 from joinery.runs.deps import Deps
@@ -33,9 +34,11 @@ def known(workflow: Workflow, **below: KnownChild) -> KnownChild:
     )
 
 
-def plans_of(parent: Workflow, **below: KnownChild) -> dict[str, Plan]:
+def plans_of(
+    parent: Workflow, parent_opt: int = DEFAULT_OPT, **below: KnownChild
+) -> dict[str, Plan]:
     """Returns all plans by what runs are pinned to; the parent's is `wf/1`."""
-    plans = {"wf/1": build_plan(parent, children=below)}
+    plans = {"wf/1": build_plan(parent, opt=parent_opt, children=below)}
     for child in below.values():
         for one in child.every():
             plans[one.ref] = Plan.from_dict(one.plan or {})

@@ -20,6 +20,7 @@ import httpx
 from joinery.aws.dynamo_catalog import DynamoCatalogStore
 from joinery.catalog.launch import prepare, read_order
 from joinery.client import AsyncClient, Timing
+from joinery.compiler.opt import DEFAULT_OPT
 from joinery.runs.deps import Deps
 from joinery.runs.ids import run_id_for_key
 from kit.faulty import Fault, Faulty
@@ -118,8 +119,8 @@ class Lab:
         self.person = Person(stack, f"lab-{uuid.uuid4().hex[:8]}")
         self.store, self.documents = store_of(stack), documents_of(stack)
 
-    def publish(self, source: str) -> str:
-        answer = self.person.call("POST", "/workflows", {"source": source})
+    def publish(self, source: str, opt: int = DEFAULT_OPT) -> str:
+        answer = self.person.call("POST", "/workflows", {"source": source, "opt": opt})
         assert answer.status_code in (200, 201), answer.text
         return str(answer.json()["workflow_id"])
 
@@ -232,9 +233,15 @@ class Lab:
         assert self.faulty.happened(run_id) == len(faults), "it happened"
         return ended
 
-    def trials(self, source: str, cases: Iterable[Sequence[Fault]], given: Given) -> list[Ended]:
+    def trials(
+        self,
+        source: str,
+        cases: Iterable[Sequence[Fault]],
+        given: Given,
+        opt: int = DEFAULT_OPT,
+    ) -> list[Ended]:
         """Judges runs with faults, some at a time; fails with all that went wrong."""
-        workflow_id = self.publish(source)
+        workflow_id = self.publish(source, opt)
         problems: list[str] = []
 
         def one(faults: Sequence[Fault]) -> Ended | None:

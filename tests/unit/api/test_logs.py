@@ -23,7 +23,7 @@ def run_id(server: Api) -> str:
     """A run with ten events more than its first."""
     from joinery.compiler.compile import compile_workflow
 
-    plan = compile_workflow(workflow(["start -> a", "a -> end"])).plan
+    plan = compile_workflow(workflow(["start -> a", "a -> end"]), opt=1).plan
     deps = server.installation.run_deps()
     version = Version("wf", 1, "me", "test", "", "arn", 1, 0.0, plan.to_dict())
     server.installation.catalog().add_version(version)

@@ -37,7 +37,7 @@ PERSONA = {
 REFUSED = {
     "nothing": ({"version": 1, "name": "x", "nodes": {}, "edges": []}, "schema.value"),
     "2,001 nodes": (chain(2_001), "limit.nodes"),
-    "a definition over 1 MB": (chain(2_000, name=WIDE), "limit.definition"),
+    "a definition over 1 MB": (chain(2_000, name=WIDE), "limit.definition", 0),
     "a plan over 8 MiB": (PERSONA, "limit.plan"),
     "a node that takes too long": (chain(3, timeout="1h"), "limit.timeout"),
 }
@@ -45,8 +45,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused_leaves_nothing_behind(server: Api, name: str) -> None:
-    source, code = REFUSED[name]
-    reply = server.post("/workflows", {"source": source})
+    source, code, *opt = REFUSED[name]
+    reply = server.post("/workflows", {"source": source, "opt": opt[0] if opt else None})
     assert (reply.status, reply.error["code"]) == (422, "invalid_workflow")
     errors = reply.error["details"]["errors"]
     assert code in {row["code"] for row in errors}

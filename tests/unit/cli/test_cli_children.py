@@ -74,10 +74,10 @@ def test_published_workflows_do_not_run_in_this_process(joinery, parent):
 
 def test_the_plan_tells_of_children(joinery, parent):
     result = joinery("plan", parent)
-    assert "child workflow middle: 4 to 4 transitions" in result.stdout
-    assert result.stdout.count("child workflow leaf: 2 to 2 transitions") == 1
+    assert "child workflow middle: 3 to 3 transitions" in result.stdout
+    assert result.stdout.count("child workflow leaf: 1 to 1 transitions") == 1
     report = json.loads(joinery("plan", parent, "--json").stdout)
-    assert (len(report["children"]), report["transitions"]["max"]) == (2, 10)
+    assert (len(report["children"]), report["transitions"]["max"]) == (2, 8)
 
 
 class Published(Client):

@@ -145,7 +145,7 @@ def test_diff_shows_what_a_change_does_to_the_machine(joinery, tmp_path):
     after.write_text(text + "  b: {type: llm, prompt: ho}\nedges: [start -> a -> b -> end]\n")
     same = joinery("diff", before, before)
     assert (same.exit_code, same.stdout) == (0, "")
-    result = joinery("diff", before, after)
+    result = joinery("diff", before, after, "--opt", "1")
     assert result.exit_code == 0
     changed = [line for line in result.stdout.splitlines() if line.startswith(("+", "-"))]
     assert any('"Next": "b"' in line for line in changed)

@@ -8,7 +8,8 @@ import pytest
 from kit.engines import Ended, compiled_run, interpreted
 from kit.workflows import workflow
 
-from joinery.compiler.compile import OPT_LEVELS, Compiled, compile_workflow
+from joinery.compiler.compile import Compiled, compile_workflow
+from joinery.compiler.opt import OPT_LEVELS
 from joinery.compiler.predict import transitions_of
 
 INPUTS: dict[str, Any] = {"given": {"type": "object"}, "x": {"type": "boolean"}}

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from joinery.compiler.check import check, check_file
+from joinery.compiler.opt import DEFAULT_OPT
 from joinery.workflow.report import Report
 from joinery.workflow.source import load
 
 DATA = Path(__file__).parents[2] / "data"
 
 
-def checked(text: str) -> Report:
-    return check(load("version: 1\nname: w\n" + text))
+def checked(text: str, opt: int = DEFAULT_OPT) -> Report:
+    return check(load("version: 1\nname: w\n" + text), opt=opt)
 
 
 def test_eleven_mistakes_come_at_once_each_with_its_place() -> None:
@@ -48,7 +49,8 @@ def test_what_only_compiling_finds_stands_beside_what_validation_found() -> None
   {{first: {{type: template, template: "{{{{ inputs.x }}}}"}}, {names},
    again: {{type: loop, max_rounds: 90}}}}
 edges: [start -> first -> {chain} -> again, again.repeat -> n0, again.done -> end]
-"""
+""",
+        opt=1,
     )
     codes = [(p.code, p.node_id, p.line) for p in report.errors]
     assert codes == [
@@ -65,7 +67,8 @@ def test_a_limit_that_is_near_is_a_warning_with_its_place() -> None:
 {names}
   again: {{type: loop, max_rounds: 55}}
 edges: [start -> first -> {chain} -> again, again.repeat -> n0, again.done -> end]
-""".replace("nodes:\n", "nodes:\n  first: {type: llm, prompt: hi}\n")
+""".replace("nodes:\n", "nodes:\n  first: {type: llm, prompt: hi}\n"),
+        opt=1,
     )
     assert report.workflow is not None
     (problem,) = report.problems

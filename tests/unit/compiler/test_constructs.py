@@ -14,7 +14,8 @@ import pytest
 from kit.engines import compiled_run, interpreted
 from kit.models import Says
 
-from joinery.compiler.compile import OPT_LEVELS, compile_workflow
+from joinery.compiler.compile import compile_workflow
+from joinery.compiler.opt import OPT_LEVELS
 from joinery.compiler.predict import transitions_of
 from joinery.workflow.validation import validate_file
 

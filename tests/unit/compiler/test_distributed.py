@@ -10,8 +10,9 @@ from kit.engines import Ended, compiled_run, interpreted
 from kit.workflows import condition, loop, workflow
 
 from joinery import limits
-from joinery.compiler.compile import OPT_LEVELS, Compiled, compile_workflow
+from joinery.compiler.compile import Compiled, compile_workflow
 from joinery.compiler.distributed import is_distributed
+from joinery.compiler.opt import OPT_LEVELS
 from joinery.compiler.plan import Plan
 from joinery.compiler.predict import history_events_of, states_of_run, transitions_of
 from joinery.errors import (
@@ -76,10 +77,10 @@ def test_more_items_at_once_than_an_inline_map_runs(fields: Any, apart: bool) ->
 def test_one_that_would_fill_the_history() -> None:
     llm = {"type": "llm", "prompt": "x"}
     body = dict.fromkeys("abc", llm)
-    small = compiled(BODY, {"each": each(concurrency=10, max_items=800), **body})
+    small = compiled(BODY, {"each": each(concurrency=10, max_items=800), **body}, opt=1)
     assert not small.plan.iterate_of["each"].distributed
     assert small.report.history_events.max < 15_000
-    large = compiled(BODY, {"each": each(concurrency=10), **body})
+    large = compiled(BODY, {"each": each(concurrency=10), **body}, opt=1)
     assert large.plan.iterate_of["each"].distributed
     assert large.report.history_events.max == 2 + 3 * 5 + 4
     assert large.report.items_apart["each"].max == 2 + 3 * 5
@@ -90,7 +91,9 @@ def test_of_two_the_one_that_takes_most_of_the_history() -> None:
              "more.done -> end"]  # fmt: skip
     llm = {"type": "llm", "prompt": "x"}
     nodes = {"each": each(concurrency=9), "more": each(concurrency=9), **dict.fromkeys("abc", llm)}
-    made = compiled([e for e in edges if e != "start -> each -> end"] + ["start -> each"], nodes)
+    made = compiled(
+        [e for e in edges if e != "start -> each -> end"] + ["start -> each"], nodes, opt=1
+    )
     apart = {e.iterate for e in made.plan.iterates if e.distributed}
     assert apart == {"each"}
 
@@ -195,11 +198,11 @@ def test_a_thousand_items_of_several_nodes() -> None:
     ended = run(made, list(range(1000)))
     assert ended.status == "completed"
     report = made.report.transitions
-    # iterate, Map, the node behind, end; for each item its start, and one Task for a, b and c.
-    assert ended.transitions == report.max == 4 + 1000 * 2
+    # iterate, Map, d with the end; for each item its start, and one Task for a, b and c.
+    assert ended.transitions == report.max == 3 + 1000 * 2
     records = ended.store.nodes(ended.run.run_id)
     events = history_events_of(made.plan, made.emitted, records)
-    assert events + limits.SFN_EVENTS_EXECUTION == made.report.history_events.max == 21
+    assert events + limits.SFN_EVENTS_EXECUTION == made.report.history_events.max == 16
 
 
 def test_one_failed_item_fails_the_run_by_its_own_error() -> None:

@@ -15,9 +15,10 @@ from statelint.config import Config
 from statelint.linter import Linter
 
 from joinery import limits
-from joinery.compiler.compile import OPT_LEVELS, Compiled, compile_workflow
+from joinery.compiler.compile import Compiled, compile_workflow
 from joinery.compiler.cost import Report, analyse_cost
 from joinery.compiler.one_task import ALL_NODES
+from joinery.compiler.opt import OPT_LEVELS
 from joinery.compiler.plan import Plan
 from joinery.compiler.predict import history_events_of, states_of_run, transitions_of
 from joinery.runs.joins import MISSED, REACHED, JoinState

@@ -55,7 +55,7 @@ def test_a_body_of_one_task_assigns_nothing() -> None:
 
 
 def test_it_is_folded_into_the_task_before_as_its_last() -> None:
-    made = compiled(["start -> a -> each", "each.item -> b", "each.done -> c -> end"])
+    made = compiled(["start -> a -> each", "each.item -> b", "each.done -> c -> end"], opt=1)
     assert made.plan.groups == {"a": ("a", "each")}
     assert list(states(made)) == ["a", "each each", "c", "end"]
 
@@ -68,7 +68,7 @@ def test_it_is_folded_into_the_task_before_as_its_last() -> None:
     ],
 )
 def test_a_pass_keeps_the_path_where_no_task_can(edges: list[str], first: str) -> None:
-    made = compiled(["start -> each", *edges, "each.done -> end"], {"l": loop(2)})
+    made = compiled(["start -> each", *edges, "each.done -> end"], {"l": loop(2)}, opt=1)
     scope = made.definition["States"]["each each"]["ItemProcessor"]
     assert scope["StartAt"] == first
     assert scope["States"][first]["Assign"]["path_each"] == "{% $states.input %}"

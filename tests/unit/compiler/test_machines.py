@@ -386,7 +386,7 @@ def test_history_beyond_the_limit_is_refused() -> None:
         },
     )
     with pytest.raises(InvalidWorkflow) as refused:
-        compile_workflow(graph)
+        compile_workflow(graph, opt=1)
     assert [p.code for p in refused.value.problems] == ["limit.history"]
 
 

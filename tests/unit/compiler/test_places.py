@@ -116,9 +116,9 @@ def test_auto_takes_inline_where_standard_is_ruled_out() -> None:
         },
     )
     with pytest.raises(InvalidWorkflow) as refused:
-        compile_workflow(graph)
+        compile_workflow(graph, opt=1)
     assert codes(refused)[0][0] == "limit.history"
-    compiled = compile_workflow(graph.model_copy(update={"run_on": "auto"}))
+    compiled = compile_workflow(graph.model_copy(update={"run_on": "auto"}), opt=1)
     assert compiled.plan.run_on == "inline"
 
 

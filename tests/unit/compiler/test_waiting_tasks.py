@@ -14,7 +14,8 @@ from statelint.linter import Linter
 
 from joinery.compiler.build import build_plan
 from joinery.compiler.catchers import tasks_in
-from joinery.compiler.compile import OPT_LEVELS, Compiled, compile_workflow
+from joinery.compiler.compile import Compiled, compile_workflow
+from joinery.compiler.opt import OPT_LEVELS
 from joinery.compiler.places import INLINE, places_of
 from joinery.compiler.predict import history_events_of, states_of_run
 from joinery.compiler.states import CALLBACK, payload_of
@@ -111,14 +112,16 @@ def test_a_child_that_runs_inline_is_priced_as_one_task() -> None:
 
 
 def test_a_child_that_cannot_be_compiled_is_told_at_the_node_that_runs_it() -> None:
-    long = workflow(["start -> x -> l", "l.repeat -> x", "l.done -> end"],
-                    {"x": {"type": "llm", "prompt": "x"}, "l": loop(2, most=100),
-                     "m": loop(2, most=100)}, name="talk",
+    long = workflow(["start -> x -> y, z -> l", "l.repeat -> x", "l.done -> end"],
+                    {**{key: {"type": "llm", "prompt": "x"} for key in "xyz"},
+                     "l": loop(2, most=100), "m": loop(2, most=100)}, name="talk",
                     more=[{"from": "l", "port": "done", "to": "m"},
                           {"from": "m", "port": "repeat", "to": "x"},
                           {"from": "m", "port": "done", "to": "end"}])  # fmt: skip
     with pytest.raises(InvalidWorkflow) as refused:
-        compile_workflow(workflow(["start -> a -> end"], {"a": CALL}), children={"a": known(long)})
+        compile_workflow(
+            workflow(["start -> a -> end"], {"a": CALL}), opt=1, children={"a": known(long)}
+        )
     (problem,) = refused.value.problems
     assert (problem.code, problem.node_id, problem.pointer) == (
         "child.invalid", "a", "/nodes/a/workflow",

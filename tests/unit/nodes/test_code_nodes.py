@@ -137,7 +137,7 @@ def test_code_shares_its_task_with_pure_nodes_only() -> None:
         "c": {"type": "tool", "tool": "join", "arguments": {"words": []}},
     }
     plan = compile_workflow(workflow(["start -> a -> b -> c -> end"], nodes, tools=TOOLS)).plan
-    assert plan.groups == {"a": ("a", "b")}
+    assert plan.groups == {"a": ("a", "b"), "c": ("c", "end")}
     assert Plan.from_dict(plan.to_dict()) == plan
 
 

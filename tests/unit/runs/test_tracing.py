@@ -20,6 +20,7 @@ from kit.models import Says
 from kit.workflows import workflow
 
 from joinery.compiler.compile import compile_workflow
+from joinery.compiler.opt import DEFAULT_OPT
 from joinery.compiler.plan import Plan
 from joinery.llm.registry import ModelSettings, Registry
 from joinery.model_errors import PermanentModelAuth
@@ -42,7 +43,7 @@ def tracer(sink: Collector, **environ: str) -> Tracer:
     return tracer_of({"OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint, **environ}, "test")
 
 
-def plan(**node: Any) -> Plan:
+def plan(opt: int = DEFAULT_OPT, **node: Any) -> Plan:
     nodes = {
         "judge": {"type": "agent", "agent": "judge", "prompt": SECRET, **node},
         "count": {"type": "tool", "tool": "count", "arguments": {"text": "{{ nodes.judge.text }}"}},
@@ -62,7 +63,7 @@ def plan(**node: Any) -> Plan:
         tools=tools,
         outputs={"x": "{{ nodes.count.output }}"},
     )
-    return compile_workflow(made).plan
+    return compile_workflow(made, opt=opt).plan
 
 
 def run(made: Plan, models: Any, traced: Tracer) -> Ended:
@@ -141,7 +142,7 @@ def test_a_failed_run_says_which_error_and_no_more(sink: Collector) -> None:
 
 
 def test_tasks_of_several_processes_join_one_trace(sink: Collector) -> None:
-    made = plan()
+    made = plan(opt=1)
     ended = begin(made, {}, Says(lambda *_: "well"))
     for node in ("judge", "count", "end"):
         # Each Task may be another Lambda, which knows the run's id and nothing else.

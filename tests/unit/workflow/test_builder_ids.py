@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from kit.engines import compiled_run, interpreted
 
-from joinery.compiler.compile import OPT_LEVELS, compile_workflow
+from joinery.compiler.compile import compile_workflow
+from joinery.compiler.opt import OPT_LEVELS
 from joinery.errors import InvalidWorkflow, Problem
 from joinery.workflow import WorkflowBuilder
 from joinery.workflow.validation import load_workflow

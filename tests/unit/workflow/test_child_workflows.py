@@ -222,7 +222,8 @@ def test_its_port_comes_with_the_token() -> None:
 
 def test_it_shares_no_task_and_no_state_with_nodes_of_another_kind() -> None:
     chain = workflow(["start -> t -> a -> u -> end"], {"a": CALL})
-    assert compile_workflow(chain).plan.groups == {}
+    assert compile_workflow(chain, opt=1).plan.groups == {}
+    assert compile_workflow(chain, opt=2).plan.groups == {"u": ("u", "end")}
     other = {"type": "llm", "prompt": "x", "timeout": "24h"}
     same = {"a": CALL, "b": CALL, "c": {**other, "timeout": "5m"}}
     mixed = machine(workflow(["start -> a, c -> end"], same))
@@ -258,7 +259,7 @@ def test_the_price_holds_what_is_below(tmp_path: Path) -> None:
     services = whole.price_by_service.values()
     assert sum(price.expected for price in services) == pytest.approx(whole.price_usd.expected)
     assert whole.history_events.max == alone.history_events.max == 2 + 6 + 5
-    assert whole.children[0].startswith("child workflow talk: 2 to 2 transitions, $0.0")
+    assert whole.children[0].startswith("child workflow talk: 1 to 1 transitions, $0.0")
     assert "not known here" in alone.children[0]
 
 

@@ -70,7 +70,7 @@ class PublishBody(_Body):
         Field(description="The workflow: the text of its YAML or JSON file, or the object itself."),
     ]
     opt: Annotated[
-        Literal[0, 1, 2] | None, Field(description="Optimisation level; 1 when unset.")
+        Literal[0, 1, 2] | None, Field(description="Optimisation level; 2 when unset.")
     ] = None
     packages: Annotated[
         list[BuiltPackageBody],

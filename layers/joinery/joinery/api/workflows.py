@@ -43,7 +43,7 @@ def publish(body: PublishBody, owner: Caller, services: Needs) -> Answer:
     from joinery.catalog.children import CatalogChildren
     from joinery.catalog.publish import publish_workflow
     from joinery.compiler.check import check
-    from joinery.compiler.compile import DEFAULT_OPT
+    from joinery.compiler.opt import DEFAULT_OPT
     from joinery.workflow.source import load
 
     text = body.source if isinstance(body.source, str) else json.dumps(body.source, indent=1)

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from joinery.catalog.ports import CatalogStore, Machines, Version
-from joinery.compiler.compile import DEFAULT_OPT, compile_workflow
+from joinery.compiler.compile import compile_workflow
+from joinery.compiler.opt import DEFAULT_OPT
 from joinery.errors import Conflict
 from joinery.runs.ids import workflow_id_for
 

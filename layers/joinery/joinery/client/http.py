@@ -97,7 +97,7 @@ class Client(Routes):
 
         Args:
             source: The text of the file, or the workflow as an object.
-            opt: Optimisation level; that of the file when unset.
+            opt: Optimisation level; the highest when unset.
             upgrade: Whether to look for newer versions that meet the requirements.
             tell: Is told what takes its time, a line each.
 

@@ -59,7 +59,7 @@ class Routes(ABC):
 
         Args:
             source: The text of the file, or the workflow as an object.
-            opt: Optimisation level; that of the file when unset.
+            opt: Optimisation level; the highest when unset.
             packages: What was built and sent for the requirements of its code;
                 `publish_with_packages` does both.
 

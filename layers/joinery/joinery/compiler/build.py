@@ -11,6 +11,7 @@ import joinery
 from joinery import limits
 from joinery.compiler.asking import aliases_of, model_spec
 from joinery.compiler.iterates import ITEM_READ, iterates_of, with_bodies
+from joinery.compiler.opt import DEFAULT_OPT
 from joinery.compiler.plan import PURE_TYPES, WAITING_TYPES, Plan, PlanLoop, PlanNode
 from joinery.compiler.races import with_races
 from joinery.errors import InvalidWorkflow, Problem
@@ -31,7 +32,10 @@ EXPRESSION_FIELDS = (
 
 
 def build_plan(
-    workflow: m.Workflow, *, opt: int = 1, children: Mapping[str, KnownChild] | None = None
+    workflow: m.Workflow,
+    *,
+    opt: int = DEFAULT_OPT,
+    children: Mapping[str, KnownChild] | None = None,
 ) -> Plan:
     """Makes the plan of a valid workflow.
 

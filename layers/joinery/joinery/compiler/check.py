@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joinery.compiler.compile import DEFAULT_OPT, compile_workflow
+from joinery.compiler.compile import compile_workflow
+from joinery.compiler.opt import DEFAULT_OPT
 from joinery.errors import InvalidWorkflow, Problem
 from joinery.workflow.children import ChildSource, FileChildren, KnownChild
 from joinery.workflow.report import Report

@@ -11,6 +11,7 @@ from joinery.compiler.child_cost import with_children
 from joinery.compiler.cost import Report, analyse_cost
 from joinery.compiler.distributed import with_distributed
 from joinery.compiler.emit import Emitted, emit
+from joinery.compiler.opt import DEFAULT_OPT
 from joinery.compiler.plan import Plan
 from joinery.compiler.states import RUN_NODE_PLACEHOLDER
 from joinery.compiler.width import width_of
@@ -19,9 +20,6 @@ from joinery.errors import InvalidWorkflow
 if TYPE_CHECKING:
     from joinery.workflow.children import KnownChild
     from joinery.workflow.model import Workflow
-
-DEFAULT_OPT = 1
-OPT_LEVELS = (0, 1, 2)
 
 
 @dataclass(frozen=True, slots=True)
