@@ -77,7 +77,7 @@ demo: $(VENV)/.ready ## Run a real debate on the laptop's own cloud
 
 # -- checks --------------------------------------------------------------------
 
-.PHONY: check test test-faults test-long test-deploy bench fmt
+.PHONY: check test test-faults test-browser test-long test-deploy bench fmt
 check: $(VENV)/.ready $(SAM) $(NODE) ## ruff, mypy, tsc, sam validate --lint, statelint, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -89,10 +89,13 @@ check: $(VENV)/.ready $(SAM) $(NODE) ## ruff, mypy, tsc, sam validate --lint, st
 	@$(BIN)/python -m tools.vectors
 
 test: $(VENV)/.ready $(SAM) $(NODE) ## All tests that CI runs
-	@$(BIN)/python -m pytest -q -m "not deploy and not faults" -n $(WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest -q -m "not deploy and not faults and not browser" -n $(WORKERS) --dist loadfile
 
 test-faults: $(VENV)/.ready $(SAM) $(NODE) ## What is promised after each fault, on the local stack, minutes long
 	@$(BIN)/python -m pytest -q -m faults
+
+test-browser: $(VENV)/.ready $(SAM) ## The JavaScript client and EventSource in Chromium, which has to be on the PATH
+	@$(BIN)/python -m pytest -q -m browser
 
 test-long: $(VENV)/.ready ## Random workflows on all engines, thousands of them: GRAPHS=10000 LEVELS=2
 	@JOINERY_EXAMPLES=$(or $(GRAPHS),2000) JOINERY_LEVELS="$(LEVELS)" $(BIN)/python -m pytest -q --timeout 36000 --hypothesis-show-statistics tests/unit/compiler/test_equivalence.py

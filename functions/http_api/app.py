@@ -21,6 +21,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answers a request of the HTTP API (payload format 2.0)."""
     if event.get("warm"):
         return {"warm": True}
+    if event["requestContext"]["http"]["method"] == "OPTIONS":
+        return {"statusCode": 204}  # a preflight: API Gateway adds what the page may do
     try:
         return answer(event, context)
     finally:

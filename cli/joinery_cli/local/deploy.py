@@ -111,6 +111,7 @@ def prepare(
         "ModelBaseUrl": stack.model_base_url,
         "ModelName": stack.model_name,
         "ModelApiKey": model_api_key,
+        "AllowedOrigins": "*",  # a page under development calls it from a server of its own
         "BedrockModels": "arn:aws:bedrock:*",  # the emulator's own, which cost nothing
         **{
             parameter: os.environ[variable]

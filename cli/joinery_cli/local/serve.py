@@ -30,6 +30,7 @@ def main() -> None:
     mend_task_tokens()
     _end_boxes_at_their_first_error()
     _know_repeated_transactions()
+    _answer_preflights()
     mend_map_runs()
     start_few_at_once()
     mend_providers()
@@ -131,6 +132,20 @@ def _know_repeated_transactions() -> None:
         return {name: with_numbers_as_stored(each) for name, each in value.items()}
 
     dynamodb._transact_write_items = lambda data: write(with_numbers_as_stored(data))
+
+
+def _answer_preflights() -> None:
+    """CORS did nothing: CloudFormation keeps `AllowOrigins`, answers look for `allowOrigins`."""
+    from ministack.services import apigateway
+
+    def reads(answer: Callable[..., Any]) -> Callable[..., Any]:
+        def read(config: Mapping[str, Any], origin: str) -> Any:
+            return answer({name[0].lower() + name[1:]: config[name] for name in config}, origin)
+
+        return read
+
+    for name in ("_cors_response_headers", "_cors_preflight_response"):
+        setattr(apigateway, name, reads(getattr(apigateway, name)))
 
 
 if __name__ == "__main__":

@@ -87,6 +87,12 @@ def http() -> Iterator[Any]:
     asyncio.set_event_loop(None)
 
 
+def test_a_preflight_is_answered_without_a_look_at_who_asks(world: World, http: Any) -> None:
+    event = sample("http_api-unauthorised")
+    event["requestContext"]["http"]["method"] = "OPTIONS"
+    assert http(event, Context()) == {"statusCode": 204}
+
+
 def test_http(world: World, http: Any) -> None:
     def call(name: str) -> tuple[int, Any]:
         answer = http(sample(name), Context())
