@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import string
 import tempfile
 import threading
 import time
@@ -24,6 +25,29 @@ from joinery_cli import local
 ENDINGS = {"run.completed", "run.failed", "run.cancelled", "run.timed_out"}
 
 
+_DIGITS = string.digits + string.ascii_letters + "-_"
+_WINDOW_MS = len(_DIGITS) ** 3
+
+
+def _stamp(at: float) -> str:
+    """Returns milliseconds in three characters: with its blank as long as a usual token, four."""
+    left, digits = round(at * 1000) % _WINDOW_MS, ""
+    for _ in range(3):
+        left, digit = divmod(left, len(_DIGITS))
+        digits = _DIGITS[digit] + digits
+    return digits
+
+
+def _since(stamp: str, at: float) -> float:
+    """Returns how long before `at` a stamp was made, in seconds, up to four minutes."""
+    then = 0
+    for digit in stamp:
+        then = then * len(_DIGITS) + _DIGITS.index(digit)
+    # What was rounded up is no four minutes old.
+    past = (round(at * 1000) - then + 1) % _WINDOW_MS
+    return (past - 1) / 1000
+
+
 class _Handler(BaseHTTPRequestHandler):
     """Answers the prompt `<tokens> <tokens a second>` as an OpenAI-compatible stream."""
 
@@ -38,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
         begun = time.monotonic()
         for number in range(count):
             time.sleep(max(0.0, begun + number / rate - time.monotonic()))
-            self._send({"choices": [{"index": 0, "delta": {"content": f"{time.time():.3f} "}}]})
+            self._send({"choices": [{"index": 0, "delta": {"content": f"{_stamp(time.time())} "}}]})
         self._send({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         self._send({"choices": [], "usage": {"prompt_tokens": 2, "completion_tokens": count}})
         self.wfile.write(b"data: [DONE]\n\n")
@@ -150,7 +174,7 @@ class Viewer:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._texts: dict[tuple[str, str, int], str] = {}
-        self._begun: dict[tuple[str, str, int], float] = {}
+        self._begun: dict[tuple[str, str, int], str] = {}
         self.ages: list[Age] = []
 
     def watch(self, run_id: str) -> None:
@@ -175,6 +199,6 @@ class Viewer:
         self._texts[place] = held + fresh
         # A delta may end within a stamp: that one counts when it is whole.
         known = held.count(" ")
-        for stamp in map(float, (held + fresh).split(" ")[known:-1]):
-            begun = self._begun.setdefault(place, stamp)
-            self.ages.append(Age(stamp - begun, now - stamp))
+        for stamp in (held + fresh).split(" ")[known:-1]:
+            begun, age = self._begun.setdefault(place, stamp), _since(stamp, now)
+            self.ages.append(Age(_since(begun, now) - age, age))

@@ -7,7 +7,6 @@ the number of tokens and the same prices.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
 
 from bench import shapes
 from bench.followers import real_viewers
@@ -15,7 +14,6 @@ from bench.stamps import Age, run_watched, stamping_stack
 from bench.viewers import crowds, made_up_viewers
 from joinery import limits
 from joinery.compiler.opt import DEFAULT_OPT
-from joinery.runs.cost import READ_UNITS, WRITE_UNITS
 from joinery_cli import local
 
 TOKENS = 1_000
@@ -43,7 +41,8 @@ def _per_thousand(stack: local.LocalStack) -> None:
     whole = run_watched(stack, shapes.chain(1, TOKENS, RATE))
     before = short.cost["aws_calls"]
     calls = {name: count - before.get(name, 0) for name, count in whole.cost["aws_calls"].items()}
-    reads, writes = _units(calls, READ_UNITS), _units(calls, WRITE_UNITS)
+    taken, base = whole.cost["dynamodb_units"], short.cost["dynamodb_units"]
+    reads, writes = (taken[kind] - base[kind] for kind in ("read", "write"))
     price = _price(reads, writes, calls[POST])
     plain = _price(0, TOKENS, TOKENS)
     print(f"{TOKENS:,} tokens at {RATE} a second, one viewer")
@@ -72,10 +71,6 @@ def _delay(ages: list[Age]) -> None:
     print()
 
 
-def _units(calls: Mapping[str, int], units: Mapping[str, float]) -> float:
-    return sum(each * calls.get(name, 0) for name, each in units.items())
-
-
 def _price(reads: float, writes: float, posts: int) -> float:
     return (
         reads * limits.DYNAMODB_USD_PER_READ_UNIT
@@ -88,6 +83,7 @@ def _price(reads: float, writes: float, posts: int) -> float:
 
 SHAPES: dict[str, tuple[str, int]] = {
     "10 in a row": (shapes.chain(10, RUN_TOKENS, RATE), DEFAULT_OPT),
+    "10 in a row, 100/s": (shapes.chain(10, RUN_TOKENS, 2 * RATE), DEFAULT_OPT),
     "10 in a row, level 1": (shapes.chain(10, RUN_TOKENS, RATE), 1),
     "10 in a row, auto": (shapes.chain(10, RUN_TOKENS, RATE, run_on="auto"), DEFAULT_OPT),
     "5 and 5 templates": (shapes.chain(5, RUN_TOKENS, RATE, templates=5), DEFAULT_OPT),
@@ -114,7 +110,7 @@ def _whole_runs(stack: local.LocalStack) -> None:
         calls = ran.cost["aws_calls"]
         shares = {n: value * 1e6 for n, value in ran.cost["price_by_service"].items()}
         print(
-            f"{name:20}{ran.seconds:8.1f}{_units(calls, WRITE_UNITS):8.0f}{calls[POST]:7}"
+            f"{name:20}{ran.seconds:8.1f}{ran.cost['dynamodb_units']['write']:8.0f}{calls[POST]:7}"
             f"{shares['states']:9.0f}{shares['lambda']:8.0f}{shares['dynamodb']:10.0f}"
             f"{shares['apigateway']:9.0f}{ran.cost['price_usd'] * 1e6:7.0f}"
             f"{ran.cost['price_usd'] / AIM_USD:12.2f}"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joinery import bootstrap, jsonlog
 from joinery.errors import JoineryError, NodeError, PermanentInternal, TransientStore
 from joinery.runs.cost import INVOCATION
 from joinery.runs.task import run_task
+
+if TYPE_CHECKING:
+    from joinery.aws.clients import CallCounter
 
 jsonlog.configure()
 bootstrap.preload()
@@ -55,7 +58,7 @@ def _counted(event: dict[str, Any], deadline: float) -> dict[str, Any]:
     finally:
         took = time.monotonic() - begun
         _drain(NODE_DRAIN_S + NODE_DRAIN_SHARE * took)
-        _print_calls(event, counter.snapshot(), time.monotonic() - begun)
+        _print_calls(event, counter, time.monotonic() - begun)
 
 
 def _run(event: dict[str, Any], deadline: float) -> dict[str, Any]:
@@ -90,9 +93,14 @@ def _drain(timeout_s: float) -> None:
         log.exception("messages were not sent")
 
 
-def _print_calls(event: dict[str, Any], calls: dict[str, int], seconds: float) -> None:
-    from joinery.aws.logs import TOOK, calls_line
+def _print_calls(event: dict[str, Any], counter: CallCounter, seconds: float) -> None:
+    from joinery.aws.logs import TOOK, UNITS, calls_line
 
-    facts = {"node": event.get("node"), "path": event.get("path"), TOOK: round(seconds * 1000)}
-    line = calls_line(str(event.get("run_id")), calls, **facts)
+    facts = {
+        "node": event.get("node"),
+        "path": event.get("path"),
+        TOOK: round(seconds * 1000),
+        UNITS: counter.units(),
+    }
+    line = calls_line(str(event.get("run_id")), counter.snapshot(), **facts)
     sys.stdout.write(line + "\n")

@@ -97,7 +97,9 @@ def test_transitions_are_those_that_were_predicted(api: Api, debate: str, stack:
     # enter, then twice: fork, pro, con, verdict with again, choice; and end.
     assert cost["transitions"] == cost["transitions_predicted"] == 1 + 2 * 5 + 1
     assert cost["model_calls"] == 6
-    assert cost["aws_calls"]["dynamodb.TransactWriteItems"] > 0
+    assert (transactions := cost["aws_calls"]["dynamodb.TransactWriteItems"]) > 0
+    # Each has two items or more, which cost twice what they cost alone.
+    assert cost["dynamodb_units"]["write"] >= 4 * transactions
     assert cost["price_usd"] > 12 * 25e-6
 
 

@@ -188,7 +188,7 @@ class Installation:
         self.kept = Packages()
         self.plans: dict[str, Plan] = {}
         self.woken = Woken()
-        self.calls: dict[str, int] = {}
+        self.calls: dict[str, float] = {}
         self.now: float | None = None
 
     def clock(self) -> float:
@@ -228,7 +228,7 @@ class Installation:
         workflow_id, _, version = ref.rpartition("/")
         return Plan.from_dict(self.workflows.version(workflow_id, int(version)).plan)
 
-    def calls_of_run(self, run_id: str, since: float) -> Mapping[str, int]:
+    def calls_of_run(self, run_id: str, since: float) -> Mapping[str, float]:
         return self.calls
 
     def run_node_arn(self) -> str:

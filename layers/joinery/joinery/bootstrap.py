@@ -315,7 +315,7 @@ def archive() -> DynamoRunStore:
     return store()
 
 
-def calls_of_run(run_id: str, since: float) -> Mapping[str, int]:
+def calls_of_run(run_id: str, since: float) -> Mapping[str, float]:
     """Returns the AWS calls of a run's node invocations, from what they logged."""
     from joinery.aws.logs import CallLogs
 

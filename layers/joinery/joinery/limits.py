@@ -5,6 +5,7 @@ Prices are us-east-1, on demand, without free tiers, in US dollars.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 # -- our own -------------------------------------------------------------------------
@@ -266,6 +267,20 @@ ASSUMED_PLAIN_NODE_S: Final = 0.05
 ASSUMED_CODE_S: Final = 0.2
 """Time of a call of user code: a fresh process and a little work."""
 ASSUMED_RESULT_BYTES: Final = 2_048
+ASSUMED_READ_UNITS: Final[Mapping[str, float]] = {
+    "dynamodb.GetItem": 1.0,  # the run or its control item: below 4 KB, strongly consistent
+    "dynamodb.BatchGetItem": 3.0,  # control, the node and its parents: a unit each
+    "dynamodb.Query": 2.0,  # a few records or events, up to 8 KB
+}
+
+ASSUMED_WRITE_UNITS: Final[Mapping[str, float]] = {
+    "dynamodb.PutItem": 1.0,  # an event or a second of text
+    "dynamodb.UpdateItem": 1.0,  # a counter, a claim
+    "dynamodb.DeleteItem": 1.0,
+    "dynamodb.BatchWriteItem": 2.0,
+    "dynamodb.TransactWriteItems": 8.0,  # result of 2 KB, event, control: twice the units
+}
+"""What a call takes that tells no units: one that was refused takes some all the same."""
 ASSUMED_VIEWERS: Final = 1
 RUN_POSTS_PER_SECOND: Final = 50
 """Most posts a second of one run: all sockets and APIs of an account share 10,000 requests."""

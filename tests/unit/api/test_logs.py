@@ -206,6 +206,14 @@ def test_cost_adds_up(server: Api, run_id: str) -> None:
     assert prices["apigateway"] == pytest.approx(40e-6)
     assert prices["s3"] == pytest.approx(10e-6)
     assert cost["price_usd"] == pytest.approx(sum(prices.values()), abs=1e-7)
+    # These lines told no units; others do.
+    assert cost["dynamodb_units"] == {"read": 8.0, "write": 10.0}
+    installation.calls |= {"dynamodb.ReadUnits": 20.5, "dynamodb.WriteUnits": 31.0}
+    told = server.get(f"/runs/{run_id}/cost").body
+    assert told["aws_calls"] == cost["aws_calls"]
+    assert told["dynamodb_units"] == {"read": 20.5, "write": 31.0}
+    paid = told["price_by_service"]["dynamodb"]
+    assert paid == pytest.approx(20.5 * 0.125e-6 + 31 * 0.625e-6, abs=1e-8)
 
 
 def test_the_time_that_invocations_logged_is_what_is_paid(server: Api, run_id: str) -> None:

@@ -18,6 +18,7 @@ from joinery.errors import Unavailable
 if TYPE_CHECKING:
     from contract.backends import Backend
 
+UNITS = {"read": 0.5, "write": 3.0}
 KEYS = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
 
 
@@ -105,6 +106,49 @@ def test_timeouts_are_tight() -> None:
 # -- what a run called ------------------------------------------------------------------------
 
 
+def test_units_are_those_that_dynamodb_tells() -> None:
+    from botocore.awsrequest import AWSResponse
+
+    clients = Clients(region="us-east-1", **KEYS)
+    one, asked = {"TableName": "t", "CapacityUnits": 2.0}, []
+    refused = {"__type": "ConditionalCheckFailedException", "message": "no"}
+    answers: dict[str, tuple[int, Any]] = {
+        "GetItem": (200, {"ConsumedCapacity": {**one, "CapacityUnits": 0.5}}),
+        "BatchGetItem": (200, {"Responses": {}, "ConsumedCapacity": [one, one]}),
+        "TransactWriteItems": (200, {"ConsumedCapacity": [{**one, "CapacityUnits": 12.0}]}),
+        "UpdateItem": (400, refused),
+        "ListTables": (200, {}),
+    }
+
+    class Body:
+        def __init__(self, data: Any) -> None:
+            self.data = json.dumps(data).encode()
+
+        def stream(self, **_: Any) -> list[bytes]:
+            return [self.data]
+
+    def answer(request: Any, event_name: str, **_: Any) -> AWSResponse:
+        status, data = answers[event_name.rsplit(".", 1)[1]]
+        asked.append(json.loads(request.body).get("ReturnConsumedCapacity"))
+        body: Any = Body(data)
+        return AWSResponse(request.url, status, {}, body)
+
+    table = clients.dynamodb
+    table.meta.events.register_first("before-send", answer)
+    place = {"TableName": "t", "Key": {"pk": {"S": "a"}}}
+    table.get_item(**place)
+    table.batch_get_item(RequestItems={"t": {"Keys": [place["Key"]]}})
+    table.transact_write_items(TransactItems=[{"Delete": place}])
+    with pytest.raises(table.exceptions.ConditionalCheckFailedException):
+        table.update_item(**place)
+    table.list_tables()
+    # What was refused tells none: it counts as what such a call usually takes.
+    assert clients.counter.units() == {"read": 4.5, "write": 13.0}
+    assert asked == ["TOTAL"] * 4 + [None]
+    clients.counter.reset()
+    assert clients.counter.units() == {"read": 0.0, "write": 0.0}
+
+
 class FakeLogs:
     """Log groups with messages, two a page."""
 
@@ -139,12 +183,18 @@ def test_the_calls_of_a_run_are_summed_over_pages_and_groups() -> None:
                 calls_line("run_2", {"s3.PutObject": 9}, took_ms=9),
                 '"run_1"',
                 "[1]",
-                *(calls_line("run_1", {}, took_ms=ms) for ms in (40, 2)),
+                *(calls_line("run_1", {}, took_ms=ms, units=UNITS) for ms in (40, 2)),
             ],
         }
     )
     calls = CallLogs(logs, ["a", "b", "never-ran"]).calls_of_run("run_1", since=1.5)
-    assert calls == {"dynamodb.UpdateItem": 6, "s3.PutObject": 1, "lambda.Milliseconds": 42}
+    assert calls == {
+        "dynamodb.UpdateItem": 6,
+        "s3.PutObject": 1,
+        "lambda.Milliseconds": 42,
+        "dynamodb.ReadUnits": 1.0,
+        "dynamodb.WriteUnits": 6.0,
+    }
     assert logs.asked[0]["startTime"] == 1500
     asked_of = [asked["logGroupName"] for asked in logs.asked]
     assert asked_of == ["a", "a", "a", "b", "b", "never-ran"]

@@ -101,6 +101,7 @@ def test_a_run_from_its_first_node_to_its_end(world: World, capsys: Any) -> None
     assert world.drained == 2
     first, second = calls(capsys)
     assert 0 <= first.pop("took_ms") < 10_000
+    assert first.pop("units") == {"read": 0.0, "write": 0.0}
     assert first == {"run_id": run_id, "node": "a", "path": "", "aws_calls": {"lambda.Invoke": 1}}
     assert second["node"] == "end"
 

@@ -337,6 +337,13 @@ class ModelFees(_Exact):
     unpriced: list[str] | None = None
 
 
+class DynamoUnits(_Exact):
+    """Request units of DynamoDB that the run's invocations took."""
+
+    read: float
+    write: float
+
+
 class Cost(_Exact):
     """What a run has cost so far; model fees are not in the price."""
 
@@ -346,6 +353,7 @@ class Cost(_Exact):
     transitions_predicted: int
     transitions_counted: bool
     aws_calls: dict[str, int]
+    dynamodb_units: DynamoUnits
     model_calls: int
     tokens: Tokens
     models: ModelFees

@@ -85,7 +85,7 @@ class Services(Protocol):
         """Returns a plan by `<workflow_id>/<version>`. Raises: NotFound."""
         ...
 
-    def calls_of_run(self, run_id: str, since: float) -> Mapping[str, int]:
+    def calls_of_run(self, run_id: str, since: float) -> Mapping[str, float]:
         """Returns the AWS calls of a run's node invocations, by `service.Operation`.
 
         `since` is in epoch seconds: there is nothing of the run before.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,13 +62,14 @@ _SHOWN: Final = {"stepfunctions": "states"}
 
 
 class CallCounter:
-    """Counts calls as `service.Operation`, every attempt of the SDK by itself.
+    """Counts calls as `service.Operation`, every attempt of the SDK by itself, and units.
 
     Use `reset` when an invocation begins and `snapshot` when it ends.
     """
 
     def __init__(self) -> None:
         self._calls: Counter[str] = Counter()
+        self._units = {"read": 0.0, "write": 0.0}
         self._lock = threading.Lock()
 
     def attach(self, client: Any, service: str) -> None:
@@ -80,21 +81,48 @@ class CallCounter:
             self.add(f"{shown}.{event_name.rsplit('.', 1)[1]}")
 
         client.meta.events.register("before-send", count)
+        if service == "dynamodb":
+            client.meta.events.register("provide-client-params", _ask_for_units)
+            client.meta.events.register("after-call", self._count_units)
 
     def add(self, name: str) -> None:
         """Counts one call."""
         with self._lock:
             self._calls[name] += 1
 
+    def _count_units(self, parsed: Mapping[str, Any], model: Any, **_: Any) -> None:
+        name = f"dynamodb.{model.name}"
+        kind = "read" if name in limits.ASSUMED_READ_UNITS else "write"
+        told = parsed.get("ConsumedCapacity")
+        if told is None:
+            assumed = {**limits.ASSUMED_READ_UNITS, **limits.ASSUMED_WRITE_UNITS}
+            units = assumed.get(name, 0.0)
+        else:
+            tables = told if isinstance(told, list) else [told]
+            units = sum(table["CapacityUnits"] for table in tables)
+        with self._lock:
+            self._units[kind] += units
+
     def reset(self) -> None:
         """Forgets everything."""
         with self._lock:
             self._calls.clear()
+            self._units = {"read": 0.0, "write": 0.0}
 
     def snapshot(self) -> dict[str, int]:
         """Returns calls by name, sorted."""
         with self._lock:
             return dict(sorted(self._calls.items()))
+
+    def units(self) -> dict[str, float]:
+        """Returns the units of DynamoDB that were taken, `{read, write}`, as it tells them."""
+        with self._lock:
+            return dict(self._units)
+
+
+def _ask_for_units(params: dict[str, Any], model: Any, **_: Any) -> None:
+    if "ReturnConsumedCapacity" in model.input_shape.members:
+        params.setdefault("ReturnConsumedCapacity", "TOTAL")
 
 
 class LazyClient:

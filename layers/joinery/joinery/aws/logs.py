@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from joinery.aws.errors import aws_errors, refused_as
 from joinery.errors import PermanentInternal, Unavailable
-from joinery.runs.cost import INVOCATION_MS
+from joinery.runs.cost import INVOCATION_MS, READ_UNITS, WRITE_UNITS
 
 MARK: Final = "aws_calls"
 """Name of the field that holds the calls of one invocation."""
 
 TOOK: Final = "took_ms"
 """Name of the field that holds its time in milliseconds."""
+
+UNITS: Final = "units"
+"""Name of the field that holds the units that DynamoDB took: `{read, write}`."""
 
 
 def calls_line(run_id: str, calls: Mapping[str, int], **facts: Any) -> str:
@@ -40,10 +42,11 @@ class CallLogs:
     def __init__(self, client: Any, groups: Sequence[str]) -> None:
         self._client, self._groups = client, groups
 
-    def calls_of_run(self, run_id: str, since: float) -> dict[str, int]:
+    def calls_of_run(self, run_id: str, since: float) -> dict[str, float]:
         """Returns a run's calls by name, sorted; lines appear seconds after an invocation.
 
-        The time of its invocations stands among them, see `INVOCATION_MS`.
+        The time of its invocations and the units of DynamoDB stand among them, see `INVOCATION_MS`
+        and `WRITE_UNITS`.
 
         Args:
             run_id: The run.
@@ -52,10 +55,11 @@ class CallLogs:
         Raises:
             Unavailable: CloudWatch Logs is throttled or does not answer.
         """
-        total: Counter[str] = Counter()
+        total: dict[str, float] = {}
         for group in self._groups:
             for message in self._messages(group, run_id, since):
-                total.update(_calls(message, run_id))
+                for name, count in _calls(message, run_id).items():
+                    total[name] = total.get(name, 0) + count
         return dict(sorted(total.items()))
 
     def _messages(self, group: str, run_id: str, since: float) -> Iterator[str]:
@@ -80,7 +84,7 @@ class CallLogs:
             more = {"nextToken": page["nextToken"]}
 
 
-def _calls(message: str, run_id: str) -> dict[str, int]:
+def _calls(message: str, run_id: str) -> dict[str, float]:
     """Returns the calls that a log line tells of, none when it is another kind of line."""
     try:
         line = json.loads(message)
@@ -94,5 +98,10 @@ def _calls(message: str, run_id: str) -> dict[str, int]:
     calls = line.get(MARK)
     if not isinstance(calls, dict):
         return {}
-    took = line.get(TOOK)
-    return {**calls, INVOCATION_MS: took} if isinstance(took, int) else calls
+    took, units = line.get(TOOK), line.get(UNITS)
+    counts: dict[str, float] = dict(calls)
+    if isinstance(took, int):
+        counts[INVOCATION_MS] = took
+    if isinstance(units, dict):
+        counts |= {READ_UNITS: units["read"], WRITE_UNITS: units["write"]}
+    return counts

@@ -1,9 +1,8 @@
 """What a run has cost, from what was counted while it ran.
 
-Measured: transitions (the execution's history), AWS calls, invocations and their time
-(what each invocation of a node logs), tokens and model calls. Derived: the price. A
-call does not tell how many units it took, so each kind of DynamoDB call has an average
-here; while no invocation has logged its time, that is the time of the nodes plus a
+Measured: transitions (the execution's history), AWS calls, units of DynamoDB, invocations
+and their time (what each invocation of a node logs), tokens and model calls. Derived: the
+price. While no invocation has logged its time, that is the time of the nodes plus a
 constant. Model fees are not in it, nor what the two APIs themselves did.
 """
 
@@ -22,25 +21,15 @@ INVOCATION: Final = "lambda.Invoke"
 INVOCATION_MS: Final = "lambda.Milliseconds"
 """Under this name the time of the invocations is handed over beside the calls."""
 
+READ_UNITS: Final = "dynamodb.ReadUnits"
+WRITE_UNITS: Final = "dynamodb.WriteUnits"
+"""Under these names the units that DynamoDB took are handed over beside the calls."""
+
 RUN_CODE: Final = "run_code.Invoke"
 """Under this name calls of the function that runs users' code stand among the calls."""
 
 INVOCATION_OVERHEAD_S: Final = 0.05
 """Time of an invocation before its first node starts and after its last has ended."""
-
-READ_UNITS: Final[Mapping[str, float]] = {
-    "dynamodb.GetItem": 1.0,  # the run or its control item: below 4 KB, strongly consistent
-    "dynamodb.BatchGetItem": 3.0,  # control, the node and its parents: a unit each
-    "dynamodb.Query": 2.0,  # a few records or events, up to 8 KB
-}
-
-WRITE_UNITS: Final[Mapping[str, float]] = {
-    "dynamodb.PutItem": 1.0,  # an event or a second of text
-    "dynamodb.UpdateItem": 1.0,  # a counter, a claim
-    "dynamodb.DeleteItem": 1.0,
-    "dynamodb.BatchWriteItem": 2.0,
-    "dynamodb.TransactWriteItems": 8.0,  # result of 2 KB, event, control: twice the units
-}
 
 REQUEST_PRICES: Final[Mapping[str, float]] = {
     "apigatewaymanagementapi.PostToConnection": limits.WEBSOCKET_USD_PER_MESSAGE,
@@ -48,6 +37,7 @@ REQUEST_PRICES: Final[Mapping[str, float]] = {
     "s3.GetObject": limits.S3_USD_PER_GET,
 }
 
+_NO_CALLS: Final = frozenset({INVOCATION_MS, READ_UNITS, WRITE_UNITS})
 _DIGITS: Final = 8
 
 
@@ -55,7 +45,7 @@ def run_cost(
     run: RunRecord,
     records: Sequence[NodeRecord],
     transitions: int,
-    calls: Mapping[str, int],
+    calls: Mapping[str, float],
     *,
     predicted: int,
     exact: bool = True,
@@ -67,21 +57,23 @@ def run_cost(
         run: The run.
         records: All its node records.
         transitions: State transitions of its execution so far.
-        calls: AWS calls of its invocations by `service.Operation`, and their time.
+        calls: AWS calls of its invocations by `service.Operation`, with their time and units.
         predicted: Transitions of its machine for the way that its nodes took.
         exact: Whether the transitions were counted, and not foretold.
         estimate: What it was expected to use, as it was pinned.
 
     Returns:
         `{run_id, status, transitions, transitions_predicted, transitions_counted, aws_calls,
-        tokens, models, model_calls, price_usd, price_by_service}`, prices in US dollars; those
-        of models stand in `models` alone.
+        dynamodb_units, tokens, models, model_calls, price_usd, price_by_service}`, prices in US
+        dollars; those of models stand in `models` alone.
     """
+    reads, writes = units_of(calls)
     usage = total_usage(records)
     prices = {
         "states": transitions * limits.SFN_USD_PER_TRANSITION,
         "lambda": _lambda(records, calls),
-        "dynamodb": _dynamodb(calls),
+        "dynamodb": reads * limits.DYNAMODB_USD_PER_READ_UNIT
+        + writes * limits.DYNAMODB_USD_PER_WRITE_UNIT,
         "apigateway": _requests(calls, "apigatewaymanagementapi."),
         "s3": _requests(calls, "s3."),
     }
@@ -91,7 +83,8 @@ def run_cost(
         "transitions": transitions,
         "transitions_predicted": predicted,
         "transitions_counted": exact,
-        "aws_calls": {name: count for name, count in calls.items() if name != INVOCATION_MS},
+        "aws_calls": {name: int(n) for name, n in calls.items() if name not in _NO_CALLS},
+        "dynamodb_units": {"read": reads, "write": writes},
         "model_calls": usage["model_calls"],
         "tokens": {
             "input_tokens": usage["input_tokens"],
@@ -108,7 +101,17 @@ def run_cost(
     }
 
 
-def _lambda(records: Sequence[NodeRecord], calls: Mapping[str, int]) -> float:
+def units_of(calls: Mapping[str, float]) -> tuple[float, float]:
+    """Returns the read and the write units of DynamoDB that calls took."""
+    if WRITE_UNITS in calls:
+        return calls.get(READ_UNITS, 0.0), calls[WRITE_UNITS]
+    reads = sum(units * calls.get(name, 0) for name, units in limits.ASSUMED_READ_UNITS.items())
+    return reads, sum(
+        units * calls.get(name, 0) for name, units in limits.ASSUMED_WRITE_UNITS.items()
+    )
+
+
+def _lambda(records: Sequence[NodeRecord], calls: Mapping[str, float]) -> float:
     # A run whose log lines have not appeared yet made at least these.
     begun = sum(record.attempt for record in records)
     invocations = calls.get(INVOCATION, begun)
@@ -138,13 +141,7 @@ def _node_seconds(records: Sequence[NodeRecord]) -> float:
     )
 
 
-def _dynamodb(calls: Mapping[str, int]) -> float:
-    reads = sum(units * calls.get(name, 0) for name, units in READ_UNITS.items())
-    writes = sum(units * calls.get(name, 0) for name, units in WRITE_UNITS.items())
-    return reads * limits.DYNAMODB_USD_PER_READ_UNIT + writes * limits.DYNAMODB_USD_PER_WRITE_UNIT
-
-
-def _requests(calls: Mapping[str, int], service: str) -> float:
+def _requests(calls: Mapping[str, float], service: str) -> float:
     return sum(
         price * calls.get(name, 0)
         for name, price in REQUEST_PRICES.items()
