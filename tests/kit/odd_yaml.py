@@ -88,27 +88,33 @@ class OddYaml:
         """What stands behind a key or dash, with the end of its line."""
         if not isinstance(value, dict | list) or not value:
             return self.leaf(value, indent)
+        content = json.dumps(value)
+        if content in self.anchors and self.one_in(2):
+            return f" *{self.anchors[content]}{self.end()}"
+        anchor = self.anchor(content)
         style = self.random.choice(["block", "block", "flow", "spread"])
-        if style == "block":
-            least = 0 if in_mapping and isinstance(value, list) else 1
-            step = self.random.randint(least, 4)
-            if not in_mapping and isinstance(value, dict) and self.one_in(2):
-                return " " * (step or 1) + self.block(value, indent + 1 + (step or 1)).lstrip(" ")
-            inside = self.above(indent + step)
-            return self.end() + inside + self.block(value, indent + step)
-        return f" {self.flow(value, style == 'spread', indent + 1)}{self.end()}"
+        if style != "block":
+            return f"{anchor} {self.flow(value, style == 'spread', indent + 1)}{self.end()}"
+        least = 0 if in_mapping and isinstance(value, list) else 1
+        step = self.random.randint(least, 4)
+        if not in_mapping and isinstance(value, dict) and not anchor and self.one_in(2):
+            return " " * (step or 1) + self.block(value, indent + 1 + (step or 1)).lstrip(" ")
+        return anchor + self.end() + self.above(indent + step) + self.block(value, indent + step)
+
+    def anchor(self, content: str) -> str:
+        """Sometimes an anchor for what is written next; a key may move, and its alias with it."""
+        if content in self.anchors or not self.one_in(12):
+            return ""
+        self.anchors[content] = f"a{len(self.anchors)}"
+        return f" &{self.anchors[content]}"
 
     def leaf(self, value: Any, indent: int) -> str:
         self.after_block = False
         if isinstance(value, str):
-            name = self.anchors.get(value)
-            if name and self.one_in(2):
-                return f" *{name}{self.end()}"
-            anchor = ""
-            if self.one_in(12) and value not in self.anchors:
-                # Below what is written so far; a key may move, and its alias with it.
-                anchor = f" &a{len(self.anchors)}"
-                self.anchors[value] = anchor[2:]
+            content = json.dumps(value)
+            if content in self.anchors and self.one_in(2):
+                return f" *{self.anchors[content]}{self.end()}"
+            anchor = self.anchor(content)
             blocks = self.blocks(value, indent) if self.one_in(2) else []
             if blocks:
                 header, lines = self.random.choice(blocks)

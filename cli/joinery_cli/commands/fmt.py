@@ -7,6 +7,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -104,7 +105,7 @@ def _read(name: str) -> bytes:
 
 
 def _replace(file: _File) -> None:
-    """Puts a file in place of the old one, all at once, with its mode; links stay links.
+    """Puts a file in place of the old one, all at once, with its owner and mode; links stay links.
 
     Raises:
         InvalidRequest: The file may not be written; the old one is still there.
@@ -119,7 +120,10 @@ def _replace(file: _File) -> None:
                 stream.write(file.after)
                 stream.flush()
                 os.fsync(stream.fileno())
-            Path(made).chmod(stat.S_IMODE(target.stat().st_mode))
+            known = target.stat()
+            with suppress(OSError):  # only root may give files away
+                os.chown(made, known.st_uid, known.st_gid)
+            Path(made).chmod(stat.S_IMODE(known.st_mode))
             Path(made).replace(target)
         except BaseException:
             Path(made).unlink(missing_ok=True)
@@ -143,6 +147,5 @@ def _show_diff(file: _File) -> None:
 
 def _lines(text: bytes) -> list[str]:
     # Not str.splitlines, which also parts lines where YAML does not.
-    return [f"{line}\n" for line in text.decode().split("\n")[:-1]] + [
-        line for line in text.decode().split("\n")[-1:] if line
-    ]
+    *ended, rest = text.decode().split("\n")
+    return [f"{line}\n" for line in ended] + ([rest] if rest else [])

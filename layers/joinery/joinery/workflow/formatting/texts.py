@@ -115,7 +115,7 @@ def block(scalar: Scalar, width: int) -> list[str] | None:
     if scalar.style == "|":
         return _checked(_literal(value), scalar)
     if scalar.style == ">":
-        found = _checked(_kept(scalar), scalar)
+        found = _checked(_kept(scalar), scalar) or _checked(_folded(value, width), scalar)
         return found or (_checked(_literal(value), scalar) if several else None)
     if not scalar.style and not isinstance(_read(value), str):
         return None
