@@ -110,20 +110,6 @@ def ended_in_silence(lab: Lab, *cases: Sequence[Fault]) -> Iterator[Endings]:
         events.enable_rule(Name=rule)
 
 
-def anywhere(lab: Lab, run_id: str, function: str, node: str = "") -> list[tuple[Fault, ...]]:
-    """Returns a death before and after each call that a function makes in a run."""
-    rows = [row for row in lab.faulty.trace(run_id) if row["function"] == function]
-    calls = [(row["point"], row["nth"]) for row in rows if row["node"] == node]
-    # What else is posted then is what nodes before it had left to be posted.
-    calls = [(p, nth) for p, nth in calls if not p.startswith("post ") or "post run." in p]
-    assert len(calls) >= 5, calls
-    return [
-        (Fault(when, point, node, nth, function=function),)
-        for point, nth in dict.fromkeys(calls)
-        for when in ("before", "after")
-    ]
-
-
 def test_an_end_that_nobody_is_told_of_is_found_once(lab: Lab) -> None:
     dies = Fault("after", "close", function="sweeper")
     with ended_in_silence(lab, (), (dies,)) as endings:
@@ -154,7 +140,7 @@ def test_the_sweeper_dies_at_any_call(lab: Lab) -> None:
     with ended_in_silence(lab, ()) as uncut:
         assert uncut.tick() is not None
     uncut.judge()
-    every = anywhere(lab, uncut.run_ids[0], "sweeper")
+    every = lab.faulty.anywhere(uncut.run_ids[0], "sweeper")
     for first in range(0, len(every), RUNS):
         cases = every[first : first + RUNS]
         with ended_in_silence(lab, *cases) as endings:
@@ -173,7 +159,7 @@ def test_the_lifecycle_dies_at_any_call(lab: Lab) -> None:
     with ended_in_silence(lab, ()) as uncut:
         assert uncut.tell(uncut.run_ids[0]) == {"outcome": "closed"}
     uncut.judge()
-    cases = anywhere(lab, uncut.run_ids[0], "lifecycle")
+    cases = lab.faulty.anywhere(uncut.run_ids[0], "lifecycle")
     with ended_in_silence(lab, *cases) as endings:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             assert list(pool.map(endings.tell, endings.run_ids)) == [None] * len(cases)
@@ -188,4 +174,4 @@ def test_the_lifecycle_dies_at_any_call(lab: Lab) -> None:
 def test_the_last_task_dies_at_any_call(lab: Lab) -> None:
     given = two(words=3)
     [uncut] = lab.trials(TWO, [()], given)
-    lab.trials(TWO, anywhere(lab, uncut.run_id, "run-node", "end"), given)
+    lab.trials(TWO, lab.faulty.anywhere(uncut.run_id, "run-node", "end"), given)

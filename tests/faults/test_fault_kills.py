@@ -10,10 +10,6 @@ from kit.lab import TWO, Lab, two
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
 
-each_level = pytest.mark.parametrize("opt", [1, 2])
-"""At level 2 the last node and the end of the run share an invocation, at level 1 nothing does."""
-
-
 def at(node: str, when: str, point: str, nth: int = 1) -> tuple[Fault, ...]:
     return (Fault(when, point, node, nth),)
 
@@ -63,14 +59,13 @@ TWICE = [
 ]
 
 
-def judged(lab: Lab, cases: list[tuple[Fault, ...]], opt: int) -> dict[tuple[Fault, ...], Ended]:
-    ended = lab.trials(TWO, cases, two(), opt)
+def judged(lab: Lab, cases: list[tuple[Fault, ...]]) -> dict[tuple[Fault, ...], Ended]:
+    ended = lab.trials(TWO, cases, two())
     assert len({frozenset(story(run.said).items()) for run in ended}) == 1, "one story"
     return dict(zip(cases, ended, strict=True))
 
 
-@each_level
-def test_a_worker_dies_where_it_hurts(lab: Lab, opt: int) -> None:
+def test_a_worker_dies_where_it_hurts(lab: Lab) -> None:
     # Several in a run, each in another node: so that few runs have to wait for a lease.
     runs = judged(
         lab,
@@ -79,19 +74,16 @@ def test_a_worker_dies_where_it_hurts(lab: Lab, opt: int) -> None:
             (*AFTER_THE_CLAIM, *NUMBERS_OF_AN_END, *BEFORE_THE_LAST_CLAIM, *END_NOT_POSTED),
             (*IN_MID_STREAM, *NUMBER_WITHOUT_EVENT, *LAST_NOT_POSTED),
         ],
-        opt,
     )
     # What nobody wrote is void: one number of a start, two of an end with its usage.
     assert [len(run.voids) for run in runs.values()] == [0, 2, 1]
 
 
 @pytest.mark.timeout(400)
-@each_level
-def test_a_worker_dies_anywhere(lab: Lab, opt: int) -> None:
-    judged(lab, KILLS, opt)
+def test_a_worker_dies_anywhere(lab: Lab) -> None:
+    judged(lab, KILLS)
 
 
 @pytest.mark.timeout(200)
-@each_level
-def test_the_answer_of_any_call_is_lost(lab: Lab, opt: int) -> None:
-    judged(lab, TWICE, opt)
+def test_the_answer_of_any_call_is_lost(lab: Lab) -> None:
+    judged(lab, TWICE)

@@ -95,6 +95,19 @@ class Faulty:
         rows = [dict(zip(names, json.loads(line), strict=True)) for line in lines]
         return [row for row in rows if node in (None, row["node"])]
 
+    def anywhere(self, run_id: str, function: str, node: str = "") -> list[tuple[Fault, ...]]:
+        """Returns a death before and after each call that a function made in a run."""
+        rows = [row for row in self.trace(run_id, node) if row["function"] == function]
+        calls = [(row["point"], row["nth"]) for row in rows]
+        # What else is posted is as time would have it.
+        calls = [(p, nth) for p, nth in calls if not p.startswith("post ") or "post run." in p]
+        assert len(calls) >= 5, calls
+        return [
+            (Fault(when, point, node, nth, function=function),)
+            for point, nth in dict.fromkeys(calls)
+            for when in ("before", "after")
+        ]
+
 
 @contextmanager
 def faulty_functions(stack: LocalStack, folder: Path) -> Iterator[Faulty]:

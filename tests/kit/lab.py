@@ -20,7 +20,6 @@ import httpx
 from joinery.aws.dynamo_catalog import DynamoCatalogStore
 from joinery.catalog.launch import prepare, read_order
 from joinery.client import AsyncClient, Timing
-from joinery.compiler.opt import DEFAULT_OPT
 from joinery.runs.deps import Deps
 from joinery.runs.ids import run_id_for_key
 from kit.faulty import Fault, Faulty
@@ -119,7 +118,8 @@ class Lab:
         self.person = Person(stack, f"lab-{uuid.uuid4().hex[:8]}")
         self.store, self.documents = store_of(stack), documents_of(stack)
 
-    def publish(self, source: str, opt: int = DEFAULT_OPT) -> str:
+    def publish(self, source: str, opt: int = 1) -> str:
+        """Publishes at level 1, where each node is invoked alone: faults are named by it."""
         answer = self.person.call("POST", "/workflows", {"source": source, "opt": opt})
         assert answer.status_code in (200, 201), answer.text
         return str(answer.json()["workflow_id"])
@@ -238,7 +238,7 @@ class Lab:
         source: str,
         cases: Iterable[Sequence[Fault]],
         given: Given,
-        opt: int = DEFAULT_OPT,
+        opt: int = 1,
     ) -> list[Ended]:
         """Judges runs with faults, some at a time; fails with all that went wrong."""
         workflow_id = self.publish(source, opt)
@@ -268,6 +268,18 @@ nodes:
   con: {type: llm, prompt: Attack it}
   last: {type: llm, prompt: "{{ nodes.pro.text }} {{ nodes.con.text }}"}
 edges: [start -> pro -> last, start -> con -> last, last -> end]
+outputs: {verdict: "{{ nodes.last.text }}", both: "{{ nodes.pro.text }}|{{ nodes.con.text }}"}
+"""
+
+ROW = """\
+version: 1
+name: one-behind-the-other
+defaults: {retry: {attempts: 3, backoff: 1s}}
+nodes:
+  pro: {type: llm, prompt: Defend it}
+  con: {type: llm, prompt: "Attack {{ nodes.pro.text }}"}
+  last: {type: llm, prompt: "{{ nodes.pro.text }} {{ nodes.con.text }}"}
+edges: [start -> pro -> con -> last -> end]
 outputs: {verdict: "{{ nodes.last.text }}", both: "{{ nodes.pro.text }}|{{ nodes.con.text }}"}
 """
 
@@ -304,7 +316,7 @@ def truth_of(entries: Sequence[Mapping[str, Any]], outputs: Mapping[str, Any]) -
 
 
 def two(words: int = 12, per_second: float = 16) -> tuple[list[dict[str, Any]], Truth]:
-    """A cassette for `TWO` with what its run must come to."""
+    """A cassette for `TWO` and `ROW` with what a run must come to."""
     entries = cassette({"pro": words, "con": words, "last": words // 2}, per_second)
     texts = {entry["node"]: entry["text"] for entry in entries}
     both = f"{texts['pro']}|{texts['con']}"
@@ -317,4 +329,4 @@ def four(words: int = 30, per_second: float = 20) -> tuple[list[dict[str, Any]],
     return entries, truth_of(entries, {"said": entries[-1]["text"]})
 
 
-__all__ = ["FOUR", "TWO", "Lab", "Scene", "cassette", "four", "spoken", "two"]
+__all__ = ["FOUR", "ROW", "TWO", "Lab", "Scene", "cassette", "four", "spoken", "two"]

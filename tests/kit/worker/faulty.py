@@ -105,9 +105,10 @@ def send(client: Any, operation: str, params: dict[str, Any]) -> Any:
     if taken(folder, "twice", point, nth):
         # The SDK sends a call again whose answer was lost, with the very same parameters.
         really_send(client, operation, params)
-    answer = really_send(client, operation, params)
-    happen(folder, "after", point, nth)
-    return answer
+    try:
+        return really_send(client, operation, params)
+    finally:  # a refusal is an answer too
+        happen(folder, "after", point, nth)
 
 
 def happen(folder: Path, when: str, point: str, nth: int) -> None:
