@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
 
 from joinery.workflow.formatting.edges import shorten
 from joinery.workflow.formatting.order import WORKFLOW, Shape
@@ -84,28 +86,35 @@ def _sorted(units: list[Unit], shape: Shape) -> list[Unit]:
         return shape.rank(unit.key.value if isinstance(unit.key, Scalar) else "")
 
     names = [_names(unit) for unit in units]
-    if not any(made for made, _ in names):
-        return sorted(units, key=rank)
-    left = list(range(len(units)))
+    named = [index for index, (made, used) in enumerate(names) if made or used]
+    needs: defaultdict[int, set[int]] = defaultdict(set)
+    for maker in (index for index in named if names[index][0]):
+        for other in named:
+            if other != maker and _bound(names[maker], names[other]):
+                needs[max(maker, other)].add(min(maker, other))
+    needed_by: defaultdict[int, list[int]] = defaultdict(list)
+    for later, earlier in needs.items():
+        for index in earlier:
+            needed_by[index].append(later)
+    free = [(rank(unit), index) for index, unit in enumerate(units) if index not in needs]
+    heapify(free)
     found: list[Unit] = []
-    while left:
-        free = [
-            index
-            for place, index in enumerate(left)
-            if not any(_bound(names[earlier], names[index]) for earlier in left[:place])
-        ]
-        best = min(free, key=lambda index: rank(units[index]))
-        left.remove(best)
-        found.append(units[best])
+    while free:
+        _, done = heappop(free)
+        found.append(units[done])
+        for later in needed_by[done]:
+            needs[later].remove(done)
+            if not needs[later]:
+                heappush(free, (rank(units[later]), later))
     return found
 
 
 _Names = tuple[set[str], set[str]]
 
 
-def _bound(earlier: _Names, later: _Names) -> bool:
+def _bound(one: _Names, other: _Names) -> bool:
     """Whether two entries must stay in their order: one names what the other uses or names."""
-    return bool(earlier[0] & (later[0] | later[1]) or earlier[1] & later[0])
+    return bool(one[0] & (other[0] | other[1]) or one[1] & other[0])
 
 
 def _names(unit: Unit) -> _Names:

@@ -23,10 +23,19 @@ _HEADER: Final = re.compile(r"[|>][0-9+-]*[ \t]*(#[^\n\x85\u2028\u2029]*)?")
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment; `index` counts characters of the file."""
+    """A comment.
+
+    Attributes:
+        text: It, with its `#`.
+        index: Where it begins, in characters of the file.
+        line: Its line, from 1.
+        column: Its column, from 0.
+        blank: Whether the line above is empty.
+    """
 
     text: str
     index: int
+    line: int
     column: int
     blank: bool
 
@@ -50,14 +59,16 @@ def scan(text: str) -> Scanned:
     from ruamel.yaml import YAML
 
     found = Scanned()
-    position = 0
+    position = counted = 0
+    line = 1
 
     def note(begin: int, end: int) -> None:
+        nonlocal counted, line
         for match in _COMMENT.finditer(text, begin, end):
             start = match.start()
-            found.comments.append(
-                Comment(match[0].rstrip(), start, column_of(text, start), blank_above(text, start))
-            )
+            line, counted = line + text.count("\n", counted, start), start
+            column, blank = column_of(text, start), blank_above(text, start)
+            found.comments.append(Comment(match[0].rstrip(), start, line, column, blank))
 
     for token in YAML(typ="safe", pure=True).scan(text):
         start, end = token.start_mark.index, token.end_mark.index
@@ -89,14 +100,15 @@ def blank_above(text: str, index: int) -> bool:
     return not text[text.rfind("\n", 0, start - 1) + 1 : start - 1].strip()
 
 
-def read(text: str) -> Collection:
-    """Returns the tree of a YAML text that the reader has found to be a mapping."""
+def read(text: str) -> tuple[Collection, list[Comment]]:
+    """Returns the tree and the comments of a YAML text that is known to be a mapping."""
     from ruamel.yaml import YAML
 
-    builder = _Builder(text, scan(text))
+    scanned = scan(text)
+    builder = _Builder(text, scanned)
     for event in YAML(typ="safe", pure=True).parse(text):
         builder.take(event)
-    return builder.finish()
+    return builder.finish(), scanned.comments
 
 
 class _Builder:

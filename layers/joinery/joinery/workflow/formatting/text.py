@@ -11,7 +11,7 @@ from joinery.workflow.formatting.arrange import arrange
 from joinery.workflow.formatting.as_json import format_json
 from joinery.workflow.formatting.edges import short
 from joinery.workflow.formatting.order import ordered
-from joinery.workflow.formatting.read import lines_of, read, scan
+from joinery.workflow.formatting.read import Comment, lines_of, read, scan
 from joinery.workflow.formatting.write import write
 from joinery.workflow.source import Source, json_object, load
 from joinery.workflow.yaml_tree import escape_pointer
@@ -39,38 +39,38 @@ def format_text(text: str | bytes, *, filename: str = "workflow.yaml") -> str:
                 "call it .yaml, or write it as JSON", line=1, column=1,
             )
         ])  # fmt: skip
-    formatted = format_json(source.text) if is_json else _yaml(source.text)
-    problem = _damage(source, formatted, is_json=is_json)
+    if is_json:
+        formatted = format_json(source.text)
+        problem = _changed(source, formatted)
+    else:
+        tree, comments = read(lines_of(source.text))
+        arrange(tree)
+        formatted = write(tree)
+        problem = _changed(source, formatted) or _lost(comments, formatted)
     if problem:
         raise InvalidWorkflow([problem])
     return formatted
 
 
-def _yaml(text: str) -> str:
-    tree = read(lines_of(text))
-    arrange(tree)
-    return write(tree)
-
-
-def _damage(source: Source, formatted: str, *, is_json: bool) -> Problem | None:
-    """Returns what would be lost, if anything."""
+def _changed(source: Source, formatted: str) -> Problem | None:
+    """Returns where a text says something else than its source, if it does."""
     after = load(formatted)
     before = meaning(source.data)
-    same = not after.problems and _spelled(before) == _spelled(meaning(after.data))
-    if not same:
-        pointer = _difference(before, meaning(after.data), "")
-        line, column = source.place(pointer)
-        return _unsafe(f"what stands at '{pointer or '/'}'", line, column, pointer)
-    if is_json:
+    if not after.problems and _spelled(before) == _spelled(meaning(after.data)):
         return None
-    old, new = scan(lines_of(source.text)).comments, scan(formatted).comments
-    lost = Counter(comment.text for comment in old)
-    lost.subtract(comment.text for comment in new)
-    changed = next((text for text, count in lost.items() if count), None)
-    if changed is None:
-        return None
-    index = next((comment.index for comment in old if comment.text == changed), 0)
-    return _unsafe("a comment", source.text.count("\n", 0, index) + 1, 1, "")
+    pointer = _difference(before, meaning(after.data), "")
+    line, column = source.place(pointer)
+    return _unsafe(f"what stands at '{pointer or '/'}'", line, column, pointer)
+
+
+def _lost(comments: list[Comment], formatted: str) -> Problem | None:
+    """Returns the first comment that a text has not, or not as often, if there is one."""
+    left = Counter(comment.text for comment in scan(formatted).comments)
+    for comment in comments:
+        left[comment.text] -= 1
+        if left[comment.text] < 0:
+            return _unsafe("a comment", comment.line, comment.column + 1, "")
+    return _unsafe("a comment", 1, 1, "") if +left else None
 
 
 def _unsafe(what: str, line: int, column: int, pointer: str) -> Problem:
