@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from random import Random
 from typing import Any
@@ -14,10 +15,12 @@ from hypothesis import strategies as st
 from kit.odd_yaml import COMMENTS, TEXTS, OddYaml, escaped
 from kit.random_graphs import workflows
 
+from joinery.compiler.compile import compile_workflow
 from joinery.workflow.formatting import format_text
 from joinery.workflow.formatting.read import lines_of, scan
-from joinery.workflow.model import Edge, parse_edge
+from joinery.workflow.model import Edge, Workflow, parse_edge
 from joinery.workflow.source import load
+from joinery.workflow.yaml_text import dump
 
 EXAMPLES = int(os.environ.get("JOINERY_EXAMPLES", "25"))
 THOROUGH = settings(
@@ -113,6 +116,23 @@ def test_every_text_in_every_place(text: str) -> None:
     below = "     # d\n\n\n# e\n"
     for header, lines in blocks:
         check(f"a:\n     k: {header} # c\n{lines}{below}")
+
+
+def machine(workflow: Workflow) -> str:
+    # Its comment has a hash of the workflow, which tells one form of edges from another.
+    return re.sub("sha256:[0-9a-f]+", "", compile_workflow(workflow).definition_json())
+
+
+@settings(THOROUGH, max_examples=max(5, EXAMPLES // 5))
+@given(workflows(2))
+def test_the_machine_is_the_same(case: tuple[Workflow, dict[str, Any]]) -> None:
+    workflow, _ = case
+    content = workflow.model_dump(by_alias=True, exclude_unset=True)
+    edges = load(format_text(dump(content))).data["edges"]
+    assert all(isinstance(edge, str) or "when" in edge for edge in edges)
+    again = Workflow.model_validate({**content, "edges": edges})
+    assert machine(again) == machine(workflow)
+    assert again.expanded_edges() == workflow.expanded_edges()
 
 
 @THOROUGH
