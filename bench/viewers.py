@@ -156,7 +156,7 @@ class _Run:
     ) -> None:
         nodes = "\n".join(f"  {name}: {{type: llm, prompt: hi}}" for name in names)
         source = f"version: 1\nname: watched\nnodes:\n{nodes}\nedges:\n  - {edge}\n"
-        self.plan = compile_workflow(load_workflow(source)).plan
+        self.plan = compile_workflow(load_workflow(source), opt=1).plan
         self.gateway, self.watching = _Gateway(), _Watching(viewers)
         self.store, self.model = MemoryStore(), _Steady(seconds * TOKENS)
         self.publishers: list[SocketPublisher] = []

@@ -11,7 +11,6 @@ from joinery import bootstrap, jsonlog
 from joinery.errors import JoineryError, NodeError, PermanentInternal, TransientStore
 from joinery.runs.cost import INVOCATION
 from joinery.runs.task import run_task
-from joinery.workflow.graph import END
 
 jsonlog.configure()
 bootstrap.preload()
@@ -55,8 +54,7 @@ def _counted(event: dict[str, Any], deadline: float) -> dict[str, Any]:
         return _run(event, deadline)
     finally:
         took = time.monotonic() - begun
-        ends = event.get("node") == END
-        _drain(END_DRAIN_S if ends else NODE_DRAIN_S + NODE_DRAIN_SHARE * took)
+        _drain(NODE_DRAIN_S + NODE_DRAIN_SHARE * took)
         _print_calls(event, counter.snapshot(), time.monotonic() - begun)
 
 
@@ -87,7 +85,7 @@ def _node_error(error: Exception) -> NodeError:
 def _drain(timeout_s: float) -> None:
     """Sends what is on its way; what fails here must not change how the node ended."""
     try:
-        bootstrap.drain(timeout_s)
+        bootstrap.drain(timeout_s, END_DRAIN_S)
     except Exception:
         log.exception("messages were not sent")
 

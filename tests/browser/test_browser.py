@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from kit.browser import Page, opened
+from kit.cut_streams import CASSETTE, CUTS, SOURCE, TEXTS, text_once
 from kit.people import Person
 from kit.proxy import Bad, proxy_of
 
@@ -16,18 +17,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
 
 SCRIPTS = Path(__file__).parents[1] / "js"
-SOURCE = """\
-version: 1
-name: browsed
-nodes:
-  talk: {type: llm, prompt: hi}
-  back: {type: llm, prompt: hi}
-edges:
-  - start -> talk, back -> end
-"""
-TEXTS = {"talk": "Grüße 🌿 " * 120, "back": "wörter 👩‍👩‍👧 " * 100}
-CASSETTE = [{"node": node, "text": text, "tokens_per_second": 40} for node, text in TEXTS.items()]
-CUTS = [0.55, 0.97, 0.0, 0.4, None, 0.8]
 
 
 def test_the_client_follows_and_steers_from_a_page_of_another_origin(
@@ -54,7 +43,7 @@ def test_the_client_follows_and_steers_from_a_page_of_another_origin(
     assert messages[-1]["event"] == "run.completed"
     batched = [message for batch in seen["batches"] for message in batch]
     for node, text in TEXTS.items():
-        assert text_of(messages, node) == text_of(batched, node) == text
+        assert text_once(messages, node) == text_once(batched, node) == text
     assert seen["steered"][-1] == "run.cancelled"
     assert seen["refused"] == "not_found"
 
@@ -81,7 +70,7 @@ def test_its_event_source_resumes_by_itself(stack: LocalStack, tmp_path: Path) -
     messages = seen["messages"]
     assert [m["seq"] for m in messages if "seq" in m] == [event["seq"] for event in stored]
     for node, text in TEXTS.items():
-        assert text_of(messages, node) == text
+        assert text_once(messages, node) == text
 
 
 def test_a_page_of_another_origin_is_not_given_the_cookie(
@@ -94,13 +83,3 @@ def test_a_page_of_another_origin_is_not_given_the_cookie(
     # One answer, by the ticket. The next request brings nothing that opens it.
     assert seen["messages"]
     assert seen["messages"][-1]["event"] != "run.completed"
-
-
-def text_of(messages: list[dict[str, Any]], node: str) -> str:
-    """Puts a node's text together; what comes is whole and comes once."""
-    text = ""
-    for message in messages:
-        if message["event"] == "text.delta" and message["node_id"] == node:
-            assert message["data"]["offset"] == len(text), "a hole or a repeat"
-            text += message["data"]["text"]
-    return text

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from kit.cut_streams import CASSETTE, CUTS, SOURCE, TEXTS, text_once
 from kit.node import run_node
 from kit.people import Person
 
@@ -13,21 +14,6 @@ if TYPE_CHECKING:
     from joinery_cli.local import LocalStack
 
 pytestmark = pytest.mark.stack
-
-SOURCE = """\
-version: 1
-name: cut_streams
-nodes:
-  talk: {type: llm, prompt: hi}
-  back: {type: llm, prompt: hi}
-edges:
-  - start -> talk, back -> end
-"""
-TEXTS = {"talk": "Grüße 🌿 " * 120, "back": "wörter 👩‍👩‍👧 " * 100}
-CASSETTE = [{"node": node, "text": text, "tokens_per_second": 40} for node, text in TEXTS.items()]
-
-CUTS = [0.55, 0.97, 0.0, 0.4, None, 0.8]
-"""How much of each answer comes before the connection is reset; None is all of it."""
 
 
 def test_it_resumes_by_itself_with_nothing_missing_and_nothing_double(stack: LocalStack) -> None:
@@ -49,13 +35,4 @@ def test_it_resumes_by_itself_with_nothing_missing_and_nothing_double(stack: Loc
     assert [m["seq"] for m in messages if "seq" in m] == [event["seq"] for event in stored]
     assert messages[-1]["event"] == "run.completed"
     for node, text in TEXTS.items():
-        assert whole(messages, node) == text
-
-
-def whole(messages: list[dict[str, Any]], node: str) -> str:
-    text = ""
-    for message in messages:
-        if message["event"] == "text.delta" and message["node_id"] == node:
-            assert message["data"]["offset"] == len(text), "a hole or a repeat"
-            text += message["data"]["text"]
-    return text
+        assert text_once(messages, node) == text

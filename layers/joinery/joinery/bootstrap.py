@@ -363,11 +363,16 @@ def preload() -> None:
         clients().dynamodb.meta  # noqa: B018 - asking for any attribute makes the client
 
 
-def drain(timeout_s: float = DRAIN_S) -> None:
-    """Waits for messages on their way out, then for spans; call it before a handler returns."""
+def drain(timeout_s: float = DRAIN_S, end_s: float = DRAIN_S) -> None:
+    """Waits for messages on their way out, then for spans; call it before a handler returns.
+
+    Args:
+        timeout_s: Longest wait, in seconds.
+        end_s: Longest wait if the end of a run is among the messages.
+    """
     try:
         if publisher.cache_info().currsize:
-            publisher().drain(timeout_s)
+            publisher().drain(timeout_s, end_s)
     finally:
         if tracer.cache_info().currsize:
             tracer().flush(FLUSH_S)

@@ -90,6 +90,25 @@ def test_draining_ends_in_time_and_leaves_the_rest_to_the_next_invocation(world:
     assert world.gateway.seqs("a") == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_draining_waits_longer_for_the_end_of_a_run_whoever_closed_it(
+    world: World, ends: bool
+) -> None:
+    behind(world)
+    last = {**event(2), "event": "run.completed" if ends else "node.completed"}
+    world.publisher.publish(RUN, [last])
+    opens = threading.Timer(0.3, world.gateway.gates["a"].set)
+    opens.start()
+    assert world.publisher.drain(0.05, end_s=5) is ends
+    opens.join()
+    world.publisher.drain(5)
+    # The next invocation is not held up by an end that was told.
+    world.gateway.close_gate("a")
+    world.events(3)
+    assert not world.publisher.drain(0.05, end_s=5)
+    world.gateway.gates["a"].set()
+
+
 def test_threads_end_when_all_is_sent(world: World) -> None:
     world.store.watch("a", "b")
     world.events(1)

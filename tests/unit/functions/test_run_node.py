@@ -61,7 +61,8 @@ class World:
     def _run_deps(self, models: Any = None) -> Deps:
         return Deps(self.store, self.listener, models or self.model, background=False)
 
-    def _drain(self, timeout_s: float) -> None:
+    def _drain(self, timeout_s: float, end_s: float) -> None:
+        assert timeout_s < 1 < end_s, "a run waits for its viewers at its end alone"
         self.drained += 1
 
     def begin(self, **extra: Any) -> str:

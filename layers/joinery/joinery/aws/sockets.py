@@ -106,6 +106,7 @@ class SocketPublisher:
         self._lanes: dict[str, Lane] = {}
         self._abandoned: list[Lane] = []
         self._changed = threading.Condition()
+        self._ends = False
 
     # -- the port ------------------------------------------------------------------------
 
@@ -125,6 +126,8 @@ class SocketPublisher:
 
     def publish(self, run_id: str, messages: Sequence[Event]) -> None:
         """See `Publisher.publish`: hands the messages to the lanes and returns."""
+        if any(message["event"] in RUN_ENDINGS for message in messages):
+            self._ends = True
         try:
             self._publish(run_id, messages)
         except Exception:
@@ -138,7 +141,7 @@ class SocketPublisher:
             log.exception("the subscribers of run %s were not read", run_id)
             return False
 
-    def drain(self, timeout_s: float) -> bool:
+    def drain(self, timeout_s: float, end_s: float = 0.0) -> bool:
         """Waits until all is sent; call it before a handler returns, since Lambda freezes.
 
         What is not sent in time goes with the next invocation of this process; if there
@@ -146,9 +149,16 @@ class SocketPublisher:
         A connection that is slow is not waited for, and is told to pull from then on.
         Afterwards subscribers are read anew, so the next invocation knows who has come.
 
+        Args:
+            timeout_s: Longest wait, in seconds.
+            end_s: Longest wait if a run's end has been published since the last time: no
+                later message would tell a viewer what is missing.
+
         Returns:
             Whether everything was sent.
         """
+        if self._ends:
+            self._ends, timeout_s = False, max(timeout_s, end_s)
         deadline = time.monotonic() + timeout_s
         with self._changed:
             done = self._changed.wait_for(
