@@ -106,8 +106,9 @@ test-deploy: $(VENV)/.ready $(SAM) ## The same stack by the real sam build and s
 bench: $(VENV)/.ready $(LANGGRAPH) ## Measurements, each a ratio
 	@$(BIN)/python -m bench
 
-fmt: $(VENV)/.ready ## Format the code
+fmt: $(VENV)/.ready ## Format the code and the examples
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+	@$(BIN)/joinery fmt examples/*.yaml
 
 .PHONY: clean
 clean: ## Remove what was built (not .venv)

@@ -11,6 +11,9 @@ WAITING: Final = 3
 DETACHED: Final = 4
 """The run goes on. Not 0: a script must not take it for completed."""
 
+UNFORMATTED: Final = 5
+"""`joinery fmt --check` has found a file that is not in its form."""
+
 CANCELLED: Final = 130
 
 _BY_STATUS: Final = {

@@ -79,6 +79,33 @@ def validate(file: File, json: Json = False) -> None:
     raise typer.Exit(guarded(body))
 
 
+@app.command()
+def fmt(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Workflow files; - is standard input."),
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; name the files that would change.")
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Write nothing; print what would change.")
+    ] = False,
+) -> None:
+    """Bring workflow files to their one form.
+
+    Keeps every comment and what the files say. Names the files that it has changed.
+    Exit code 2 when a file cannot be read; with --check, 5 when one would change.
+    """
+
+    def body() -> int:
+        from joinery_cli.commands.fmt import fmt_command
+
+        return fmt_command(files, check=check, diff=diff)
+
+    raise typer.Exit(guarded(body))
+
+
 @app.command("compile")
 def compile_(
     file: File,

@@ -21,6 +21,7 @@ def test_help_names_every_command(joinery):
     assert result.exit_code == 0
     for name in [
         "validate",
+        "fmt",
         "compile",
         "plan",
         "graph",

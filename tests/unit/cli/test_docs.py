@@ -95,7 +95,16 @@ def test_doctor(joinery):
 
 
 @pytest.mark.parametrize(
-    "code", [exits.OK, exits.FAILED, exits.INVALID, exits.WAITING, exits.DETACHED, exits.CANCELLED]
+    "code",
+    [
+        exits.OK,
+        exits.FAILED,
+        exits.INVALID,
+        exits.WAITING,
+        exits.DETACHED,
+        exits.UNFORMATTED,
+        exits.CANCELLED,
+    ],
 )
 def test_every_exit_code_is_explained(code):
     assert f"\n| {code} | " in PAGE

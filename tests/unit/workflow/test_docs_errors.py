@@ -91,7 +91,7 @@ def test_every_code_has_a_section_and_every_section_a_code() -> None:
         library / "packages/requirements.py",
     ]
     groups = (
-        "agent|child|code|edge|expression|graph|input|limit|model|node|output|plan|prompt|question|"
+        "agent|child|code|edge|expression|format|graph|input|limit|model|node|output|plan|prompt|question|"
         "reference|requirement|schema|tool|yaml"
     )
     used = {

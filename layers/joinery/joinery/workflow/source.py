@@ -149,7 +149,7 @@ def _read(text: str) -> Tree:
     # JSON may use tabs where YAML may not, and writes letters beyond 16 bits as two
     # escapes, which YAML would take for two letters: so the data comes from the JSON
     # reader and only the places from the YAML one.
-    as_json = _json(text)
+    as_json = json_object(text)
     builder = TreeBuilder()
     long_tag = _LONG_TAG.search(text) if as_json is None else None
     if long_tag:
@@ -182,7 +182,7 @@ def _events(text: str) -> Iterable[Any]:
     return events
 
 
-def _json(text: str) -> dict[str, Any] | None:
+def json_object(text: str) -> dict[str, Any] | None:
     """Returns the data when the text is a JSON object."""
     if not text.lstrip().startswith("{"):
         return None
