@@ -154,7 +154,8 @@ class OddYaml:
             around = (
                 ["{{k: {0}, {0}: 1, z: [{0}, 1]}}", "{{k: {0}}}"] if flow else ["k: {0}\n{0}: 1"]
             )
-            bare = not (flow and value.endswith(":"))
+            # A dash alone is a text only where no blank follows: the library lets it pass.
+            bare = not (flow and (value.endswith(":") or value == "-"))
             forms += (
                 [value] * 3 * (bare and all(reads(text.format(value), value) for text in around))
             )

@@ -13,6 +13,7 @@ from kit.formatted import becomes, form, node
         ("'it''s'", "it's"),
         ('"Yes, send it"', "Yes, send it"),
         ('["Yes, send it"]', '["Yes, send it"]'),
+        ('[-, b]', '["-", b]'),
         ('"https://a.example/b#c"', "https://a.example/b#c"),
         ("'{{ nodes.a.text }}'", '"{{ nodes.a.text }}"'),
         ('"{{ a ?? \\"b\\" }}"', "'{{ a ?? \"b\" }}'"),

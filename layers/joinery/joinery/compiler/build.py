@@ -86,6 +86,9 @@ def build_plan(
     )
     iterates = iterates_of(workflow, structure)
     canonical = workflow.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    # However the edges are written, they are the same workflow.
+    edges = workflow.expanded_edges()
+    canonical["edges"] = [edge.model_dump(by_alias=True, exclude_none=True) for edge in edges]
     digest = hashlib.sha256(
         json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()
     ).hexdigest()

@@ -58,8 +58,9 @@ def _plain(scalar: Scalar, *, flow: bool, key: bool) -> str | None:
         return json.dumps(value)
     if not isinstance(value, str) or bare(value, flow=flow or key):
         return scalar.value
-    # A text in brackets may end with a colon, and one on several lines may join to anything.
-    return None if value.endswith(":") or "\n" in scalar.raw else value
+    # A text in brackets may be a dash or end with a colon, and one on several lines may join
+    # to anything.
+    return None if value == "-" or value.endswith(":") or "\n" in scalar.raw else value
 
 
 def bare(value: str, *, flow: bool) -> bool:
