@@ -29,6 +29,9 @@ END_DRAIN_S = 10.0
 RESERVE_S = 5.0
 """Kept back from Lambda's own deadline, to store how the node ended."""
 
+REPORT_S = 1.0
+"""Kept back of that, to tell what the invocation has called."""
+
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Runs the node `{run_id, plan, node, path, quorum?, token?}`; returns `{port, path}`.
@@ -57,7 +60,8 @@ def _counted(event: dict[str, Any], deadline: float) -> dict[str, Any]:
         return _run(event, deadline)
     finally:
         took = time.monotonic() - begun
-        _drain(NODE_DRAIN_S + NODE_DRAIN_SHARE * took)
+        left = deadline + RESERVE_S - REPORT_S - time.monotonic()
+        _drain(NODE_DRAIN_S + NODE_DRAIN_SHARE * took, left)
         _print_calls(event, counter, time.monotonic() - begun)
 
 
@@ -85,10 +89,11 @@ def _node_error(error: Exception) -> NodeError:
     return PermanentInternal(f"{type(error).__name__} while a node was run")
 
 
-def _drain(timeout_s: float) -> None:
+def _drain(timeout_s: float, left: float) -> None:
     """Sends what is on its way; what fails here must not change how the node ended."""
     try:
-        bootstrap.drain(timeout_s, END_DRAIN_S)
+        left = max(0.0, left)
+        bootstrap.drain(min(timeout_s, left), min(END_DRAIN_S, left))
     except Exception:
         log.exception("messages were not sent")
 

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from kit.faulty import Fault
 from kit.judge import Truth
-from kit.lab import TWO, Lab, two
+from kit.lab import ROW, TWO, Lab, two
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
 SEEDS = int(os.environ.get("JOINERY_EXAMPLES", "24"))
 AT_ONCE = 4
+NODES = ["pro", "con", "last", "end"]
 
 SEEN_S = 2.0
 """A node that runs sees within this time that the run was cancelled."""
@@ -60,13 +61,15 @@ def over_a_socket(lab: Lab, run_id: str) -> Cancelled:
         return Cancelled(str(data["data"].get("status") or data["data"]["code"]), time.time())
 
 
-def cancel_at_random(lab: Lab, workflow_id: str, seed: int) -> str:
+def cancel_at_random(lab: Lab, workflow_id: str, seed: int, opt: int) -> str:
     """Cancels a run and returns how it has ended."""
     dice = random.Random(seed)
     entries, done = two(words=24)
+    # At level 2 all of it is in the invocation that begins with `pro`, one after the other.
+    places = [("pro", nth) for nth in (1, 2, 3)] if opt == 2 else [(node, 1) for node in NODES]
     waits = [
-        Fault(*dice.choice(WAITS), node, do="wait", seconds=dice.uniform(0.2, 1.0))
-        for node in dice.sample(["pro", "con", "last", "end"], 2)
+        Fault(*dice.choice(WAITS), node, nth, do="wait", seconds=dice.uniform(0.2, 1.0))
+        for node, nth in dice.sample(places, 2)
     ]
     run = lab.make(workflow_id, *waits, cassette=entries)
     scene = lab.scene(run.run_id)
@@ -105,14 +108,14 @@ def judge_cancelled(lab: Lab, run_id: str, seen: Any, answers: list[Cancelled], 
     return status
 
 
-def cancel_many(lab: Lab, seeds: range) -> dict[str, int]:
-    workflow_id = lab.publish(TWO)
+def cancel_many(lab: Lab, seeds: range, opt: int = 1) -> dict[str, int]:
+    workflow_id = lab.publish(ROW if opt == 2 else TWO, opt)
     problems: list[str] = []
     found: dict[str, int] = {}
 
     def one(seed: int) -> None:
         try:
-            status = cancel_at_random(lab, workflow_id, seed)
+            status = cancel_at_random(lab, workflow_id, seed, opt)
             found[status] = found.get(status, 0) + 1
         except Exception as error:
             problems.append(f"seed {seed}: {error}")
@@ -130,6 +133,13 @@ def test_cancelled_at_some_moments(lab: Lab) -> None:
 @pytest.mark.timeout(500)
 def test_cancelled_at_any_moment(lab: Lab) -> None:
     assert cancel_many(lab, range(100, 100 + SEEDS))["cancelled"] > SEEDS / 2
+
+
+@pytest.mark.timeout(500)
+def test_a_walk_is_cancelled_at_any_moment(lab: Lab) -> None:
+    found = cancel_many(lab, range(200, 200 + SEEDS), opt=2)
+    assert sum(found.values()) == SEEDS
+    assert found["cancelled"] > SEEDS / 3
 
 
 @pytest.mark.timeout(300)

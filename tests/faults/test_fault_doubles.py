@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kit.faulty import ALIAS, Fault, name_of
 from kit.judge import until
-from kit.lab import TWO, Lab, two
+from kit.lab import ROW, TWO, Lab, two
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
@@ -93,6 +93,30 @@ def test_every_task_is_invoked_again_beside_the_machine(lab: Lab) -> None:
     # Only who came to close the run while another did so has drawn numbers in vain.
     last = max(event["seq"] for event in ended.log if "node_id" in event)
     assert all(void > last for void in ended.voids)
+
+
+def test_a_walk_is_invoked_again_beside_the_machine_and_after_its_end(lab: Lab) -> None:
+    workflow_id = lab.publish(ROW, opt=2)
+    entries, truth = two()
+    run_id = lab.start(workflow_id, cassette=entries)
+    machine, scene = Machine(lab, run_id, workflow_id), lab.scene(run_id)
+    with lab.following(scene), ThreadPoolExecutor(8) as pool:
+        doubles = []
+        for number in range(1, 4):
+
+            def begun(number: int = number) -> bool:
+                claims = [row for row in lab.faulty.trace(run_id, "pro") if row["point"] == "claim"]
+                return max((row["nth"] for row in claims), default=0) >= number
+
+            until(begun)
+            doubles += [pool.submit(machine.invoke, "pro") for _ in range(2)]
+        answers = [double.result() for double in doubles]
+    done = {"port": "", "path": ""}
+    assert [answer for answer in answers if answer not in (done, {"error": CLAIMED})] == []
+    assert machine.at_once("pro", "pro") == [done, done]
+    ended = lab.ended(run_id).judge(truth, scene.seen)
+    started = [e for e in ended.log if e["event"] == "node.started"]
+    assert len(started) == 3, "nobody began in vain"
 
 
 @pytest.mark.parametrize("point", ["put node.started", "finish"])

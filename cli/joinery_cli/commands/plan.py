@@ -76,7 +76,7 @@ def plan_lines(report: Report) -> Iterator[str]:
     for line in _limits(report):
         yield line.rstrip()
     yield ""
-    yield "  Retries are not counted: each adds a transition and up to 3 history events."
+    yield "  Retries are not counted: each adds up to a transition and 3 history events."
     yield (
         f"  The price takes {limits.ASSUMED_MODEL_CALL_S:g} s for a model call and "
         f"{limits.ASSUMED_VIEWERS} viewer."

@@ -205,9 +205,9 @@ INLINE_BUDGET_S: Final = 720
 INLINE_WIDTH: Final = 40
 """Most branches at once in one invocation: as many as an inline Map runs."""
 
-RETRY_INSIDE_S: Final = 3.0
-"""A walk waits this long itself before a new attempt: 3.75 s of the function cost what a
-transition costs, and a Retry of the Task is one."""
+RETRY_INSIDE_S: Final = 30.0
+"""A walk waits this long itself before a new attempt. A Retry of the Task would cost less from
+3.75 s on, but counts the attempts of all its nodes as one: it cannot double the wait of one."""
 
 LAMBDA_SYNC_BYTES: Final = 6 * 1024 * 1024
 LAMBDA_UNZIPPED_BYTES: Final = 250 * 1024 * 1024

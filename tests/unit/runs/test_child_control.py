@@ -217,18 +217,21 @@ def test_a_child_outlives_its_parent_being_deleted() -> None:
 # -- joins that do not wait for all ----------------------------------------------------------
 
 
-def race() -> World:
+each_level = pytest.mark.parametrize("opt", [1, 2])
+
+
+def race(opt: int) -> World:
     nodes = {
         "a": CALL,
         "q": {"type": "template", "template": "quick"},
         "b": {"type": "template", "template": "done", "join": "any"},
     }
-    # Level 1: the run goes on when `b` has decided, since its end has a Task of its own.
-    return World(["start -> a, q -> b -> end"], nodes, opt=1)
+    return World(["start -> a, q -> b -> end"], nodes, opt=opt)
 
 
-def test_a_child_run_that_lost_is_cancelled_and_its_task_ends() -> None:
-    world = race()
+@each_level
+def test_a_child_run_that_lost_is_cancelled_and_its_task_ends(opt: int) -> None:
+    world = race(opt)
     world.task("a")
     world.task("q")
     world.task("b")
@@ -239,7 +242,7 @@ def test_a_child_run_that_lost_is_cancelled_and_its_task_ends() -> None:
 
 
 def test_a_child_run_that_is_made_after_its_node_has_lost_is_cancelled() -> None:
-    world = race()
+    world = race(1)  # its end has a Task of its own, so the run goes on
     world.machines.crashes.at = ("create_run", 2, "before")
     world.machines.crashes.seen["create_run"] = 1
 
@@ -253,16 +256,18 @@ def test_a_child_run_that_is_made_after_its_node_has_lost_is_cancelled() -> None
     assert world.machines.started == []
 
 
-def test_a_node_that_waits_and_has_lost_stands_down_when_its_task_is_repeated() -> None:
-    world = race()
+@each_level
+def test_a_node_that_waits_and_has_lost_stands_down_when_its_task_is_repeated(opt: int) -> None:
+    world = race(opt)
     world.task("a")
     world.task("q")
     assert world.task("a") == {"port": "", "path": ""}
     assert [made.status for made in world.below] == ["cancelled"]
 
 
-def test_a_child_run_that_decides_a_join_leaves_the_state_around_its_task() -> None:
-    world = race()
+@each_level
+def test_a_child_run_that_decides_a_join_leaves_the_state_around_its_task(opt: int) -> None:
+    world = race(opt)
     world.task("a", quorum=("b",))
     world.finish_child()
     assert world.machines.answered == [("a", "Quorum_b")]
@@ -270,18 +275,20 @@ def test_a_child_run_that_decides_a_join_leaves_the_state_around_its_task() -> N
     assert [made.status for made in world.below] == ["completed"]
 
 
-def test_without_a_state_to_leave_its_task_answers() -> None:
-    world = race()
+@each_level
+def test_without_a_state_to_leave_its_task_answers(opt: int) -> None:
+    world = race(opt)
     world.task("a")
     world.finish_child()
     assert world.machines.answered == [("a", {"port": "", "path": ""})]
 
 
-def test_a_failed_child_in_a_race_is_left_to_the_join() -> None:
+@each_level
+def test_a_failed_child_in_a_race_is_left_to_the_join(opt: int) -> None:
     def fails(_request: Any, _call: Any) -> Any:
         raise PermanentModelAuth("no key")
 
-    world = race()
+    world = race(opt)
     world.deps.models.answer = fails  # type: ignore[attr-defined]
     world.task("a", quorum=("b",))
     world.finish_child()

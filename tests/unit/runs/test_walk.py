@@ -13,7 +13,12 @@ from kit.workflows import loop, workflow
 
 from joinery.compiler.compile import Compiled, compile_workflow
 from joinery.compiler.plan import Plan
-from joinery.errors import DeadlineNear, RunCancelled, TransientClaimed
+from joinery.errors import (
+    DeadlineNear,
+    PermanentAttemptsExhausted,
+    RunCancelled,
+    TransientClaimed,
+)
 from joinery.model_errors import PermanentModelAuth, TransientModelTimeout
 from joinery.runs import walk
 from joinery.runs.memory_store import MemoryStore
@@ -185,6 +190,33 @@ def test_a_transient_error_is_tried_again_inside_when_the_wait_is_short() -> Non
     with pytest.raises(TransientModelTimeout):
         call(ended, patient)
     assert started(ended) == ["a", "b"]
+
+
+def test_waits_double_and_count_what_earlier_invocations_have_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+
+    def refuse(request: Any, context: Any) -> str:
+        if context.node_id == "b":
+            raise TransientModelTimeout("not yet")
+        return "x"
+
+    monkeypatch.setattr(walk, "pause", lambda deps, run, seconds, sleep: waits.append(seconds))
+    plan = chain_of_three(retry={"attempts": 7, "backoff": "2s"}, timeout="10m").plan
+    ended = begin(plan, {}, Says(refuse))
+    with pytest.raises(TransientModelTimeout):
+        call(ended, plan, seconds=600 + walk.MARGIN_S + 3)  # a wait of 3 s fits, not one of 8
+    first = len(waits)
+    with pytest.raises(PermanentAttemptsExhausted):
+        call(ended, plan)
+    assert 0 < first < 6
+    told = [2, 4, 8, 16, 30, 30]
+    # The one between the invocations is that of the Task's Retry.
+    rest = told[:first] + told[first + 1 :]
+    assert len(waits) == len(rest)
+    for wait, most in zip(waits, rest, strict=True):
+        assert most / 2 <= wait <= most
 
 
 def test_a_claim_of_another_invocation_is_not_waited_for_inside() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import sys
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joinery.workflow.graph import END, START
-from joinery.workflow.races import Shape, entered_depth, find_races
+from joinery.workflow.races import Races, Shape, entered_depth, find_races
 
 
 @st.composite
@@ -92,16 +93,34 @@ def test_only_nodes_inside_the_same_loops_are_in_a_region() -> None:
     assert find_races(shape).around == {"a": "j", "b": "j"}
 
 
-def test_a_large_graph_takes_no_time() -> None:
+def races_in_a_row(count: int) -> tuple[Races, int]:
+    """Returns the races of a graph with so many in a row, and how many lines of code that took."""
     order, followers = [START], {START: ["s0"]}
-    for n in range(600):
+    for n in range(count):
         order += [f"s{n}", f"a{n}", f"b{n}"]
         followers[f"s{n}"] = [f"a{n}", f"b{n}"]
-        following = f"s{n + 1}" if n < 599 else END
+        following = f"s{n + 1}" if n < count - 1 else END
         followers[f"a{n}"] = followers[f"b{n}"] = [following]
     order.append(END)
-    joins = {f"s{n}" for n in range(1, 600)}
-    began = time.perf_counter()
-    found = find_races(Shape(order, followers, {}, {}, joins))
-    assert time.perf_counter() - began < 1
+    shape = Shape(order, followers, {}, {}, {f"s{n}" for n in range(1, count)})
+    lines = 0
+
+    def count_lines(frame: Any, event: str, arg: Any) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return count_lines
+
+    before = sys.gettrace()
+    sys.settrace(count_lines)
+    try:
+        found = find_races(shape)
+    finally:
+        sys.settrace(before)
+    return found, lines
+
+
+def test_the_work_grows_no_faster_than_the_square_of_the_graph() -> None:
+    _, some = races_in_a_row(100)
+    found, twice = races_in_a_row(200)
+    assert twice < 4 * some
     assert found.around["a7"] == "s8"

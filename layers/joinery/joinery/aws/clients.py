@@ -99,7 +99,7 @@ class CallCounter:
             units = assumed.get(name, 0.0)
         else:
             tables = told if isinstance(told, list) else [told]
-            units = sum(table["CapacityUnits"] for table in tables)
+            units = sum(table.get("CapacityUnits", 0.0) for table in tables)
         with self._lock:
             self._units[kind] += units
 

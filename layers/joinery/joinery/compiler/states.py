@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from joinery import limits
 from joinery.compiler.plan import PURE_TYPES, WAITING_TYPES, Plan
-from joinery.compiler.times import Worst, worst_of
+from joinery.compiler.times import Worst, is_pure, worst_of
 from joinery.workflow.graph import START
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def likeness(plan: Plan, head: str) -> tuple[Any, ...]:
         plan.task_scope(head),
         plan.by_id[head].type in WAITING_TYPES,
         _attempts(plan, group),
-        plan.by_id[head].backoff_s,
+        _backoff(plan, group),
         _timeout(plan, group),
         walked.short if walked else 0,
     )
@@ -175,9 +175,16 @@ def _retry(plan: Plan, group: tuple[str, ...]) -> list[dict[str, Any]]:
     Attempts are counted in the table, where a crash counts too; the bound here only
     has to be wider, and ends what can no longer even be counted.
     """
-    backoff = max(1, round(min(plan.by_id[name].backoff_s for name in group)))
     walked = _walked(plan, group)
-    return retriers(backoff, _attempts(plan, group), walked.short if walked else 0)
+    return retriers(_backoff(plan, group), _attempts(plan, group), walked.short if walked else 0)
+
+
+def _backoff(plan: Plan, group: tuple[str, ...]) -> int:
+    """Seconds before a new attempt of whichever of the nodes waits longest."""
+    nodes = [plan.by_id[name] for name in group]
+    # What only computes fails for good or not at all.
+    waits = [node.backoff_s for node in nodes if not is_pure(node)]
+    return max(1, round(max(waits, default=nodes[0].backoff_s)))
 
 
 def retriers(backoff: int, attempts: int, short: int) -> list[dict[str, Any]]:

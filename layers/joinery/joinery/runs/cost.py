@@ -112,7 +112,7 @@ def units_of(calls: Mapping[str, float]) -> tuple[float, float]:
 
 
 def _lambda(records: Sequence[NodeRecord], calls: Mapping[str, float]) -> float:
-    # A run whose log lines have not appeared yet made at least these.
+    # A run whose log lines have not appeared yet made one for each attempt, or fewer.
     begun = sum(record.attempt for record in records)
     invocations = calls.get(INVOCATION, begun)
     seconds = calls.get(INVOCATION_MS, 0) / 1000

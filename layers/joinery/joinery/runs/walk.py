@@ -34,7 +34,7 @@ CLAIMED_WAIT_S = 5.0
 """A third of a claim's lease: another invocation may give it up or die."""
 
 LONGEST_WAIT_S = 30.0
-"""As long as the Retry of a Task waits at most."""
+"""As long as the Retry of a Task waits at most, unless a node's `backoff` is longer."""
 
 Sleep = Callable[[float], None]
 
@@ -67,12 +67,22 @@ class Pace:
                 raise DeadlineNear(f"node '{node.id}' may not end in what is left of this one")
             self._begun = True
 
-    def waits_for(self, node: PlanNode, error: Transient, tries: int) -> float | None:
-        """Returns how long to wait before a new attempt here; None when it is not for here."""
+    def waits_for(self, node: PlanNode, error: Transient, tries: int, begun: int) -> float | None:
+        """Returns how long to wait before a new attempt here; None when it is not for here.
+
+        Args:
+            node: The node.
+            error: Why its attempt has ended, or could not begin.
+            tries: How often this invocation has tried.
+            begun: Attempts that were begun, by all invocations.
+        """
         if tries > node.attempts + 2:
             return None
-        wait = min(LONGEST_WAIT_S, node.backoff_s * 2.0 ** (tries - 1))
+        longest = max(LONGEST_WAIT_S, node.backoff_s)
+        wait = min(longest, node.backoff_s * 2.0 ** (max(begun, 1) - 1))
         if isinstance(error, TransientClaimed):
+            if self.patience_s < math.inf:
+                return None  # whoever has it may go on for minutes, at no cost of ours
             wait = CLAIMED_WAIT_S
         # What failed together should not come back together.
         wait *= random.uniform(0.5, 1.0)
@@ -161,6 +171,8 @@ class _GroupWalk:
     def _one(self, name: str, path: str) -> NodeRecord:
         node = self.plan.by_id[name]
         if name == END:
+            # Nothing else is at work any more: the end may take all that the run may post.
+            self.deps.publisher.begin(self.run.run_id, 1)
             close_completed(self.deps, self.plan, self.run)
             return NodeRecord(NodeKey(node.ord, path), END, "completed")
         if self.pace is None:
@@ -191,18 +203,24 @@ def run_member(
     Raises:
         NodeError: What ended the node; a transient error that is not to be waited for here.
     """
-    tries = 1
+    tries, own = 1, Address(NodeKey(node.ord, path))
     while True:
         try:
             return run_node(
                 deps, plan, run, node, path, deadline=pace.deadline, loaded=loaded, pace=pace
             )
         except Transient as error:
-            wait = pace.waits_for(node, error, tries)
+            wait = pace.waits_for(node, error, tries, _begun(deps, run, own))
             if wait is None:
                 raise
         pause(deps, run.run_id, wait, pace.sleep)
         tries += 1
+
+
+def _begun(deps: Deps, run: RunRecord, own: Address) -> int:
+    """Returns the attempts of a node that are stored: earlier invocations have made some."""
+    record = deps.store.load(run.run_id, [own]).records.get(own)
+    return record.tries if record else 0
 
 
 def pause(
