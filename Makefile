@@ -89,7 +89,7 @@ check: $(VENV)/.ready $(SAM) $(NODE) ## ruff, mypy, tsc, sam validate --lint, st
 	@$(BIN)/python -m tools.vectors
 
 test: $(VENV)/.ready $(SAM) $(NODE) ## All tests that CI runs
-	@$(BIN)/python -m pytest -q -m "not deploy and not faults and not browser" -n $(WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest -q -m "not deploy and not faults and not browser" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-faults: $(VENV)/.ready $(SAM) $(NODE) ## What is promised after each fault, on the local stack, minutes long
 	@$(BIN)/python -m pytest -q -m faults
