@@ -289,3 +289,17 @@ def test_items_in_items_as_deep_as_they_may_be(apart: bool, opt: int) -> None:
     ended = run(made, [])
     assert ended.status == "completed"
     assert ended.nodes()[("a", ".".join(["0"] * deepest))] == ("completed", "")
+
+
+@pytest.mark.parametrize("opt", OPT_LEVELS)
+def test_a_join_that_takes_the_list_itself_leaves_its_items(opt: int) -> None:
+    """The items lose: their Map ends as failed, and what asks why goes on at the join."""
+    edges = ["start -> each", "each.item -> a", "each.done -> b, j", "b -> j -> end"]
+    made = compiled(edges, {"j": {"type": "template", "template": "on", "join": "any"}}, opt=opt)
+    assert made.plan.iterate_of["each"].distributed
+    machine = compiled_run(made, {"xs": [1, 2], "x": True})
+    reference = interpreted(made.plan, {"xs": [1, 2], "x": True})
+    assert machine.status == reference.status == "completed"
+    assert "failed each" in machine.states
+    report = made.report.transitions
+    assert report.min <= machine.transitions <= report.max

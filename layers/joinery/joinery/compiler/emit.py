@@ -20,6 +20,7 @@ from typing import Any
 from joinery import limits
 from joinery.compiler.catchers import catch, nodes_in, regions_of
 from joinery.compiler.closing import closed
+from joinery.compiler.distributed import EXCEEDED
 from joinery.compiler.flow import deciding_ports, flow_of
 from joinery.compiler.iterations import iterate_behind, place_map, states_behind
 from joinery.compiler.levels import Chain, levels_of, units_of
@@ -180,8 +181,15 @@ class _Emitter:
             region = self.races.get(targets[0])
             if not region:
                 continue
+            maps = {
+                catcher["Next"]: state
+                for state in scope.states.values()
+                for catcher in state.get("Catch", ())
+                if catcher["ErrorEquals"] == [EXCEEDED]
+            }
             for name, state in scope.states.items():
-                nodes = nodes_in(self.plan, state)
+                # What asks why an item failed is left for the same joins as the items' Map.
+                nodes = nodes_in(self.plan, maps.get(name, state))
                 if nodes and nodes <= region:
                     target, assign = self.enter(scope, targets, self.info[name].scope)
                     catch(state, targets[0], str(target), assign)
