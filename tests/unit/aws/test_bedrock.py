@@ -36,6 +36,8 @@ from joinery.model_errors import (
 
 SESSION = boto3.session.Session()  # each one reads the description of the service again
 QUICK = Timeouts(connect=1, first_token=0.6, idle=0.4, ending=0.3, question=1)
+PATIENT = Timeouts(connect=10, first_token=10, idle=10, ending=0.3, question=10)
+"""For what is not about time: a machine with other work may stand still for a second."""
 MODEL = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 
 
@@ -119,7 +121,9 @@ def says(*parts: bytes | Callable[[Answer], None], ends: bool = True) -> Callabl
 
 
 @contextmanager
-def bedrock(behave: Callable[[Answer], None]) -> Iterator[tuple[Bedrock, ModelServer]]:
+def bedrock(
+    behave: Callable[[Answer], None], timeouts: Timeouts = QUICK
+) -> Iterator[tuple[Bedrock, ModelServer]]:
     with model_server(behave) as server:
         clients = Clients(
             region="us-east-1",
@@ -129,7 +133,7 @@ def bedrock(behave: Callable[[Answer], None]) -> Iterator[tuple[Bedrock, ModelSe
         )
         clients._session = SESSION
         assert clients.bedrock.meta  # made now: that takes longer than the quick limits
-        yield Bedrock(clients.bedrock, timeouts=QUICK), server
+        yield Bedrock(clients.bedrock, timeouts=timeouts), server
 
 
 def call(**more: Any) -> CallContext:
@@ -137,7 +141,7 @@ def call(**more: Any) -> CallContext:
 
 
 def answer_of(behave: Callable[[Answer], None], **more: Any) -> Heard:
-    with bedrock(behave) as (made, server):
+    with bedrock(behave, PATIENT) as (made, server):
         chunks = list(made.stream(asked(model=more.pop("model", MODEL), **more), call()))
         return Heard(chunks, server.requests[-1])
 
@@ -318,7 +322,7 @@ def test_models_that_hang(parts: Any, deadline_s: float, phase: str) -> None:
 def test_cancel_closes_the_connection_while_nothing_arrives() -> None:
     cancelled = threading.Event()
     behave = says(START, delta(0, text="a"), Answer.hang)
-    with bedrock(behave) as (made, server):
+    with bedrock(behave, PATIENT) as (made, server):
         stream = made.stream(asked(model=MODEL), call(cancelled=cancelled.is_set))
         assert next(stream) == TextChunk("a")
         cancelled.set()

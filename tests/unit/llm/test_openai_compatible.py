@@ -33,6 +33,8 @@ from joinery.model_errors import (
 )
 
 QUICK = Timeouts(connect=1, first_token=0.6, idle=0.4, ending=0.3, question=1)
+PATIENT = Timeouts(connect=10, first_token=10, idle=10, ending=0.3, question=10)
+"""For what is not about time: a machine with other work may stand still for a second."""
 REQUEST = ModelRequest(
     model="m", messages=(Message("system", "be brief"), Message("user", "hi 🙂")), max_tokens=5
 )
@@ -74,7 +76,7 @@ def fine(answer: Answer) -> None:
 
 
 def test_tokens_arrive_one_by_one_with_usage_at_the_end() -> None:
-    with provider(fine, "sk-secret") as (made, server):
+    with provider(fine, "sk-secret", timeouts=PATIENT) as (made, server):
         chunks = ask(made)
     assert [c.text for c in chunks[:-1]] == ["Hel", "lo ", "🙂"]
     assert chunks[-1] == Finished(chunks[-1].usage, "stop")
@@ -105,7 +107,7 @@ def test_the_first_token_does_not_wait_for_the_last() -> None:
         answer.chunk(" last", finish_reason="stop")
         answer.done()
 
-    with provider(slowly) as (made, _):
+    with provider(slowly, timeouts=PATIENT) as (made, _):
         stream = made.stream(REQUEST, call(deadline=time.monotonic() + 10))
         assert next(stream) == TextChunk("first")
         go_on.set()
@@ -114,7 +116,7 @@ def test_the_first_token_does_not_wait_for_the_last() -> None:
 
 def test_a_schema_is_sent_as_response_format() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
-    with provider(fine) as (made, server):
+    with provider(fine, timeouts=PATIENT) as (made, server):
         ask(made, ModelRequest(model="m", messages=REQUEST.messages, schema=schema))
     sent = server.requests[0].body["response_format"]
     assert sent["type"] == "json_schema"
@@ -131,7 +133,7 @@ def test_characters_split_over_packets_and_escapes_are_whole() -> None:
         answer.raw(b'data: {"choices":[{"delta":{"content":"\\ude00!"}}]}\n\n')
         answer.chunk(finish_reason="stop")
 
-    with provider(split) as (made, _):
+    with provider(split, timeouts=PATIENT) as (made, _):
         assert text(ask(made)) == "né 🙂😀!"
 
 
@@ -141,7 +143,7 @@ def test_reasoning_is_a_stream_of_its_own() -> None:
         answer.chunk(delta={"reasoning_content": "hm"})
         answer.chunk("yes", finish_reason="length")
 
-    with provider(thinks) as (made, _):
+    with provider(thinks, timeouts=PATIENT) as (made, _):
         chunks = ask(made)
     assert (text(chunks, "reasoning"), text(chunks)) == ("hm", "yes")
     assert chunks[-1].reason == "length"
@@ -238,7 +240,7 @@ def test_addresses_that_are_none(url: str) -> None:
 
 
 def test_half_characters_of_a_prompt_do_not_break_the_call() -> None:
-    with provider(fine) as (made, server):
+    with provider(fine, timeouts=PATIENT) as (made, server):
         ask(made, ModelRequest("m", (Message("user", "a\ud83d b"),), stop=("\ude00",)))
     assert server.requests[0].body["messages"][0]["content"] == "a\ufffd b"
 
@@ -345,7 +347,7 @@ def test_the_deadline_of_the_node_comes_first() -> None:
 def test_cancel_closes_the_connection_while_nothing_arrives() -> None:
     cancelled = threading.Event()
     threading.Timer(0.1, cancelled.set).start()
-    with provider(_silent) as (made, server):
+    with provider(_silent, timeouts=PATIENT) as (made, server):
         began = time.monotonic()
         assert ask(made, cancelled=cancelled.is_set) == []
         assert time.monotonic() - began < 1
