@@ -186,14 +186,20 @@ def socket_api(probe: Probe) -> str:
     return f"{api}/test"
 
 
-def connection_id(probe: Probe) -> str:
-    """The id of the newest connection, from what the probe printed."""
+def connections(probe: Probe) -> list[str]:
+    """The ids of the connections, oldest first, from what the probe printed."""
     events = probe.stack.client("logs").filter_log_events(
         logGroupName=probe.log_group, filterPattern='"connectionId"'
     )["events"]
-    newest = max(events, key=lambda event: event["timestamp"])
-    context = json.loads(newest["message"])["probe"]["requestContext"]
-    return str(context["connectionId"])
+    lines = sorted(events, key=lambda event: event["timestamp"])
+    contexts = [json.loads(line["message"])["probe"]["requestContext"] for line in lines]
+    return list(dict.fromkeys(str(context["connectionId"]) for context in contexts))
+
+
+def connection_id(probe: Probe) -> str:
+    """The id of the connection that was just made; its line may come a moment later."""
+    wait_for(lambda: bool(connections(probe)))
+    return connections(probe)[-1]
 
 
 def test_posts_arrive_in_order_and_a_closed_socket_is_gone(probe: Probe, socket_api: str) -> None:
